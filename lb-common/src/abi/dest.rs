@@ -1,0 +1,65 @@
+//! A dest: the finished outer headers of one backend as seen from one vip, and its counters.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Bytes reserved for finished headers: Ethernet with a VLAN tag (18), IPv6 (40), and room for UDP and GUE.
+pub const HEAD_LEN: usize = 80;
+
+/// How a dest's packets leave; the value of [`Dest::kind`].
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DestKind {
+    /// The entry is unused.
+    None = 0,
+    /// IPv4 outer header behind a 14-byte Ethernet header.
+    Ipv4 = 1,
+    /// IPv4 outer header behind an 18-byte Ethernet header with one VLAN tag.
+    Ipv4Vlan = 2,
+    /// IPv6 outer header behind a 14-byte Ethernet header.
+    Ipv6 = 3,
+    /// IPv6 outer header behind an 18-byte Ethernet header with one VLAN tag.
+    Ipv6Vlan = 4,
+}
+
+/// An entry of `DESTS`: two cache lines.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Dest {
+    /// The frame's first bytes: Ethernet (next hop, source MAC, VLAN), then the outer IP header. Length, protocol, type
+    /// of service, identification, checksum and the masked source bits are zero here and written for each packet.
+    pub head: [u8; HEAD_LEN],
+    /// A [`DestKind`].
+    pub kind: u32,
+    /// Ones' complement sum of the outer IPv4 header as it stands in `head`, unfolded, in memory order.
+    pub checksum: u32,
+    /// Where packets leave. Equal to the ingress interface: `XDP_TX`; otherwise redirect through `device`.
+    pub ifindex: u32,
+    /// Index into `DEVICES`.
+    pub device: u32,
+    /// Bits of the outer source's last four bytes (as loaded little-endian) that are filled from the flow hash; zero in
+    /// `head`. Zero turns entropy off.
+    pub source_mask: u32,
+    /// `outer ToS = inner ToS & tos_mask | tos_set`. The ECN bits are always copied (RFC 6040, normal mode).
+    pub tos_mask: u8,
+    pub tos_set: u8,
+    pub reserved: u16,
+    /// The vip's number, so that a dest's counters can be told apart after a restart.
+    pub vip: u32,
+    /// Reserved for what later path features need of a dest.
+    pub spare: [u32; 5],
+}
+
+/// A dest's per-CPU counters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Counters {
+    pub packets: u64,
+    /// Bytes of the client's IP packets, before encapsulation.
+    pub bytes: u64,
+    /// TCP connection attempts (SYN without ACK).
+    pub new_flows: u64,
+}
+
+const _: () = assert!(size_of::<Dest>() == 128);
+const _: () = assert!(core::mem::offset_of!(Dest, kind) == 80);
+const _: () = assert!(size_of::<Counters>() == 24);

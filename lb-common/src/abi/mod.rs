@@ -1,0 +1,69 @@
+//! The layout of every map value that kernel and user space share.
+//!
+//! All types are `repr(C)`, plain old data without implicit padding, and their sizes and offsets are asserted beside
+//! them. Any change of a layout or of a meaning here bumps [`ABI_VERSION`].
+//!
+//! ```text
+//! CONTROL   ARRAY[1]            Control        active bank, seed, address filter
+//! VIP4      ARRAY[2 banks]      Vip4           two-choice table, see hash::vip_slots
+//! VIP6      ARRAY[2 banks]      Vip6
+//! RINGS     ARRAY[pages]        RingPage       a ring is a run of consecutive pages
+//! DESTS     ARRAY[dests]        Dest           finished outer headers
+//! COUNTERS  PERCPU_ARRAY[dests] Counters       one per dest
+//! REASONS   PERCPU_ARRAY[32]    u64            one per pass or drop reason
+//! DEVICES   DEVMAP[64]          ifindex        where a redirect leaves
+//! ```
+
+mod control;
+mod decap;
+mod dest;
+mod reason;
+mod vip;
+
+pub use control::{Control, FILTER_BITS, FILTER_WORDS};
+pub use decap::{DECAP_OUTCOME_COUNT, DecapOutcome, SourceKey};
+pub use dest::{Counters, Dest, DestKind, HEAD_LEN};
+pub use reason::{DropReason, PassReason, REASON_COUNT, ReasonInfo, reasons};
+pub use vip::{NO_RING, Place, RING_PAGE_SLOTS, RingPage, Target, VIP_SLOTS, Vip4, Vip6, ring_pages};
+
+/// Version of everything in this module. Pinned maps of another version are never adopted.
+pub const ABI_VERSION: u32 = 1;
+
+/// The interface index at which a `BPF_PROG_TEST_RUN` without a context enters: the loopback device of any network
+/// namespace. The balancer is never attached there, so a dest's frame "leaves where it came from" in such a run.
+pub const LOOPBACK_IFINDEX: u32 = 1;
+
+/// Written by user space into the XDP metadata area of a test run, it asks for a run that changes no state; the
+/// program answers in place.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Trace {
+    /// [`Trace::MAGIC`] on entry and on return.
+    pub magic: u32,
+    /// The vip's number, or `u32::MAX` when no vip matched.
+    pub vip: u32,
+    /// The slot of the vip's ring, or `u32::MAX`.
+    pub slot: u32,
+    /// The index into `DESTS`, or `u32::MAX`.
+    pub dest: u32,
+    /// The index into `REASONS` of a pass or drop, or `u32::MAX` when the packet was forwarded.
+    pub reason: u32,
+    pub reserved: u32,
+}
+
+impl Trace {
+    /// `FLEV`, read as a little-endian word.
+    pub const MAGIC: u32 = u32::from_le_bytes(*b"FLEV");
+
+    /// A request, with every answer unset.
+    pub const REQUEST: Self = Self {
+        magic: Self::MAGIC,
+        vip: u32::MAX,
+        slot: u32::MAX,
+        dest: u32::MAX,
+        reason: u32::MAX,
+        reserved: 0,
+    };
+}
+
+const _: () = assert!(size_of::<Trace>() == 24);

@@ -1,0 +1,101 @@
+//! The vip tables and the rings they point to.
+//!
+//! A table has two banks of [`VIP_SLOTS`] entries. A key lives in one of the two slots that `hash::vip_slots` names, so
+//! a lookup is at most two array reads. A ring is a run of [`RingPage`]s: pages instead of one value a ring keep
+//! memory proportional to the configured ring sizes and need no bounds check on the slot.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Entries in one bank of a vip table; a power of two.
+pub const VIP_SLOTS: u32 = 16_384;
+
+/// Ring slots in one page; a power of two.
+pub const RING_PAGE_SLOTS: u32 = 1024;
+
+/// The page number of a vip without a ring. Lookups of it, or of any page after it, find nothing.
+pub const NO_RING: u32 = 0x8000_0000;
+
+/// Pages that a ring of `slots` slots takes.
+#[must_use]
+pub const fn ring_pages(slots: u32) -> u32 {
+    slots.div_ceil(RING_PAGE_SLOTS)
+}
+
+/// What a vip's packets need to find their dest.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Target {
+    /// [`Place`] in one word, so that one aligned store moves a vip to a new ring.
+    pub place: u64,
+    /// Slots in the ring; fixed for a vip's life.
+    pub ring_size: u32,
+    /// Which bits of the ports (source in the low half, destination in the high half, as loaded little-endian from the
+    /// packet) take part in the flow hash. All ones: five-tuple affinity; zero: source affinity.
+    pub ports_mask: u32,
+    /// The vip's number, for traces and for user space.
+    pub vip: u32,
+    pub flags: u32,
+}
+
+/// Where a vip's ring and dests are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// First page of the ring, or [`NO_RING`].
+    pub ring_page: u32,
+    /// Added to a ring entry it gives the index into `DESTS`.
+    pub dest_base: u32,
+}
+
+impl Place {
+    /// A vip without any dest.
+    pub const NONE: Self = Self {
+        ring_page: NO_RING,
+        dest_base: 0,
+    };
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self {
+            ring_page: word as u32,
+            dest_base: (word >> 32) as u32,
+        }
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn to_word(self) -> u64 {
+        self.ring_page as u64 | (self.dest_base as u64) << 32
+    }
+}
+
+/// An entry of `VIP4`. The key packs address, port and protocol as `hash::vip4_key` does; 0 is an empty entry.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Vip4 {
+    pub key: u64,
+    pub target: Target,
+}
+
+/// An entry of `VIP6`. `service` packs port and protocol as `hash::vip6_service` does; 0 is an empty entry.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Vip6 {
+    /// The address as two words loaded little-endian from the packet.
+    pub address: [u64; 2],
+    pub service: u64,
+    pub target: Target,
+}
+
+/// A page of a ring: dest numbers local to the vip.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RingPage {
+    pub slots: [u16; RING_PAGE_SLOTS as usize],
+}
+
+const _: () = assert!(size_of::<Target>() == 24);
+const _: () = assert!(size_of::<Vip4>() == 32 && core::mem::offset_of!(Vip4, target) == 8);
+const _: () = assert!(size_of::<Vip6>() == 48 && core::mem::offset_of!(Vip6, target) == 24);
+const _: () = assert!(size_of::<RingPage>() == 2048);
+const _: () = assert!(VIP_SLOTS.is_power_of_two() && RING_PAGE_SLOTS.is_power_of_two());

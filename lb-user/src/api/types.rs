@@ -1,0 +1,263 @@
+//! What goes over the wire, version 1. Everything is JSON; times are RFC 3339 in UTC, addresses are texts.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::dataplane::XdpMode;
+use crate::state::{Affinity, Mode, Protocol};
+
+/// `GET /v1/status`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    pub version: String,
+    /// Git revision of the build.
+    pub revision: String,
+    pub abi_version: u32,
+    /// SHA-256 of the embedded eBPF object, hexadecimal.
+    pub object_hash: String,
+    pub instance: String,
+    pub pid: u32,
+    pub started_at: String,
+    pub config_path: String,
+    /// When the configuration that runs was read.
+    pub config_loaded_at: String,
+    /// Why the last reload was refused, when it was.
+    pub config_error: Option<String>,
+    pub interfaces: Vec<InterfaceStatus>,
+    pub vips: Vec<VipStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct InterfaceStatus {
+    pub name: String,
+    pub ifindex: u32,
+    pub mode: XdpMode,
+    pub driver: String,
+}
+
+/// A vip; `GET /v1/vips`, `GET /v1/vips/{name}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct VipStatus {
+    pub name: String,
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    /// 0: all ports.
+    pub port: u16,
+    pub protocol: Protocol,
+    pub mode: Mode,
+    pub ring_size: u32,
+    pub affinity: Affinity,
+    /// How long the last ring took to build, in microseconds.
+    pub ring_build_us: u64,
+    pub counters: CounterValues,
+    pub backends: Vec<DestStatus>,
+}
+
+/// A backend as one vip uses it; `GET /v1/backends`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DestStatus {
+    pub vip: String,
+    pub name: String,
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    pub weight: u32,
+    pub state: BackendState,
+    /// Why the state is what it is, when that is not plain.
+    pub reason: Option<String>,
+    pub slots: u32,
+    /// Part of the ring, 0 to 1.
+    pub share: f64,
+    pub next_hop: Option<NextHopStatus>,
+    pub counters: CounterValues,
+    /// The runtime change that made it what it is; absent when the file alone did.
+    pub changed: Option<ChangeMark>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendState {
+    /// In the ring.
+    Active,
+    /// Gets no new flows because somebody drained it.
+    Draining,
+    /// Weight 0.
+    Unused,
+    /// Taken out of the ring for want of a next hop.
+    Unresolved,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NextHopStatus {
+    pub interface: String,
+    pub mac: String,
+    #[schema(value_type = Option<String>)]
+    pub gateway: Option<IpAddr>,
+    pub vlan: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CounterValues {
+    pub packets: u64,
+    pub bytes: u64,
+    /// TCP connection attempts.
+    pub new_flows: u64,
+}
+
+/// Who changed something at run time, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeMark {
+    /// User name (or uid) of the caller on the socket.
+    pub by: String,
+    pub at: String,
+}
+
+/// A runtime change; the body of `POST /v1/changes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "action", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Change {
+    /// Adds a backend to a vip. With a backend name that the file defines, address and weight default to those.
+    Add {
+        vip: String,
+        backend: String,
+        #[schema(value_type = Option<String>)]
+        address: Option<IpAddr>,
+        weight: Option<u32>,
+    },
+    /// Takes a backend out of a vip, or of all.
+    Remove { backend: String, vip: Option<String> },
+    /// No new flows for a backend of a vip, or of all.
+    Drain { backend: String, vip: Option<String> },
+    /// Undoes a drain: the same slots come back.
+    Undrain { backend: String, vip: Option<String> },
+    Weight {
+        backend: String,
+        vip: Option<String>,
+        weight: u32,
+    },
+}
+
+/// Query of `POST /v1/changes` and `POST /v1/reload`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+pub struct ChangeOptions {
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What a change did, or with `dry_run` would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeResult {
+    pub dry_run: bool,
+    pub vips: Vec<VipChange>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VipChange {
+    pub vip: String,
+    pub kind: VipChangeKind,
+    pub ring_size: u32,
+    /// Slots whose flows get another backend.
+    pub slots_moved: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VipChangeKind {
+    Added,
+    Removed,
+    Changed,
+}
+
+/// `GET /v1/changes`: the journal of runtime changes, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JournalEntry {
+    pub mark: ChangeMark,
+    pub change: Change,
+}
+
+/// `GET /v1/config`: the running configuration, value by value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigShow {
+    /// The running configuration as a file would say it.
+    pub toml: String,
+    pub values: Vec<ConfigValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigValue {
+    /// Such as `vip.web.ring_size` or `vip.web.backends.web-1.weight`.
+    pub path: String,
+    pub value: String,
+    /// `default`, `file`, or `runtime: USER, TIME`.
+    pub origin: String,
+}
+
+/// The body of `POST /v1/explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    #[schema(value_type = String)]
+    pub source: SocketAddr,
+    #[schema(value_type = String)]
+    pub destination: SocketAddr,
+    pub protocol: Protocol,
+}
+
+/// Where a flow goes, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExplainReply {
+    /// `forward`, `pass` or `drop`.
+    pub verdict: String,
+    /// One line for people.
+    pub why: String,
+    pub vip: Option<String>,
+    pub slot: Option<u32>,
+    pub backend: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub backend_address: Option<IpAddr>,
+    /// The slot and backend that user space computes from the ring alone; always equal to the kernel's.
+    pub predicted_slot: Option<u32>,
+    pub predicted_backend: Option<String>,
+    /// First bytes of the outgoing frame, hexadecimal.
+    pub frame: String,
+}
+
+/// `GET /v1/stats`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Stats {
+    /// When the counters were read.
+    pub at: String,
+    pub vips: Vec<VipStats>,
+    pub reasons: Vec<ReasonStats>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct VipStats {
+    pub name: String,
+    pub counters: CounterValues,
+    pub backends: Vec<BackendStats>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BackendStats {
+    pub name: String,
+    pub counters: CounterValues,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReasonStats {
+    /// `pass` or `drop`.
+    pub kind: String,
+    pub reason: String,
+    pub meaning: String,
+    pub packets: u64,
+}
+
+/// The body of every reply that is not 2xx.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApiError {
+    /// Names the object and the way out.
+    pub error: String,
+}

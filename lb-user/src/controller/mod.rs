@@ -1,0 +1,2 @@
+//! The owner of the state and the only writer of the dataplane.
+#![forbid(unsafe_code)]

@@ -1,0 +1,170 @@
+//! The kernel's tables and programs. The controller is the only caller of what changes them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use lb_common::abi::Counters;
+
+use crate::state::{Forwarding, Protocol, VipKey};
+
+/// What the controller needs of a dataplane; the real one is BPF, tests use their own.
+pub trait Dataplane: Send {
+    /// Makes the kernel forward as `forwarding` says. All or nothing: on an error the kernel forwards as before.
+    ///
+    /// # Errors
+    /// When a table is full or the kernel refuses; the text names the table and the setting that enlarges it.
+    fn apply(&mut self, forwarding: &Forwarding) -> Result<Applied, DataplaneError>;
+
+    /// Changes interfaces, mode or map sizes: loads everything anew, fills it, and only then takes over. All or nothing.
+    ///
+    /// # Errors
+    /// As [`Self::apply`], and when an interface is missing or refuses the program.
+    fn reopen(&mut self, options: &OpenOptions, forwarding: &Forwarding) -> Result<Applied, DataplaneError>;
+
+    /// Counters since the instance was first started; they never go back.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read a map.
+    fn counters(&mut self) -> Result<Totals, DataplaneError>;
+
+    /// Runs one packet through the attached program, without changing any state.
+    ///
+    /// # Errors
+    /// When the kernel refuses the test run.
+    fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError>;
+
+    /// The interfaces that the program is attached to.
+    fn attachments(&self) -> Vec<Attachment>;
+}
+
+/// Where and how an instance lives in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// The instance's directory on a bpffs, such as `/sys/fs/bpf/ferrolev/default`.
+    pub pin_dir: std::path::PathBuf,
+    pub interfaces: Vec<String>,
+    pub mode: XdpMode,
+    pub limits: Limits,
+}
+
+/// What an [`Dataplane::apply`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub rings_written: u32,
+    pub dests_written: u32,
+    pub vips_written: u32,
+}
+
+/// All counters, summed over CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// By vip and backend address; backends that are gone keep their last count.
+    pub dests: BTreeMap<(VipKey, std::net::IpAddr), Counters>,
+    /// By [`lb_common::abi::ReasonInfo::index`].
+    pub reasons: BTreeMap<u32, u64>,
+}
+
+/// A packet to be explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
+    pub protocol: Protocol,
+}
+
+/// What the program did with a [`Flow`]'s packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    pub outcome: ExplainOutcome,
+    pub slot: Option<u32>,
+    /// The first bytes of the frame that the program would send, Ethernet header first.
+    pub frame: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExplainOutcome {
+    /// Forwarded to the dest with this index in `DESTS`: vip and backend address.
+    Forwarded { vip: VipKey, backend: std::net::IpAddr },
+    /// Passed or dropped, by [`lb_common::abi::ReasonInfo::index`].
+    Stopped(u32),
+}
+
+/// One interface that the program is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    pub interface: String,
+    pub ifindex: u32,
+    pub mode: XdpMode,
+    pub driver: String,
+}
+
+/// How XDP programs are attached.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    clap::ValueEnum,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpMode {
+    /// In the network stack, for every driver: slow.
+    Generic,
+    /// In the driver.
+    #[default]
+    Native,
+    /// On the network card.
+    Offload,
+}
+
+/// Sizes of the maps; fixed while an instance's maps live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Dests (a backend counts once for each of its vips).
+    pub dests: u32,
+    /// Bytes for rings.
+    pub ring_memory: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            dests: 8192,
+            ring_memory: 32 << 20,
+        }
+    }
+}
+
+/// Why a dataplane call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DataplaneError {
+    #[error(
+        "{table} is full: {needed} entries needed, {capacity} there; raise {setting} in the configuration and restart"
+    )]
+    Full {
+        table: &'static str,
+        needed: u64,
+        capacity: u64,
+        setting: &'static str,
+    },
+    #[error("interface {0} does not exist; `ip link` lists those that do")]
+    NoInterface(String),
+    #[error(
+        "interface {interface} (driver {driver}) refuses {mode:?} XDP: {reason}; use --xdp-mode generic or another interface"
+    )]
+    Attach {
+        interface: String,
+        driver: String,
+        mode: XdpMode,
+        reason: String,
+    },
+    #[error("{what}: {source}")]
+    Kernel { what: String, source: std::io::Error },
+    #[error("{0}")]
+    Other(String),
+}

@@ -1,0 +1,18 @@
+//! Ferrolev's user side: the daemon, its command line, and the decapsulation agent.
+//!
+//! ```text
+//! config file + runtime changes -> state::Desired -> state::Forwarding -> Dataplane -> maps
+//!                                                     ^ next hops from net
+//! ```
+//!
+//! `config` and `state` are pure; `net` watches routes and neighbours; `dataplane` is the only module that touches BPF;
+//! `controller` owns the state and is the only writer of the dataplane; `api` serves it over a unix socket and `cli` is
+//! a client of nothing else.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod controller;
+pub mod dataplane;
+pub mod net;
+pub mod state;

@@ -1,0 +1,4 @@
+//! The `ferrolev` binary.
+#![forbid(unsafe_code)]
+
+fn main() {}

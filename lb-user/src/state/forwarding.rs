@@ -1,0 +1,218 @@
+//! Everything the kernel has to know, with the rings built.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lb_common::maglev::{self, Member};
+
+use super::{Affinity, Desired, DesiredVip, NextHop, NextHops, Tunnel, Unresolved, VipKey};
+
+/// What the kernel should forward where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    pub hash_seed: u64,
+    pub tunnel: Tunnel,
+    pub vips: BTreeMap<VipKey, Arc<ForwardVip>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardVip {
+    pub ring_size: u32,
+    pub affinity: Affinity,
+    /// By backend name; in this order `ring` numbers them.
+    pub dests: BTreeMap<String, ForwardDest>,
+    /// `ring_size` indices into `dests`, or all [`maglev::EMPTY`].
+    pub ring: Vec<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardDest {
+    pub address: IpAddr,
+    /// Weight in the ring: 0 when drained, unused or without a next hop.
+    pub weight: u32,
+    pub next_hop: Result<NextHop, Unresolved>,
+}
+
+/// What a change does to one vip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VipPlan {
+    pub key: VipKey,
+    pub kind: VipPlanKind,
+    pub ring_size: u32,
+    /// Slots whose flows get another backend.
+    pub slots_moved: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VipPlanKind {
+    Added,
+    Removed,
+    /// The ring or a dest changes.
+    Changed,
+}
+
+impl Forwarding {
+    /// Forwarding for `desired`. Rings of vips that have the same members in `previous` are taken from there.
+    #[must_use]
+    pub fn build(desired: &Desired, hops: &NextHops, previous: Option<&Self>) -> Self {
+        let vips = desired
+            .vips
+            .iter()
+            .map(|(key, vip)| {
+                let before = previous.and_then(|previous| previous.vips.get(key));
+                (*key, ForwardVip::build(vip, hops, before))
+            })
+            .collect();
+        Self {
+            hash_seed: desired.hash_seed,
+            tunnel: desired.tunnel.clone(),
+            vips,
+        }
+    }
+
+    /// What it takes to get from `self` to `next`, for people to read. Vips that stay as they are are left out.
+    #[must_use]
+    pub fn plan(&self, next: &Self) -> Vec<VipPlan> {
+        let gone = self
+            .vips
+            .iter()
+            .filter(|(key, _)| !next.vips.contains_key(key))
+            .map(|(key, vip)| VipPlan {
+                key: *key,
+                kind: VipPlanKind::Removed,
+                ring_size: vip.ring_size,
+                slots_moved: vip.used_slots(),
+            });
+        let stay = next
+            .vips
+            .iter()
+            .filter_map(|(key, vip)| match self.vips.get(key) {
+                None => Some(VipPlan {
+                    key: *key,
+                    kind: VipPlanKind::Added,
+                    ring_size: vip.ring_size,
+                    slots_moved: vip.used_slots(),
+                }),
+                Some(before) if before == vip && self.same_globals(next) => None,
+                Some(before) => Some(VipPlan {
+                    key: *key,
+                    kind: VipPlanKind::Changed,
+                    ring_size: vip.ring_size,
+                    slots_moved: if self.hash_seed == next.hash_seed {
+                        before.slots_moved(vip)
+                    } else {
+                        vip.used_slots()
+                    },
+                }),
+            });
+        gone.chain(stay).collect()
+    }
+
+    fn same_globals(&self, other: &Self) -> bool {
+        self.hash_seed == other.hash_seed && self.tunnel == other.tunnel
+    }
+}
+
+impl ForwardVip {
+    fn build(vip: &DesiredVip, hops: &NextHops, before: Option<&Arc<Self>>) -> Arc<Self> {
+        let dests: BTreeMap<String, ForwardDest> = vip
+            .members
+            .iter()
+            .map(|(name, member)| {
+                let next_hop = hops
+                    .get(&member.address)
+                    .cloned()
+                    .unwrap_or(Err(Unresolved::Pending));
+                let weight = if next_hop.is_ok() {
+                    member.effective_weight()
+                } else {
+                    0
+                };
+                (
+                    name.clone(),
+                    ForwardDest {
+                        address: member.address,
+                        weight,
+                        next_hop,
+                    },
+                )
+            })
+            .collect();
+        let ring = match before {
+            Some(before) if before.same_ring(vip.ring_size, &dests) => before.ring.clone(),
+            _ => maglev::build(vip.ring_size, &members(&dests)),
+        };
+        Arc::new(Self {
+            ring_size: vip.ring_size,
+            affinity: vip.affinity,
+            dests,
+            ring,
+        })
+    }
+
+    fn same_ring(&self, ring_size: u32, dests: &BTreeMap<String, ForwardDest>) -> bool {
+        let key = |(name, dest): (&String, &ForwardDest)| (name.clone(), dest.address, dest.weight);
+        self.ring_size == ring_size && self.dests.iter().map(key).eq(dests.iter().map(key))
+    }
+
+    /// The backend that owns `slot`.
+    #[must_use]
+    pub fn owner(&self, slot: u32) -> Option<(&str, &ForwardDest)> {
+        let number = *self.ring.get(slot as usize)?;
+        self.dests
+            .iter()
+            .nth(usize::from(number))
+            .map(|(name, dest)| (name.as_str(), dest))
+    }
+
+    /// Slots of each dest, in the order of `dests`.
+    #[must_use]
+    pub fn shares(&self) -> Vec<u32> {
+        let mut shares = vec![0; self.dests.len()];
+        for number in &self.ring {
+            if let Some(share) = shares.get_mut(usize::from(*number)) {
+                *share += 1;
+            }
+        }
+        shares
+    }
+
+    fn used_slots(&self) -> u32 {
+        self.ring
+            .iter()
+            .filter(|number| **number != maglev::EMPTY)
+            .count() as u32
+    }
+
+    /// Slots whose owner has another address in `next`. Another ring size or affinity moves all of them.
+    fn slots_moved(&self, next: &Self) -> u32 {
+        if self.ring_size != next.ring_size || self.affinity != next.affinity {
+            return next.used_slots();
+        }
+        let before: Vec<_> = self.dests.values().map(|dest| dest.address).collect();
+        let after: Vec<_> = next.dests.values().map(|dest| dest.address).collect();
+        maglev::moved(&self.ring, &next.ring, |b, a| {
+            before.get(usize::from(b)) == after.get(usize::from(a))
+        })
+    }
+}
+
+fn members(dests: &BTreeMap<String, ForwardDest>) -> Vec<Member> {
+    dests
+        .values()
+        .map(|dest| Member {
+            identity: identity(dest.address),
+            weight: dest.weight,
+        })
+        .collect()
+}
+
+/// An address as the ring's stable identity.
+#[must_use]
+pub fn identity(address: IpAddr) -> maglev::Identity {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}

@@ -1,0 +1,15 @@
+//! What should be forwarded where: pure data and pure functions.
+//!
+//! [`Desired`] is the configuration with the runtime changes laid over it; [`Forwarding`] is that plus next hops and
+//! rings: everything the kernel has to know. Nothing here knows BPF, netlink or health checks.
+#![forbid(unsafe_code)]
+
+mod desired;
+mod forwarding;
+mod next_hop;
+mod vip_key;
+
+pub use desired::{Affinity, Desired, DesiredMember, DesiredVip, Dscp, Mode, SourcePrefix, Tunnel};
+pub use forwarding::{ForwardDest, ForwardVip, Forwarding, VipPlan, VipPlanKind, identity};
+pub use next_hop::{MacAddress, NextHop, NextHops, Unresolved};
+pub use vip_key::{ParseVipKeyError, Protocol, VipKey};

@@ -1,0 +1,65 @@
+//! Where packets for a backend leave this host, as the kernel's routing and neighbour tables say.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+/// An Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// The way to a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The interface whose device sends the frame (for a route over a VLAN interface: its parent).
+    pub ifindex: u32,
+    pub interface: String,
+    pub source_mac: MacAddress,
+    /// The backend itself or the gateway towards it.
+    pub destination_mac: MacAddress,
+    /// The gateway, when the backend is not on the link.
+    pub gateway: Option<IpAddr>,
+    /// VLAN id, for a route over a VLAN interface.
+    pub vlan: Option<u16>,
+    /// The address that the kernel would send from.
+    pub preferred_source: Option<IpAddr>,
+    /// MTU of the route or of the interface, in bytes of IP packet.
+    pub mtu: u32,
+}
+
+/// Why there is no next hop. The texts are shown in `ferrolev status`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    #[error("not looked up yet")]
+    Pending,
+    #[error("no route to {0}; add a route")]
+    NoRoute(IpAddr),
+    #[error("{0} is an address of this host; a backend must be another host")]
+    Local(IpAddr),
+    #[error("the route to {address} is of type {kind}; add a unicast route")]
+    BadRoute { address: IpAddr, kind: String },
+    #[error("{hop} does not answer on {interface} (neighbour {state}); is it up and on this link?")]
+    NoNeighbour {
+        hop: IpAddr,
+        interface: String,
+        state: String,
+    },
+    #[error(
+        "interface {interface} cannot carry Ethernet frames ({kind}); route the backend over an Ethernet interface"
+    )]
+    NotEthernet { interface: String, kind: String },
+    #[error("interface {0} is down")]
+    LinkDown(String),
+    #[error("netlink: {0}")]
+    Netlink(String),
+}
+
+/// The next hops of all backends that are looked up.
+pub type NextHops = BTreeMap<IpAddr, Result<NextHop, Unresolved>>;
