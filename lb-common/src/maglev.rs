@@ -54,7 +54,7 @@ pub fn nearest_ring_sizes(size: u32) -> (Option<u32>, Option<u32>) {
 }
 
 fn is_prime(n: u32) -> bool {
-    n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
 }
 
 /// Builds a ring of `size` slots; each holds the index of its owner in `members`. Without any weight every slot is
