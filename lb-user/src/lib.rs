@@ -7,12 +7,14 @@
 //!
 //! `config` and `state` are pure; `net` watches routes and neighbours; `dataplane` is the only module that touches BPF;
 //! `controller` owns the state and is the only writer of the dataplane; `api` serves it over a unix socket and `cli` is
-//! a client of nothing else.
+//! a client of nothing else. `decap` is the agent on a backend and shares none of this but XDP attachment.
 
 pub mod api;
+pub mod build_info;
 pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod dataplane;
+pub mod decap;
 pub mod net;
 pub mod state;

@@ -1,7 +1,7 @@
 //! The configuration file: parsed, validated, and only then believed.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -21,6 +21,8 @@ pub struct Config {
     pub tunnel: Tunnel,
     pub backends: BTreeMap<String, BackendConfig>,
     pub vips: BTreeMap<VipKey, VipConfig>,
+    /// Which of the values above the file gave.
+    pub provenance: Provenance,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,3 +40,7 @@ pub struct VipConfig {
     /// Backend names, with the weight of this vip when it differs from the backend's.
     pub backends: BTreeMap<String, Option<u32>>,
 }
+
+/// The paths of the values that a file gave, such as `vip.web.ring_size`; all others are defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance(BTreeSet<String>);

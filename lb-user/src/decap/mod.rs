@@ -1,0 +1,3 @@
+//! The decapsulation agent on a backend.
+
+pub mod options;
