@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::dataplane::XdpMode;
 use crate::state::{Affinity, Mode, Protocol};
+pub use crate::state::{Change, ChangeMark};
 
 /// `GET /v1/status`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -25,8 +26,25 @@ pub struct Status {
     pub config_loaded_at: String,
     /// Why the last reload was refused, when it was.
     pub config_error: Option<String>,
+    /// Why the kernel does not yet forward as this status says, when it does not; the daemon keeps trying.
+    pub dataplane_error: Option<String>,
     pub interfaces: Vec<InterfaceStatus>,
     pub vips: Vec<VipStatus>,
+    /// Runtime changes that are kept but have no effect with the running file.
+    pub dormant_changes: Vec<DormantChange>,
+}
+
+/// A runtime change whose vip or backend has left the file, or which the file contradicts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DormantChange {
+    /// `ADDRESS:PORT/PROTOCOL`, since the vip may have no name any more.
+    pub vip: String,
+    pub backend: String,
+    /// What was changed, such as `drained` or `added 10.0.0.9 with weight 100`.
+    pub what: String,
+    /// Why it has no effect, and the way out.
+    pub reason: String,
+    pub changed: ChangeMark,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -105,41 +123,10 @@ pub struct CounterValues {
     pub new_flows: u64,
 }
 
-/// Who changed something at run time, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ChangeMark {
-    /// User name (or uid) of the caller on the socket.
-    pub by: String,
-    pub at: String,
-}
-
-/// A runtime change; the body of `POST /v1/changes`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "action", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Change {
-    /// Adds a backend to a vip. With a backend name that the file defines, address and weight default to those.
-    Add {
-        vip: String,
-        backend: String,
-        #[schema(value_type = Option<String>)]
-        address: Option<IpAddr>,
-        weight: Option<u32>,
-    },
-    /// Takes a backend out of a vip, or of all.
-    Remove { backend: String, vip: Option<String> },
-    /// No new flows for a backend of a vip, or of all.
-    Drain { backend: String, vip: Option<String> },
-    /// Undoes a drain: the same slots come back.
-    Undrain { backend: String, vip: Option<String> },
-    Weight {
-        backend: String,
-        vip: Option<String>,
-        weight: u32,
-    },
-}
-
 /// Query of `POST /v1/changes` and `POST /v1/reload`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ChangeOptions {
     /// Only say what would happen.
     #[serde(default)]
@@ -151,6 +138,8 @@ pub struct ChangeOptions {
 pub struct ChangeResult {
     pub dry_run: bool,
     pub vips: Vec<VipChange>,
+    /// What the caller should know besides, such as that a vip has no backend left.
+    pub notes: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -4,11 +4,13 @@
 //! rings: everything the kernel has to know. Nothing here knows BPF, netlink or health checks.
 #![forbid(unsafe_code)]
 
+mod change;
 mod desired;
 mod forwarding;
 mod next_hop;
 mod vip_key;
 
+pub use change::{Change, ChangeMark};
 pub use desired::{Affinity, Desired, DesiredMember, DesiredVip, Dscp, Mode, SourcePrefix, Tunnel};
 pub use forwarding::{ForwardDest, ForwardVip, Forwarding, VipPlan, VipPlanKind, identity};
 pub use next_hop::{MacAddress, NextHop, NextHops, Unresolved};
