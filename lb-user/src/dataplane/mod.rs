@@ -1,11 +1,15 @@
 //! The kernel's tables and programs. The controller is the only caller of what changes them.
 
+mod object;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use lb_common::abi::Counters;
 
 use crate::state::{Forwarding, Protocol, VipKey};
+
+pub use object::{OBJECT, OBJECT_SHA256, REVISION};
 
 /// What the controller needs of a dataplane; the real one is BPF, tests use their own.
 pub trait Dataplane: Send {
