@@ -1,12 +1,41 @@
 //! The configuration file: parsed, validated, and only then believed.
+//!
+//! ```text
+//! text -> ConfigFile (values with their lines) -> Config (valid), or every problem of the file at once
+//! ```
+//!
+//! `settings` is the one table of all keys: the reader refuses what is not in it, and docs/CONFIGURATION.md is written
+//! from it. Nothing here looks at the host: interfaces and routes are checked by those who use them.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod address;
+mod decode;
+mod error;
+mod file;
+mod reader;
+mod reference;
+mod render;
+mod settings;
+mod validate;
+mod values;
+
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
 
 use crate::dataplane::{Limits, XdpMode};
 use crate::state::{Affinity, Mode, Tunnel, VipKey};
+
+pub use error::{ConfigError, Problem};
+pub use reference::reference;
+pub use values::{Origin, Provenance, Value, path};
+
+/// A backend's weight when nobody says otherwise.
+pub const DEFAULT_WEIGHT: u32 = 100;
+/// Outer TTL and hop limit when nobody says otherwise.
+pub const DEFAULT_TTL: u8 = 64;
 
 /// A valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +70,48 @@ pub struct VipConfig {
     pub backends: BTreeMap<String, Option<u32>>,
 }
 
-/// The paths of the values that a file gave, such as `vip.web.ring_size`; all others are defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Provenance(BTreeSet<String>);
+impl Config {
+    /// Reads and validates the file at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or with all problems of its contents.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let good = &bytes[..error.valid_up_to()];
+            let line = 1 + good.iter().filter(|byte| **byte == b'\n').count() as u32;
+            let text = "not UTF-8; save the file in that encoding".to_owned();
+            ConfigError::Invalid {
+                path: path.to_owned(),
+                problems: vec![Problem { line, text }],
+            }
+        })?;
+        Self::parse(path, text)
+    }
+
+    /// Validates the text of a file; `path` is for messages and for [`Config::path`].
+    ///
+    /// # Errors
+    /// With all problems of the text.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let source = reader::Source::new(text);
+        let mut problems = error::Problems::default();
+        let (table, wrong) = DeTable::parse_recoverable(text);
+        for error in &wrong {
+            let line = source.line(error.span().map_or(0, |span| span.start));
+            problems.add(line, format!("not TOML: {}", error.message()));
+        }
+        if !wrong.is_empty() {
+            return problems.or(path, None);
+        }
+        let file = file::ConfigFile::read(&source, table.get_ref(), &mut problems);
+        let config = validate::validate(path, file, &mut problems);
+        problems.or(path, config)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Whether the file's vips fit the tables that its limits ask for.
+
+use lb_common::abi::{RING_PAGE_SLOTS, VIP_SLOTS, ring_pages};
+
+use super::Check;
+use super::objects::Objects;
+use crate::config::file::ConfigFile;
+use crate::config::render::bytes;
+use crate::dataplane::Limits;
+
+/// Vips a family: the two-choice table finds a place for every key up to a quarter of its slots.
+const VIPS_MAX: usize = VIP_SLOTS as usize / 4;
+/// Bytes of one ring page: 2 a slot.
+const PAGE_BYTES: u64 = RING_PAGE_SLOTS as u64 * 2;
+
+pub(super) fn validate(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) -> Limits {
+    let default = Limits::default();
+    let end = file.vips.last().map_or(1, |vip| vip.line);
+    let dests_line = file.limits.dests.as_ref().map_or(end, |found| found.line);
+    let memory_line = file.limits.ring_memory.as_ref().map_or(end, |found| found.line);
+    let limits = Limits {
+        dests: check
+            .take(&["limits", "dests"], file.limits.dests.clone())
+            .unwrap_or(default.dests),
+        ring_memory: check
+            .take(&["limits", "ring_memory"], file.limits.ring_memory.clone())
+            .unwrap_or(default.ring_memory),
+    };
+    vips(check, file, objects);
+    dests(check, limits, objects, dests_line);
+    ring_memory(check, limits, objects, memory_line);
+    limits
+}
+
+fn vips(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) {
+    for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
+        let count = objects
+            .vips
+            .keys()
+            .filter(|key| key.address.is_ipv4() == is_v4)
+            .count();
+        if count <= VIPS_MAX {
+            continue;
+        }
+        let in_family = |address: std::net::IpAddr| address.is_ipv4() == is_v4;
+        let first_too_many = file
+            .vips
+            .iter()
+            .filter(|vip| {
+                vip.address
+                    .as_ref()
+                    .is_some_and(|address| in_family(address.value))
+            })
+            .nth(VIPS_MAX);
+        check.problems.add(
+            first_too_many.map_or(1, |vip| vip.line),
+            format!(
+                "[[vip]]: {count} {family} vips do not fit, there is room for {VIPS_MAX}; take port 0 for addresses with many ports, or split them over two instances"
+            ),
+        );
+    }
+}
+
+/// Dests of one vip are consecutive, and a vip that changes is written anew beside the old one.
+fn dests(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
+    let members = || objects.vips.values().map(|vip| vip.backends.len() as u64);
+    let needed = members().sum::<u64>() + members().max().unwrap_or(0);
+    if needed > u64::from(limits.dests) {
+        check.problems.add(
+            line,
+            format!(
+                "[limits]: dests: the vips of this file take {needed} (each backend once for each of its vips, and the largest vip twice for changes), but dests = {}; write dests = {} or more",
+                limits.dests,
+                needed.next_power_of_two()
+            ),
+        );
+    }
+}
+
+/// Rings of all vips, and a spare one of the largest size, in which a new ring is built before it is published.
+fn ring_memory(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
+    let pages = || {
+        objects
+            .vips
+            .values()
+            .map(|vip| u64::from(ring_pages(vip.ring_size)))
+    };
+    let needed = (pages().sum::<u64>() + pages().max().unwrap_or(0)) * PAGE_BYTES;
+    if needed > limits.ring_memory {
+        check.problems.add(
+            line,
+            format!(
+                "[limits]: ring_memory: the {} rings of this file and one spare take {}, but ring_memory = \"{}\"; write ring_memory = \"{}\" or choose smaller ring sizes",
+                objects.vips.len(),
+                bytes(needed),
+                bytes(limits.ring_memory),
+                bytes(needed.next_multiple_of(1 << 20))
+            ),
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! From the file's values to a valid [`Config`]: what no single value shows, such as names, duplicates and sums.
+
+mod limits;
+mod objects;
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::address::why_unusable;
+use super::decode::Family;
+use super::error::Problems;
+use super::file::{ConfigFile, TunnelFile};
+use super::reader::{Located, printable};
+use super::values::path;
+use super::{Config, DEFAULT_TTL, Provenance};
+use crate::state::{SourcePrefix, Tunnel};
+
+use objects::Objects;
+
+/// Interfaces that one instance attaches to at most; as many as packets can be redirected to.
+const INTERFACES_MAX: usize = 64;
+
+/// The configuration that `file` describes; problems are noted, and then the result must not be used.
+pub(super) fn validate(file_path: &Path, file: ConfigFile, problems: &mut Problems) -> Option<Config> {
+    let mut provenance = Provenance::default();
+    let mut check = Check {
+        problems,
+        provenance: &mut provenance,
+    };
+    let interfaces = check.interfaces(file.interfaces.as_ref());
+    let objects = Objects::read(&mut check, &file.backends, &file.vips);
+    let tunnel = check.tunnel(&file.tunnel, &objects);
+    let limits = limits::validate(&mut check, &file, &objects);
+    Some(Config {
+        path: file_path.to_owned(),
+        interfaces,
+        xdp_mode: check.take(&["xdp_mode"], file.xdp_mode).unwrap_or_default(),
+        hash_seed: check.take(&["hash_seed"], file.hash_seed).unwrap_or(0),
+        metrics_listen: check.take(&["metrics_listen"], file.metrics_listen),
+        limits,
+        tunnel,
+        backends: objects.backends,
+        vips: objects.vips,
+        provenance,
+    })
+}
+
+/// What every check needs: where to put problems, and where to note that a value came from the file.
+struct Check<'a> {
+    problems: &'a mut Problems,
+    provenance: &'a mut Provenance,
+}
+
+impl Check<'_> {
+    /// The value, with a note that the file gave it.
+    fn take<T>(&mut self, parts: &[&str], found: Option<Located<T>>) -> Option<T> {
+        let found = found?;
+        self.provenance.note(path(parts));
+        Some(found.value)
+    }
+
+    fn interfaces(&mut self, found: Option<&Located<Vec<Located<String>>>>) -> Vec<String> {
+        let Some(found) = found else {
+            return Vec::new();
+        };
+        self.provenance.note(path(&["interfaces"]));
+        if found.value.is_empty() {
+            self.problems.add(
+                found.line,
+                "interfaces: the list is empty; name the interfaces on which packets for vips arrive, such as [\"eth0\"]",
+            );
+        }
+        if found.value.len() > INTERFACES_MAX {
+            self.problems.add(
+                found.line,
+                format!(
+                    "interfaces: {} are too many; name at most {INTERFACES_MAX}",
+                    found.value.len()
+                ),
+            );
+        }
+        let mut names: Vec<String> = Vec::new();
+        for name in &found.value {
+            let shown = printable(&name.value);
+            if let Some(why) = why_no_interface(&name.value) {
+                self.problems
+                    .add(name.line, format!("interfaces: '{shown}' {why}"));
+            } else if names.contains(&name.value) {
+                self.problems.add(
+                    name.line,
+                    format!("interfaces: '{shown}' is named twice; remove one"),
+                );
+            } else {
+                names.push(name.value.clone());
+            }
+        }
+        names
+    }
+
+    fn tunnel(&mut self, file: &TunnelFile, objects: &Objects) -> Tunnel {
+        self.tunnel_source("source4", file.source4.as_ref(), objects);
+        self.tunnel_source("source6", file.source6.as_ref(), objects);
+        Tunnel {
+            source4: self.take(&["tunnel", "source4"], file.source4.clone()),
+            source6: self.take(&["tunnel", "source6"], file.source6.clone()),
+            ttl: self
+                .take(&["tunnel", "ttl"], file.ttl.clone())
+                .unwrap_or(DEFAULT_TTL),
+            dscp: self
+                .take(&["tunnel", "dscp"], file.dscp.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// A tunnel source must be unicast, and nobody else's address: a backend drops packets from itself or from a vip.
+    fn tunnel_source<A: Family>(
+        &mut self,
+        key: &str,
+        found: Option<&Located<SourcePrefix<A>>>,
+        objects: &Objects,
+    ) {
+        let Some(Located { value: prefix, line }) = found else {
+            return;
+        };
+        let shown = super::render::source(*prefix);
+        if let Some(why) = why_unusable(prefix.address.wide()) {
+            self.problems
+                .add(*line, format!("[tunnel]: {key}: {shown} {why}"));
+        }
+        for (address, owner) in objects.addresses() {
+            if holds(prefix, address) {
+                let text = format!(
+                    "[tunnel]: {key}: {shown} {} the address of {owner}, which would drop such packets as forged; use addresses of this host",
+                    if prefix.prefix_len == A::BITS {
+                        "is"
+                    } else {
+                        "contains"
+                    },
+                );
+                self.problems.add(*line, text);
+            }
+        }
+    }
+}
+
+fn holds<A: Family>(prefix: &SourcePrefix<A>, address: IpAddr) -> bool {
+    let address = match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => v6.to_string(),
+    };
+    address
+        .parse::<A>()
+        .is_ok_and(|address| address.network(prefix.prefix_len).wide() == prefix.address.wide())
+}
+
+/// Why the kernel has no interface of this name, or why the program cannot attach there.
+fn why_no_interface(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        Some("is empty; `ip link` lists interfaces")
+    } else if name == "lo" {
+        Some("is the loopback interface, where no packets of clients arrive; `ip link` lists others")
+    } else if name.contains(':') {
+        Some("is an alias of an address, not an interface; write the part before the ':'")
+    } else if name.contains('@') {
+        Some("is how `ip link` shows a child interface; write the part before the '@'")
+    } else if name.len() > 15 {
+        Some("is longer than the 15 bytes that a name can have")
+    } else if matches!(name, "." | "..")
+        || name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
+    {
+        Some("is no name that an interface can have; `ip link` lists interfaces")
+    } else {
+        None
+    }
+}
