@@ -17,6 +17,9 @@ use std::process::{Command, ExitCode};
 
 use sha2::{Digest, Sha256};
 
+/// Where the object lies below the target directory of its build.
+const OBJECT: &str = "bpfel-unknown-none/bpf/ferrolev-ebpf";
+
 fn main() -> ExitCode {
     match build() {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,7 +76,7 @@ fn build_object(root: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     if !status.success() {
         return Err(format!("the eBPF program (lb-ebpf) does not build with {tools}: see above").into());
     }
-    Ok(fs::read(target_dir.join(toolchain::OBJECT))?)
+    Ok(fs::read(target_dir.join(OBJECT))?)
 }
 
 fn sha256(bytes: &[u8]) -> String {

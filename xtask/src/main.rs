@@ -1,21 +1,103 @@
-//! What a person does with the project: setup, build, demo, tests and benchmarks.
+//! What a person does with the project: setup, build, demo, tests, benchmarks and checks.
+//!
+//! Every command first sees that what it needs is installed (`setup`), so any of them works on a fresh machine.
 #![forbid(unsafe_code)]
 
+mod check;
+mod command;
+mod setup;
+mod test;
 mod toolchain;
 
-use std::path::Path;
+use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
+use clap::{Parser, Subcommand};
 
-fn main() -> anyhow::Result<()> {
-    let tools = toolchain::BpfToolchain::detect()?;
-    println!("kernel side: {tools}");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask lies in no workspace")?;
-    let target_dir = root.join("target/ebpf");
-    let status = tools.build_command(root, &target_dir, &[]).status()?;
-    ensure!(status.success(), "the kernel side does not build");
-    println!("{}", target_dir.join(toolchain::OBJECT).display());
-    Ok(())
+use command::cargo;
+
+/// Setup, build, demo, tests and benchmarks of Ferrolev.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what is missing for the build, the demo and the tests
+    Setup,
+    /// Build target/release/ferrolev, one self-contained binary
+    Build,
+    /// Balance real HTTP traffic between network namespaces (needs root)
+    Demo {
+        /// Leave everything running afterwards and print commands to play with
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Run all tests: host, kernel and network namespaces
+    Test(test::Selection),
+    /// Measure the data plane (needs root)
+    Bench {
+        /// Passed on to the benchmark, such as `datapath --json`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Formatting, clippy, and the kernel side, with warnings as errors
+    Check,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<ExitCode> {
+    match task {
+        Task::Setup => {
+            let tools = setup::kernel_side()?;
+            setup::lab()?;
+            println!("setup: complete; the kernel side builds with {tools}");
+        }
+        Task::Build => {
+            setup::kernel_side()?;
+            command::succeed(cargo(["build", "--release", "--package", "lb-user"]))?;
+            println!("{}", command::target_dir().join("release/ferrolev").display());
+        }
+        Task::Demo { keep } => {
+            let keep: &[String] = if keep { &["--keep".to_owned()] } else { &[] };
+            return in_lab("demo", keep);
+        }
+        Task::Test(selection) => return test::run(&selection),
+        Task::Bench { arguments } => return in_lab("bench", &arguments),
+        Task::Check => check::run()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds and runs a binary of the tests package, with its output and its exit code.
+fn in_lab(name: &str, arguments: &[String]) -> anyhow::Result<ExitCode> {
+    setup::kernel_side()?;
+    setup::lab()?;
+    let build = [
+        "build",
+        "--release",
+        "--package",
+        "lb-user",
+        "--package",
+        "tests",
+        "--bins",
+    ];
+    command::succeed(cargo(build))?;
+    let release = command::target_dir().join("release");
+    let mut binary = std::process::Command::new(release.join(name));
+    binary
+        .args(arguments)
+        .env("FERROLEV_BINARY", release.join("ferrolev"));
+    command::exit_code(binary)
 }

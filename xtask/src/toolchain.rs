@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The triple of little-endian BPF.
-pub(crate) const TARGET: &str = "bpfel-unknown-none";
-/// Where the object lies below the target directory of [`BpfToolchain::build_command`].
-pub(crate) const OBJECT: &str = "bpfel-unknown-none/bpf/ferrolev-ebpf";
+const TARGET: &str = "bpfel-unknown-none";
 
 /// A complete set of tools for the kernel side.
 #[derive(Clone, Debug, PartialEq, Eq)]

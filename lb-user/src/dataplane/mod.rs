@@ -9,7 +9,7 @@ use lb_common::abi::Counters;
 
 use crate::state::{Forwarding, Protocol, VipKey};
 
-pub use object::{OBJECT, OBJECT_SHA256, REVISION};
+pub use object::OBJECT;
 
 /// What the controller needs of a dataplane; the real one is BPF, tests use their own.
 pub trait Dataplane: Send {
