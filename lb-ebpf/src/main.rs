@@ -1,23 +1,90 @@
-//! The XDP programs.
+//! XDP entry points. `maps.rs` and `xdp.rs` are the only files that touch the kernel's interfaces; the story itself is
+//! the library.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
-/// Passes everything. A veth that receives frames by `XDP_TX` or redirect needs a program, and this is the least one.
-#[cfg(target_arch = "bpf")]
-#[aya_ebpf::macros::xdp]
-fn pass(_context: aya_ebpf::programs::XdpContext) -> u32 {
-    aya_ebpf::bindings::xdp_action::XDP_PASS
-}
-
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
 #[cfg(not(target_arch = "bpf"))]
-fn main() {}
+fn main() {
+    panic!("this binary runs in the kernel only; lb-user's build script builds and embeds it");
+}
+
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod xdp;
+
+#[cfg(target_arch = "bpf")]
+mod programs {
+    use core::cell::Cell;
+
+    use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+    use aya_ebpf::macros::xdp;
+    use aya_ebpf::programs::XdpContext;
+    use lb_common::abi::{DropReason, Trace};
+    use lb_ebpf::{Verdict, balance};
+
+    use crate::maps::{Counting, DEVICES, KernelTables, Tracing, count_reason};
+    use crate::xdp::{XdpFrame, answer_trace, trace_request};
+
+    /// The balancer.
+    #[xdp]
+    pub fn balancer(ctx: XdpContext) -> u32 {
+        match trace_request(&ctx) {
+            None => run(&ctx),
+            Some(request) => explain(&ctx, request),
+        }
+    }
+
+    #[inline(always)]
+    fn run(ctx: &XdpContext) -> u32 {
+        let verdict = balance(&mut XdpFrame(ctx), &KernelTables(Counting), ctx.ingress_ifindex() as u32);
+        if let Some(reason) = stopped(verdict) {
+            count_reason(reason);
+        }
+        action(verdict)
+    }
+
+    /// The same for a test run that wants to know why, and to change nothing.
+    #[inline(never)]
+    fn explain(ctx: &XdpContext, request: Trace) -> u32 {
+        let tables = KernelTables(Tracing { trace: Cell::new(request) });
+        let verdict = balance(&mut XdpFrame(ctx), &tables, ctx.ingress_ifindex() as u32);
+        let reason = stopped(verdict).unwrap_or(u32::MAX);
+        answer_trace(ctx, Trace { reason, ..tables.0.trace.get() });
+        action(verdict)
+    }
+
+    /// Why a packet was not forwarded.
+    #[inline(always)]
+    fn stopped(verdict: Result<Verdict, DropReason>) -> Option<u32> {
+        match verdict {
+            Ok(Verdict::Transmit | Verdict::Redirect { .. }) => None,
+            Ok(Verdict::Pass(reason)) => Some(reason as u32),
+            Err(reason) => Some(reason as u32),
+        }
+    }
+
+    #[inline(always)]
+    fn action(verdict: Result<Verdict, DropReason>) -> u32 {
+        match verdict {
+            Ok(Verdict::Transmit) => XDP_TX,
+            Ok(Verdict::Redirect { device }) => DEVICES.redirect(device, 0).unwrap_or(XDP_DROP),
+            Ok(Verdict::Pass(_)) => XDP_PASS,
+            Err(_) => XDP_DROP,
+        }
+    }
+
+    /// Passes everything. A veth's peer needs an XDP program to receive what `XDP_TX` sends.
+    #[xdp]
+    pub fn pass(_ctx: XdpContext) -> u32 {
+        XDP_PASS
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo) -> ! {
+        loop {}
+    }
+
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+}

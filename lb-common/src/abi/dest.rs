@@ -25,8 +25,9 @@ pub enum DestKind {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Dest {
-    /// The frame's first bytes: Ethernet (next hop, source MAC, VLAN), then the outer IP header. Length, protocol, type
-    /// of service, identification, checksum and the masked source bits are zero here and written for each packet.
+    /// The frame's first bytes: Ethernet (next hop, source MAC, VLAN), then the outer IP header. What differs from packet
+    /// to packet is zero here: type of service, length, identification and flags, IPv4 checksum, IPv6 flow label, and
+    /// the source bits of `source_mask`.
     pub head: [u8; HEAD_LEN],
     /// A [`DestKind`].
     pub kind: u32,
@@ -36,8 +37,8 @@ pub struct Dest {
     pub ifindex: u32,
     /// Index into `DEVICES`.
     pub device: u32,
-    /// Bits of the outer source's last four bytes (as loaded little-endian) that are filled from the flow hash; zero in
-    /// `head`. Zero turns entropy off.
+    /// Bits of the outer source's last four bytes (as loaded little-endian) that are filled from the flow hash. Zero turns
+    /// entropy off.
     pub source_mask: u32,
     /// `outer ToS = inner ToS & tos_mask | tos_set`. The ECN bits are always copied (RFC 6040, normal mode).
     pub tos_mask: u8,

@@ -1,0 +1,128 @@
+//! The balancer's maps, and the [`Tables`] that read them. Sizes given here are the smallest that load; user space sets
+//! the configured ones.
+//!
+//! All arrays but the per-CPU ones are mapped into user space, which publishes by aligned stores of single words. Every
+//! lookup of an array is inlined by the kernel; none is a helper call.
+
+use core::cell::Cell;
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
+use lb_common::abi::{
+    Control, Counters, Dest, Place, REASON_COUNT, RingPage, Target, Trace, VIP_SLOTS, Vip4, Vip6,
+};
+use lb_ebpf::Tables;
+
+#[map]
+static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static VIP4: Array<Vip4> = Array::with_max_entries(2 * VIP_SLOTS, BPF_F_MMAPABLE);
+#[map]
+static VIP6: Array<Vip6> = Array::with_max_entries(2 * VIP_SLOTS, BPF_F_MMAPABLE);
+#[map]
+static RINGS: Array<RingPage> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static DESTS: Array<Dest> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_COUNT, 0);
+#[map]
+pub static DEVICES: DevMap = DevMap::with_max_entries(64, 0);
+
+/// What becomes of the choices made for a packet.
+pub trait Recorder {
+    fn count(&self, dest: u32, bytes: u64, new_flow: bool);
+    fn chosen(&self, vip: u32, slot: u32, dest: u32);
+}
+
+/// Counts them: the normal case.
+pub struct Counting;
+
+impl Recorder for Counting {
+    #[inline(always)]
+    fn count(&self, dest: u32, bytes: u64, new_flow: bool) {
+        if let Some(counters) = COUNTERS.get_ptr_mut(dest) {
+            // SAFETY: the pointer is this CPU's value, which nothing else writes while the program runs here.
+            let counters = unsafe { &mut *counters };
+            counters.packets += 1;
+            counters.bytes += bytes;
+            counters.new_flows += u64::from(new_flow);
+        }
+    }
+
+    #[inline(always)]
+    fn chosen(&self, _vip: u32, _slot: u32, _dest: u32) {}
+}
+
+/// Remembers them for the asker of a test run, and changes nothing.
+pub struct Tracing {
+    pub trace: Cell<Trace>,
+}
+
+impl Recorder for Tracing {
+    #[inline(always)]
+    fn count(&self, _dest: u32, _bytes: u64, _new_flow: bool) {}
+
+    #[inline(always)]
+    fn chosen(&self, vip: u32, slot: u32, dest: u32) {
+        self.trace.set(Trace { vip, slot, dest, ..self.trace.get() });
+    }
+}
+
+/// Counts a pass or a drop.
+#[inline(always)]
+pub fn count_reason(reason: u32) {
+    if let Some(count) = REASONS.get_ptr_mut(reason) {
+        // SAFETY: as in `Counting::count`.
+        unsafe { *count += 1 };
+    }
+}
+
+/// The maps as the story reads them.
+pub struct KernelTables<R>(pub R);
+
+impl<R: Recorder> Tables for KernelTables<R> {
+    #[inline(always)]
+    fn control(&self) -> Option<&Control> {
+        CONTROL.get(0)
+    }
+
+    #[inline(always)]
+    fn vip4(&self, index: u32) -> Option<&Vip4> {
+        VIP4.get(index)
+    }
+
+    #[inline(always)]
+    fn vip6(&self, index: u32) -> Option<&Vip6> {
+        VIP6.get(index)
+    }
+
+    #[inline(always)]
+    fn place(&self, target: &Target) -> Place {
+        // SAFETY: the reference is valid; volatile, because user space stores this word while packets read it, and the two
+        // halves must come from one load.
+        Place::from_word(unsafe { core::ptr::read_volatile(&raw const target.place) })
+    }
+
+    #[inline(always)]
+    fn ring_page(&self, page: u32) -> Option<&RingPage> {
+        RINGS.get(page)
+    }
+
+    #[inline(always)]
+    fn dest(&self, index: u32) -> Option<&Dest> {
+        DESTS.get(index)
+    }
+
+    #[inline(always)]
+    fn count(&self, dest: u32, bytes: u64, new_flow: bool) {
+        self.0.count(dest, bytes, new_flow);
+    }
+
+    #[inline(always)]
+    fn chosen(&self, vip: u32, slot: u32, dest: u32) {
+        self.0.chosen(vip, slot, dest);
+    }
+}

@@ -1,0 +1,27 @@
+//! What user space has decided, as the story reads it.
+
+use lb_common::abi::{Control, Dest, Place, RingPage, Target, Vip4, Vip6};
+
+/// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
+pub trait Tables {
+    fn control(&self) -> Option<&Control>;
+
+    /// `index` counts over both banks.
+    fn vip4(&self, index: u32) -> Option<&Vip4>;
+
+    /// `index` counts over both banks.
+    fn vip6(&self, index: u32) -> Option<&Vip6>;
+
+    /// The target's ring and dests, read at once: user space may move them at any moment.
+    fn place(&self, target: &Target) -> Place;
+
+    fn ring_page(&self, page: u32) -> Option<&RingPage>;
+
+    fn dest(&self, index: u32) -> Option<&Dest>;
+
+    /// A packet with `bytes` bytes of IP leaves for `dest`.
+    fn count(&self, dest: u32, bytes: u64, new_flow: bool);
+
+    /// The choice made for a packet; of interest to traces only.
+    fn chosen(&self, _vip: u32, _slot: u32, _dest: u32) {}
+}
