@@ -14,14 +14,8 @@ pub const fn fold(sum: u32) -> u16 {
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u32 {
     let (pairs, rest) = bytes.as_chunks::<2>();
-    let whole: u32 = pairs
-        .iter()
-        .map(|pair| u32::from(u16::from_ne_bytes(*pair)))
-        .sum();
-    whole
-        + rest
-            .first()
-            .map_or(0, |last| u32::from(u16::from_ne_bytes([*last, 0])))
+    let whole: u32 = pairs.iter().map(|pair| u32::from(u16::from_ne_bytes(*pair))).sum();
+    whole + rest.first().map_or(0, |last| u32::from(u16::from_ne_bytes([*last, 0])))
 }
 
 /// `checksum` after the 16-bit word `old` of the data became `new` (RFC 1624, equation 3). All in memory order.

@@ -29,12 +29,7 @@ const fn mix(mut x: u64) -> u64 {
 #[must_use]
 #[inline(always)]
 pub const fn ports_word(source_port: [u8; 2], destination_port: [u8; 2]) -> u32 {
-    u32::from_le_bytes([
-        source_port[0],
-        source_port[1],
-        destination_port[0],
-        destination_port[1],
-    ])
+    u32::from_le_bytes([source_port[0], source_port[1], destination_port[0], destination_port[1]])
 }
 
 /// Hash of an IPv4 flow. `ports` is already masked by the vip's affinity.

@@ -46,9 +46,7 @@ pub fn is_ring_size(size: u32) -> bool {
 /// The prime ring sizes next to `size`, below and above, for error messages.
 #[must_use]
 pub fn nearest_ring_sizes(size: u32) -> (Option<u32>, Option<u32>) {
-    let below = (*RING_SIZES.start()..=size.min(*RING_SIZES.end()))
-        .rev()
-        .find(|n| is_prime(*n));
+    let below = (*RING_SIZES.start()..=size.min(*RING_SIZES.end())).rev().find(|n| is_prime(*n));
     let above = (size.max(*RING_SIZES.start())..=*RING_SIZES.end()).find(|n| is_prime(*n));
     (below, above)
 }
@@ -65,27 +63,16 @@ fn is_prime(n: u32) -> bool {
 #[must_use]
 pub fn build(size: u32, members: &[Member]) -> Vec<u16> {
     assert!(is_ring_size(size), "{size} is not a ring size");
-    assert!(
-        members.len() < usize::from(EMPTY),
-        "{} members do not fit a ring",
-        members.len()
-    );
-    let mut order: Vec<u16> = (0..members.len() as u16)
-        .filter(|i| members[usize::from(*i)].weight > 0)
-        .collect();
+    assert!(members.len() < usize::from(EMPTY), "{} members do not fit a ring", members.len());
+    let mut order: Vec<u16> =
+        (0..members.len() as u16).filter(|i| members[usize::from(*i)].weight > 0).collect();
     order.sort_by_key(|i| members[usize::from(*i)].identity);
     let walks = order
         .into_iter()
         .map(|owner| {
             let member = members[usize::from(owner)];
             let (offset, skip) = permutation(&member.identity, size);
-            Walk {
-                owner,
-                weight: member.weight,
-                credit: 0,
-                position: offset,
-                skip,
-            }
+            Walk { owner, weight: member.weight, credit: 0, position: offset, skip }
         })
         .collect();
     fill(size, walks)

@@ -43,8 +43,12 @@ pub enum Verdict {
 /// The reason why the packet must be dropped; its bytes are undefined then.
 #[inline(always)]
 pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, DropReason> {
-    let Some(layer3) = parse::ethernet(frame) else { return Ok(Verdict::Pass(PassReason::Malformed)) };
-    let Some(control) = tables.control() else { return Ok(Verdict::Pass(PassReason::NotVip)) };
+    let Some(layer3) = parse::ethernet(frame) else {
+        return Ok(Verdict::Pass(PassReason::Malformed));
+    };
+    let Some(control) = tables.control() else {
+        return Ok(Verdict::Pass(PassReason::NotVip));
+    };
     match layer3 {
         Layer3::Ipv4 { offset } => balance_v4(frame, tables, control, offset, ingress),
         Layer3::Ipv6 { offset } => balance_v6(frame, tables, control, offset, ingress),
@@ -60,7 +64,9 @@ fn balance_v4<F: Frame, T: Tables>(
     offset: usize,
     ingress: u32,
 ) -> Result<Verdict, DropReason> {
-    let Some(ip) = frame.at::<Ipv4>(offset) else { return Ok(Verdict::Pass(PassReason::Malformed)) };
+    let Some(ip) = frame.at::<Ipv4>(offset) else {
+        return Ok(Verdict::Pass(PassReason::Malformed));
+    };
     let destination = u32::from_le_bytes(ip.destination);
     if !vip::may_be_vip(control, hash::filter_bit_v4(destination)) {
         return Ok(Verdict::Pass(PassReason::NotVip));
@@ -85,7 +91,9 @@ fn balance_v6<F: Frame, T: Tables>(
     offset: usize,
     ingress: u32,
 ) -> Result<Verdict, DropReason> {
-    let Some(ip) = frame.at::<Ipv6>(offset) else { return Ok(Verdict::Pass(PassReason::Malformed)) };
+    let Some(ip) = frame.at::<Ipv6>(offset) else {
+        return Ok(Verdict::Pass(PassReason::Malformed));
+    };
     let destination = lb_common::headers::words_v6(ip.destination);
     if !vip::may_be_vip(control, hash::filter_bit_v6(destination)) {
         return Ok(Verdict::Pass(PassReason::NotVip));

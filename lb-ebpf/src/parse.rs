@@ -80,7 +80,11 @@ pub(crate) fn ethernet<F: Frame>(frame: &F) -> Option<Layer3> {
 /// # Errors
 /// When its lengths are impossible.
 #[inline(always)]
-pub(crate) fn ipv4<F: Frame>(frame: &F, ip: &Ipv4, offset: usize) -> Result<Result<Packet, PassReason>, DropReason> {
+pub(crate) fn ipv4<F: Frame>(
+    frame: &F,
+    ip: &Ipv4,
+    offset: usize,
+) -> Result<Result<Packet, PassReason>, DropReason> {
     let header_len = usize::from(ip.version_ihl & 0x0f) * 4;
     let len = ip.total_len.get();
     if ip.version_ihl >> 4 != 4 || header_len < size_of::<Ipv4>() || usize::from(len) < header_len {
@@ -114,7 +118,11 @@ pub(crate) fn ipv4<F: Frame>(frame: &F, ip: &Ipv4, offset: usize) -> Result<Resu
 /// # Errors
 /// When its lengths are impossible.
 #[inline(always)]
-pub(crate) fn ipv6<F: Frame>(frame: &F, ip: &Ipv6, offset: usize) -> Result<Result<Packet, PassReason>, DropReason> {
+pub(crate) fn ipv6<F: Frame>(
+    frame: &F,
+    ip: &Ipv6,
+    offset: usize,
+) -> Result<Result<Packet, PassReason>, DropReason> {
     let len = size_of::<Ipv6>() as u32 + u32::from(ip.payload_len.get());
     if ip.version_class_label[0] >> 4 != 6 || offset + len as usize > frame.len() {
         return Err(DropReason::Truncated);

@@ -25,7 +25,8 @@ pub(crate) fn find_v4<'t, T: Tables>(
     let find = |port| {
         let key = hash::vip4_key(address, port, packet.protocol);
         let (first, second) = hash::vip4_slots(key, control.salt[bank as usize]);
-        let probe = |slot| tables.vip4(bank * VIP_SLOTS + slot).filter(|vip| vip.key == key).map(|vip| &vip.target);
+        let probe =
+            |slot| tables.vip4(bank * VIP_SLOTS + slot).filter(|vip| vip.key == key).map(|vip| &vip.target);
         probe(first).or_else(|| probe(second))
     };
     find(packet.destination_port()).or_else(|| find(0))

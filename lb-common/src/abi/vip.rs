@@ -48,18 +48,12 @@ pub struct Place {
 
 impl Place {
     /// A vip without any dest.
-    pub const NONE: Self = Self {
-        ring_page: NO_RING,
-        dest_base: 0,
-    };
+    pub const NONE: Self = Self { ring_page: NO_RING, dest_base: 0 };
 
     #[must_use]
     #[inline(always)]
     pub const fn from_word(word: u64) -> Self {
-        Self {
-            ring_page: word as u32,
-            dest_base: (word >> 32) as u32,
-        }
+        Self { ring_page: word as u32, dest_base: (word >> 32) as u32 }
     }
 
     #[must_use]

@@ -6,10 +6,7 @@ fn members(count: u16) -> Vec<Member> {
 
 fn member(n: u16, weight: u32) -> Member {
     let [high, low] = n.to_be_bytes();
-    Member {
-        identity: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, high, low],
-        weight,
-    }
+    Member { identity: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, high, low], weight }
 }
 
 fn shares(ring: &[u16], count: usize) -> Vec<u32> {
@@ -21,13 +18,7 @@ fn shares(ring: &[u16], count: usize) -> Vec<u32> {
 #[test]
 fn the_worked_example_of_the_paper_fills_as_printed() {
     // Table 1 of the paper: M = 7 and permutations (3,4), (0,2), (3,1).
-    let walk = |owner, position, skip| Walk {
-        owner,
-        weight: 1,
-        credit: 0,
-        position,
-        skip,
-    };
+    let walk = |owner, position, skip| Walk { owner, weight: 1, credit: 0, position, skip };
     let all = fill(7, vec![walk(0, 3, 4), walk(1, 0, 2), walk(2, 3, 1)]);
     assert_eq!(all, [1, 0, 1, 0, 2, 2, 0]);
     let without_b1 = fill(7, vec![walk(0, 3, 4), walk(2, 3, 1)]);
@@ -50,11 +41,7 @@ fn the_order_of_members_does_not_matter() {
     backward.reverse();
     let a = build(4093, &forward);
     let b = build(4093, &backward);
-    assert!(
-        a.iter()
-            .zip(&b)
-            .all(|(a, b)| forward[usize::from(*a)] == backward[usize::from(*b)])
-    );
+    assert!(a.iter().zip(&b).all(|(a, b)| forward[usize::from(*a)] == backward[usize::from(*b)]));
 }
 
 #[test]
@@ -69,18 +56,12 @@ fn equal_weights_share_within_one_percent() {
 
 #[test]
 fn shares_follow_weights() {
-    let set: Vec<_> = (0..10)
-        .map(|n| member(n, [1, 2, 5, 50, 100][usize::from(n % 5)]))
-        .collect();
+    let set: Vec<_> = (0..10).map(|n| member(n, [1, 2, 5, 50, 100][usize::from(n % 5)])).collect();
     let total: u32 = set.iter().map(|m| m.weight).sum();
     for (share, member) in shares(&build(65_537, &set), 10).into_iter().zip(&set) {
         let expected = 65_537.0 * f64::from(member.weight) / f64::from(total);
         let error = (f64::from(share) - expected).abs() / expected;
-        assert!(
-            error < 0.02,
-            "weight {}: {share} slots, expected {expected}",
-            member.weight
-        );
+        assert!(error < 0.02, "weight {}: {share} slots, expected {expected}", member.weight);
     }
 }
 
@@ -99,23 +80,16 @@ fn disruption(size: u32, count: u16) -> f64 {
     let mut without = all.clone();
     without[usize::from(count / 2)].weight = 0;
     let after = build(size, &without);
-    let collateral = before
-        .iter()
-        .zip(&after)
-        .filter(|(b, a)| b != a && **b != count / 2)
-        .count();
+    let collateral = before.iter().zip(&after).filter(|(b, a)| b != a && **b != count / 2).count();
     100.0 * collateral as f64 / f64::from(size)
 }
 
 #[test]
 fn losing_one_member_moves_few_slots_between_survivors() {
     // Limits a little above what was measured: 0.56 %, 1.36 % and 2.9 % with 100 members.
-    for (size, count, limit) in [
-        (65_537, 100, 0.8),
-        (65_537, 1000, 0.8),
-        (16_381, 100, 1.9),
-        (4093, 100, 3.9),
-    ] {
+    for (size, count, limit) in
+        [(65_537, 100, 0.8), (65_537, 1000, 0.8), (16_381, 100, 1.9), (4093, 100, 3.9)]
+    {
         let percent = disruption(size, count);
         assert!(percent < limit, "{size} slots, {count} members: {percent:.2} %");
     }

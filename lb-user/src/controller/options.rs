@@ -114,10 +114,7 @@ mod tests {
     #[test]
     fn an_instance_name_cannot_leave_its_directory() {
         for bad in ["", "..", ".hidden", "a/b", "a b", "é", "a\0", &"x".repeat(65)] {
-            assert!(
-                matches!(bad.parse::<InstanceName>(), Err(InstanceNameError::Form(_))),
-                "{bad:?}"
-            );
+            assert!(matches!(bad.parse::<InstanceName>(), Err(InstanceNameError::Form(_))), "{bad:?}");
         }
         for good in ["default", "edge-1", "a.b_c", "7"] {
             assert_eq!(good.parse::<InstanceName>().expect(good).as_str(), good);
@@ -128,10 +125,7 @@ mod tests {
     fn instances_never_share_a_socket() {
         let other: InstanceName = "edge".parse().expect("valid");
         assert_eq!(other.default_socket(), Path::new("/run/ferrolev/edge.sock"));
-        assert_eq!(
-            InstanceName::default().default_socket(),
-            Path::new(DEFAULT_SOCKET)
-        );
+        assert_eq!(InstanceName::default().default_socket(), Path::new(DEFAULT_SOCKET));
         assert_eq!("api".parse::<InstanceName>(), Err(InstanceNameError::Reserved));
     }
 

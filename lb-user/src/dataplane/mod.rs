@@ -1,6 +1,17 @@
 //! The kernel's tables and programs. The controller is the only caller of what changes them.
 
+mod attach;
+pub mod bpf;
+mod carried;
+mod dest_entry;
+mod explain;
+mod extents;
+pub mod layout;
+mod memory;
 mod object;
+mod pins;
+mod tables;
+mod vip_table;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -137,10 +148,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            dests: 8192,
-            ring_memory: 32 << 20,
-        }
+        Self { dests: 8192, ring_memory: 32 << 20 }
     }
 }
 
@@ -150,25 +158,25 @@ pub enum DataplaneError {
     #[error(
         "{table} is full: {needed} entries needed, {capacity} there; raise {setting} in the configuration and restart"
     )]
-    Full {
-        table: &'static str,
-        needed: u64,
-        capacity: u64,
-        setting: &'static str,
-    },
+    Full { table: &'static str, needed: u64, capacity: u64, setting: &'static str },
+    #[error(
+        "{needed} vips of one address family, the vip table holds {capacity}; spread them over more instances"
+    )]
+    TooManyVips { needed: u64, capacity: u64 },
     #[error("interface {0} does not exist; `ip link` lists those that do")]
     NoInterface(String),
     #[error(
         "interface {interface} (driver {driver}) refuses {mode:?} XDP: {reason}; use --xdp-mode generic or another interface"
     )]
-    Attach {
-        interface: String,
-        driver: String,
-        mode: XdpMode,
-        reason: String,
-    },
+    Attach { interface: String, driver: String, mode: XdpMode, reason: String },
     #[error("{what}: {source}")]
     Kernel { what: String, source: std::io::Error },
     #[error("{0}")]
     Other(String),
+}
+
+impl DataplaneError {
+    fn other(what: &str, error: impl std::fmt::Display) -> Self {
+        Self::Other(format!("{what}: {error}"))
+    }
 }

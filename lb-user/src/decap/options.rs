@@ -57,20 +57,11 @@ impl FromStr for IpPrefix {
             None => max,
         };
         if prefix_len > max {
-            return Err(IpPrefixError::Length {
-                text: text.to_owned(),
-                max,
-            });
+            return Err(IpPrefixError::Length { text: text.to_owned(), max });
         }
-        let fixed = Self {
-            address: network(address, prefix_len),
-            prefix_len,
-        };
+        let fixed = Self { address: network(address, prefix_len), prefix_len };
         if fixed.address != address {
-            return Err(IpPrefixError::HostBits {
-                text: text.to_owned(),
-                fixed,
-            });
+            return Err(IpPrefixError::HostBits { text: text.to_owned(), fixed });
         }
         Ok(fixed)
     }
@@ -110,14 +101,8 @@ mod tests {
     #[test]
     fn a_wrong_prefix_says_how_to_write_it() {
         let refuse = |text: &str| text.parse::<IpPrefix>().expect_err(text).to_string();
-        assert_eq!(
-            refuse("192.0.2.10/24"),
-            "'192.0.2.10/24' has host bits set; write 192.0.2.0/24"
-        );
-        assert_eq!(
-            refuse("192.0.2.0/33"),
-            "'192.0.2.0/33': the prefix length goes up to 32"
-        );
+        assert_eq!(refuse("192.0.2.10/24"), "'192.0.2.10/24' has host bits set; write 192.0.2.0/24");
+        assert_eq!(refuse("192.0.2.0/33"), "'192.0.2.0/33': the prefix length goes up to 32");
         for bad in ["", "web", "192.0.2.0/", "192.0.2/24", "::/-1"] {
             assert!(refuse(bad).contains("is no address or prefix"), "{bad}");
         }

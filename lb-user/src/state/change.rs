@@ -24,11 +24,7 @@ pub enum Change {
     /// Undoes a drain: the same slots come back.
     Undrain { backend: String, vip: Option<String> },
     /// Gives a backend another weight, in a vip or in all.
-    Weight {
-        backend: String,
-        vip: Option<String>,
-        weight: u32,
-    },
+    Weight { backend: String, vip: Option<String>, weight: u32 },
 }
 
 /// Who changed something at run time, and when.

@@ -64,48 +64,38 @@ impl Forwarding {
                 (*key, ForwardVip::build(vip, hops, before))
             })
             .collect();
-        Self {
-            hash_seed: desired.hash_seed,
-            tunnel: desired.tunnel.clone(),
-            vips,
-        }
+        Self { hash_seed: desired.hash_seed, tunnel: desired.tunnel.clone(), vips }
     }
 
     /// What it takes to get from `self` to `next`, for people to read. Vips that stay as they are are left out.
     #[must_use]
     pub fn plan(&self, next: &Self) -> Vec<VipPlan> {
-        let gone = self
-            .vips
-            .iter()
-            .filter(|(key, _)| !next.vips.contains_key(key))
-            .map(|(key, vip)| VipPlan {
+        let gone =
+            self.vips.iter().filter(|(key, _)| !next.vips.contains_key(key)).map(|(key, vip)| VipPlan {
                 key: *key,
                 kind: VipPlanKind::Removed,
                 ring_size: vip.ring_size,
                 slots_moved: vip.used_slots(),
             });
-        let stay = next
-            .vips
-            .iter()
-            .filter_map(|(key, vip)| match self.vips.get(key) {
-                None => Some(VipPlan {
-                    key: *key,
-                    kind: VipPlanKind::Added,
-                    ring_size: vip.ring_size,
-                    slots_moved: vip.used_slots(),
-                }),
-                Some(before) if before == vip && self.same_globals(next) => None,
-                Some(before) => Some(VipPlan {
-                    key: *key,
-                    kind: VipPlanKind::Changed,
-                    ring_size: vip.ring_size,
-                    slots_moved: if self.hash_seed == next.hash_seed {
-                        before.slots_moved(vip)
-                    } else {
-                        vip.used_slots()
-                    },
-                }),
-            });
+        let stay = next.vips.iter().filter_map(|(key, vip)| match self.vips.get(key) {
+            None => Some(VipPlan {
+                key: *key,
+                kind: VipPlanKind::Added,
+                ring_size: vip.ring_size,
+                slots_moved: vip.used_slots(),
+            }),
+            Some(before) if before == vip && self.same_globals(next) => None,
+            Some(before) => Some(VipPlan {
+                key: *key,
+                kind: VipPlanKind::Changed,
+                ring_size: vip.ring_size,
+                slots_moved: if self.hash_seed == next.hash_seed {
+                    before.slots_moved(vip)
+                } else {
+                    vip.used_slots()
+                },
+            }),
+        });
         gone.chain(stay).collect()
     }
 
@@ -120,35 +110,16 @@ impl ForwardVip {
             .members
             .iter()
             .map(|(name, member)| {
-                let next_hop = hops
-                    .get(&member.address)
-                    .cloned()
-                    .unwrap_or(Err(Unresolved::Pending));
-                let weight = if next_hop.is_ok() {
-                    member.effective_weight()
-                } else {
-                    0
-                };
-                (
-                    name.clone(),
-                    ForwardDest {
-                        address: member.address,
-                        weight,
-                        next_hop,
-                    },
-                )
+                let next_hop = hops.get(&member.address).cloned().unwrap_or(Err(Unresolved::Pending));
+                let weight = if next_hop.is_ok() { member.effective_weight() } else { 0 };
+                (name.clone(), ForwardDest { address: member.address, weight, next_hop })
             })
             .collect();
         let ring = match before {
             Some(before) if before.same_ring(vip.ring_size, &dests) => before.ring.clone(),
             _ => maglev::build(vip.ring_size, &members(&dests)),
         };
-        Arc::new(Self {
-            ring_size: vip.ring_size,
-            affinity: vip.affinity,
-            dests,
-            ring,
-        })
+        Arc::new(Self { ring_size: vip.ring_size, affinity: vip.affinity, dests, ring })
     }
 
     fn same_ring(&self, ring_size: u32, dests: &BTreeMap<String, ForwardDest>) -> bool {
@@ -160,10 +131,7 @@ impl ForwardVip {
     #[must_use]
     pub fn owner(&self, slot: u32) -> Option<(&str, &ForwardDest)> {
         let number = *self.ring.get(slot as usize)?;
-        self.dests
-            .iter()
-            .nth(usize::from(number))
-            .map(|(name, dest)| (name.as_str(), dest))
+        self.dests.iter().nth(usize::from(number)).map(|(name, dest)| (name.as_str(), dest))
     }
 
     /// Slots of each dest, in the order of `dests`.
@@ -179,10 +147,7 @@ impl ForwardVip {
     }
 
     fn used_slots(&self) -> u32 {
-        self.ring
-            .iter()
-            .filter(|number| **number != maglev::EMPTY)
-            .count() as u32
+        self.ring.iter().filter(|number| **number != maglev::EMPTY).count() as u32
     }
 
     /// Slots whose owner has another address in `next`. Another ring size or affinity moves all of them.
@@ -192,20 +157,12 @@ impl ForwardVip {
         }
         let before: Vec<_> = self.dests.values().map(|dest| dest.address).collect();
         let after: Vec<_> = next.dests.values().map(|dest| dest.address).collect();
-        maglev::moved(&self.ring, &next.ring, |b, a| {
-            before.get(usize::from(b)) == after.get(usize::from(a))
-        })
+        maglev::moved(&self.ring, &next.ring, |b, a| before.get(usize::from(b)) == after.get(usize::from(a)))
     }
 }
 
 fn members(dests: &BTreeMap<String, ForwardDest>) -> Vec<Member> {
-    dests
-        .values()
-        .map(|dest| Member {
-            identity: identity(dest.address),
-            weight: dest.weight,
-        })
-        .collect()
+    dests.values().map(|dest| Member { identity: identity(dest.address), weight: dest.weight }).collect()
 }
 
 /// An address as the ring's stable identity.

@@ -46,11 +46,7 @@ pub enum Unresolved {
     #[error("the route to {address} is of type {kind}; add a unicast route")]
     BadRoute { address: IpAddr, kind: String },
     #[error("{hop} does not answer on {interface} (neighbour {state}); is it up and on this link?")]
-    NoNeighbour {
-        hop: IpAddr,
-        interface: String,
-        state: String,
-    },
+    NoNeighbour { hop: IpAddr, interface: String, state: String },
     #[error(
         "interface {interface} cannot carry Ethernet frames ({kind}); route the backend over an Ethernet interface"
     )]

@@ -58,12 +58,7 @@ pub struct VipKey {
 
 impl fmt::Display for VipKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}/{}",
-            SocketAddr::new(self.address, self.port),
-            self.protocol
-        )
+        write!(f, "{}/{}", SocketAddr::new(self.address, self.port), self.protocol)
     }
 }
 
@@ -83,10 +78,6 @@ impl FromStr for VipKey {
         let form = || ParseVipKeyError::Form(text.to_owned());
         let (socket, protocol) = text.rsplit_once('/').ok_or_else(form)?;
         let socket: SocketAddr = socket.parse().map_err(|_| form())?;
-        Ok(Self {
-            address: socket.ip(),
-            port: socket.port(),
-            protocol: protocol.parse()?,
-        })
+        Ok(Self { address: socket.ip(), port: socket.port(), protocol: protocol.parse()? })
     }
 }

@@ -1,0 +1,157 @@
+//! Attaching the balancer to interfaces: new links, and links whose program is replaced without a gap.
+
+use std::fs;
+use std::path::PathBuf;
+
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::{XdpLink, XdpMode as AyaMode};
+use aya::programs::{ProgramError, Xdp};
+
+use super::pins::{PinDir, kernel, remove_file};
+use super::{Attachment, DataplaneError, OpenOptions, XdpMode};
+use crate::net::link;
+
+/// Puts `program` on every interface of `options` and takes links off that are not wanted any more. On an error all
+/// interfaces run what they ran before.
+pub(super) fn take_over(
+    program: &mut Xdp,
+    dir: &PinDir,
+    options: &OpenOptions,
+) -> Result<Vec<Attachment>, DataplaneError> {
+    let wanted = resolve(options)?;
+    let mut undo = Undo { previous: Xdp::from_pin(dir.program(), aya_obj::programs::XdpAttachType::Interface).ok(), steps: Vec::new() };
+    for attachment in &wanted {
+        if let Err(error) = attach(program, dir, attachment, &mut undo) {
+            undo.run(dir);
+            return Err(error);
+        }
+    }
+    remove_unwanted(dir, &wanted)?;
+    Ok(wanted)
+}
+
+fn resolve(options: &OpenOptions) -> Result<Vec<Attachment>, DataplaneError> {
+    options
+        .interfaces
+        .iter()
+        .map(|interface| {
+            let missing = |_| DataplaneError::NoInterface(interface.clone());
+            let ifindex = link::ifindex(interface).map_err(missing)?;
+            let driver = link::driver(interface);
+            Ok(Attachment { interface: interface.clone(), ifindex, mode: options.mode, driver })
+        })
+        .collect()
+}
+
+fn attach(program: &mut Xdp, dir: &PinDir, to: &Attachment, undo: &mut Undo) -> Result<(), DataplaneError> {
+    let path = dir.link(&to.interface, to.mode);
+    if path.exists() {
+        match replace(program, &path) {
+            Ok(()) => {
+                undo.steps.push(Step::Replaced(path));
+                return Ok(());
+            }
+            // The device is gone, and its name has come back with another one.
+            Err(error) => tracing::info!(interface = to.interface, %error, "the pinned link is dead; attaching anew"),
+        }
+        remove_file(&path)?;
+    }
+    // The kernel runs one mode at a time on an interface.
+    for mode in [XdpMode::Native, XdpMode::Generic, XdpMode::Offload] {
+        let other = dir.link(&to.interface, mode);
+        if other.exists() {
+            remove_file(&other)?;
+            undo.steps.push(Step::Detached { path: other, attachment: Attachment { mode, ..to.clone() } });
+        }
+    }
+    create(program, to, path.clone())?;
+    undo.steps.push(Step::Created(path));
+    Ok(())
+}
+
+/// Gives a pinned link another program, at once for every packet.
+fn replace(program: &mut Xdp, path: &std::path::Path) -> Result<(), ProgramError> {
+    let link = FdLink::from(PinnedLink::from_pin(path)?);
+    program.attach_to_link(XdpLink::try_from(link)?)?;
+    // The pin keeps the link; the program need not own it.
+    Ok(())
+}
+
+fn create(program: &mut Xdp, to: &Attachment, path: PathBuf) -> Result<(), DataplaneError> {
+    let refused = |reason: String| DataplaneError::Attach {
+        interface: to.interface.clone(),
+        driver: to.driver.clone(),
+        mode: to.mode,
+        reason,
+    };
+    let mode = match to.mode {
+        XdpMode::Generic => AyaMode::Skb,
+        XdpMode::Native => AyaMode::Driver,
+        XdpMode::Offload => AyaMode::Hardware,
+    };
+    let id = program.attach_to_if_index(to.ifindex, mode).map_err(|error| refused(explain(&error)))?;
+    let link = program.take_link(id).map_err(|error| refused(explain(&error)))?;
+    // aya falls back to netlink where the kernel refuses a link; such an attachment would end with this process.
+    let link = FdLink::try_from(link).map_err(|_| refused("the kernel gives no BPF link for it".into()))?;
+    link.pin(&path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
+    Ok(())
+}
+
+/// The kernel's reason, without aya's wrapping.
+fn explain(error: &ProgramError) -> String {
+    let mut source: &dyn std::error::Error = error;
+    while let Some(inner) = source.source() {
+        source = inner;
+    }
+    match source.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
+        Some(libc::EBUSY | libc::EEXIST) => "another XDP program is attached there; take it off first".into(),
+        Some(libc::EOPNOTSUPP) => "the driver does not support it".into(),
+        _ => source.to_string(),
+    }
+}
+
+/// Removes the links of interfaces that are not wanted any more.
+fn remove_unwanted(dir: &PinDir, wanted: &[Attachment]) -> Result<(), DataplaneError> {
+    let keep: Vec<_> = wanted.iter().map(|to| dir.link(&to.interface, to.mode)).collect();
+    let links = dir.links();
+    for entry in fs::read_dir(&links).map_err(|source| kernel(&links, source))? {
+        let path = entry.map_err(|source| kernel(&links, source))?.path();
+        if !keep.contains(&path) {
+            remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// How to get back when an interface refuses.
+struct Undo {
+    previous: Option<Xdp>,
+    steps: Vec<Step>,
+}
+
+enum Step {
+    Replaced(PathBuf),
+    Created(PathBuf),
+    Detached { path: PathBuf, attachment: Attachment },
+}
+
+impl Undo {
+    fn run(mut self, dir: &PinDir) {
+        while let Some(step) = self.steps.pop() {
+            if let Err(error) = self.undo(&step) {
+                tracing::error!(%error, pins = %dir.links().display(), "an interface could not be given back its program");
+            }
+        }
+    }
+
+    fn undo(&mut self, step: &Step) -> Result<(), DataplaneError> {
+        match (step, &mut self.previous) {
+            (Step::Created(path), _) => remove_file(path),
+            (Step::Replaced(path), Some(previous)) => {
+                replace(previous, path).map_err(|error| DataplaneError::other("link", error))
+            }
+            (Step::Detached { path, attachment }, Some(previous)) => create(previous, attachment, path.clone()),
+            (_, None) => Err(DataplaneError::other("prog", "the previous program's pin is gone")),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Counters that have outlived their entry: of dests that were replaced, of backends that left, of an earlier program.
+//!
+//! They are kept in a map of their own beside the others, so they live and end with what they count and survive the daemon.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use aya::maps::{HashMap, MapData, MapError};
+use bytemuck::{Pod, Zeroable};
+use lb_common::abi::Counters;
+
+use super::Totals;
+use crate::state::{Protocol, VipKey, identity};
+
+/// Entries in `CARRIED`.
+const CAPACITY: u32 = 65_536;
+
+/// A plain type as a map's key or value.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wire<T>(pub(super) T);
+
+// SAFETY: the wrapper is transparent and `T` is plain old data.
+unsafe impl<T: Pod> aya::Pod for Wire<T> {}
+
+/// What a count belongs to: a vip's backend, or a reason (then the addresses are zero).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
+struct Key {
+    vip: [u8; 16],
+    backend: [u8; 16],
+    port: u16,
+    /// 0: a reason.
+    protocol: u16,
+    reason: u32,
+}
+
+/// The pinned map of carried counters.
+#[derive(Debug)]
+pub(super) struct Carried {
+    map: HashMap<MapData, Wire<Key>, Wire<Counters>>,
+}
+
+impl Carried {
+    pub(super) fn create() -> Result<Self, MapError> {
+        // Created on demand, entry by entry: most instances carry few.
+        Ok(Self { map: HashMap::create(CAPACITY, aya_obj::generated::BPF_F_NO_PREALLOC)? })
+    }
+
+    pub(super) fn adopt(data: MapData) -> Result<Self, MapError> {
+        Ok(Self { map: HashMap::try_from(aya::maps::Map::HashMap(data))? })
+    }
+
+    pub(super) fn pin(&self, path: &std::path::Path) -> Result<(), aya::pin::PinError> {
+        self.map.pin(path)
+    }
+
+    pub(super) fn read(&self) -> Totals {
+        let mut totals = Totals::default();
+        for (Wire(key), Wire(counters)) in self.map.iter().flatten() {
+            match protocol(key.protocol) {
+                None => _ = totals.reasons.insert(key.reason, counters.packets),
+                Some(protocol) => {
+                    let vip = VipKey { address: address(key.vip), port: key.port, protocol };
+                    _ = totals.dests.insert((vip, address(key.backend)), counters);
+                }
+            }
+        }
+        totals
+    }
+
+    /// Replaces everything.
+    pub(super) fn write(&mut self, totals: &Totals) -> Result<(), MapError> {
+        for ((vip, backend), counters) in &totals.dests {
+            self.set(*vip, *backend, *counters)?;
+        }
+        for (reason, packets) in &totals.reasons {
+            let key = Key { reason: *reason, ..Key::zeroed() };
+            let counters = Counters { packets: *packets, ..Counters::default() };
+            self.map.insert(Wire(key), Wire(counters), 0)?;
+        }
+        Ok(())
+    }
+
+    /// Adds to what is carried for a vip's backend.
+    pub(super) fn add(&mut self, vip: VipKey, backend: IpAddr, counters: Counters) -> Result<(), MapError> {
+        if counters == Counters::default() {
+            return Ok(());
+        }
+        let before = match self.map.get(&Wire(key(vip, backend)), 0) {
+            Ok(Wire(before)) => before,
+            Err(MapError::KeyNotFound) => Counters::default(),
+            Err(error) => return Err(error),
+        };
+        self.set(vip, backend, sum(before, counters))
+    }
+
+    fn set(&mut self, vip: VipKey, backend: IpAddr, counters: Counters) -> Result<(), MapError> {
+        self.map.insert(Wire(key(vip, backend)), Wire(counters), 0)
+    }
+}
+
+/// Adds up two counts.
+pub(super) const fn sum(a: Counters, b: Counters) -> Counters {
+    Counters { packets: a.packets + b.packets, bytes: a.bytes + b.bytes, new_flows: a.new_flows + b.new_flows }
+}
+
+/// Adds `counters` to an entry of `dests`.
+pub(super) fn add_to(dests: &mut BTreeMap<(VipKey, IpAddr), Counters>, of: (VipKey, IpAddr), counters: Counters) {
+    let total = dests.entry(of).or_default();
+    *total = sum(*total, counters);
+}
+
+fn key(vip: VipKey, backend: IpAddr) -> Key {
+    Key {
+        vip: identity(vip.address),
+        backend: identity(backend),
+        port: vip.port,
+        protocol: u16::from(vip.protocol.number()),
+        reason: 0,
+    }
+}
+
+fn protocol(number: u16) -> Option<Protocol> {
+    [Protocol::Tcp, Protocol::Udp].into_iter().find(|protocol| u16::from(protocol.number()) == number)
+}
+
+/// The address behind an [`identity`].
+fn address(identity: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(identity).to_canonical()
+}

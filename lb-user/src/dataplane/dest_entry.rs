@@ -1,0 +1,184 @@
+//! The finished outer headers of a dest.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bytemuck::Zeroable;
+use lb_common::abi::{Dest, DestKind};
+use lb_common::checksum;
+
+use crate::state::{Dscp, NextHop, SourcePrefix, Tunnel};
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_VLAN: u16 = 0x8100;
+/// Protocol numbers of the inner packet: RFC 2003 and RFC 4213, section 3.5.
+const PROTOCOL_IPV4: u8 = 4;
+const PROTOCOL_IPV6: u8 = 41;
+
+/// What a dest is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DestSpec<'a> {
+    pub(super) vip_number: u32,
+    pub(super) vip_is_v6: bool,
+    pub(super) backend: IpAddr,
+    pub(super) hop: &'a NextHop,
+    /// Index into `DEVICES`.
+    pub(super) device: u32,
+    pub(super) tunnel: &'a Tunnel,
+}
+
+/// Builds the entry. Without a configured tunnel source, the route's preferred source is used, else the unspecified
+/// address (which the kernel reports for no Ethernet route that can carry the family).
+#[must_use]
+pub(super) fn dest_entry(spec: &DestSpec<'_>) -> Dest {
+    let mut head = Vec::with_capacity(lb_common::abi::HEAD_LEN);
+    let ether_type = if spec.backend.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+    ethernet(&mut head, spec.hop, ether_type);
+    let layer3 = head.len();
+    let protocol = if spec.vip_is_v6 { PROTOCOL_IPV6 } else { PROTOCOL_IPV4 };
+    let source_mask = match spec.backend {
+        IpAddr::V4(backend) => ipv4(&mut head, spec, backend, protocol),
+        IpAddr::V6(backend) => ipv6(&mut head, spec, backend, protocol),
+    };
+    let kind = match (spec.backend, spec.hop.vlan) {
+        (IpAddr::V4(_), None) => DestKind::Ipv4,
+        (IpAddr::V4(_), Some(_)) => DestKind::Ipv4Vlan,
+        (IpAddr::V6(_), None) => DestKind::Ipv6,
+        (IpAddr::V6(_), Some(_)) => DestKind::Ipv6Vlan,
+    };
+    let (tos_mask, tos_set) = match spec.tunnel.dscp {
+        Dscp::Copy => (0xff, 0),
+        Dscp::Fixed(dscp) => (0x03, dscp << 2),
+    };
+    let mut dest = Dest {
+        kind: kind as u32,
+        checksum: if spec.backend.is_ipv4() { checksum::sum(&head[layer3..]) } else { 0 },
+        ifindex: spec.hop.ifindex,
+        device: spec.device,
+        source_mask,
+        tos_mask,
+        tos_set,
+        vip: spec.vip_number,
+        ..Dest::zeroed()
+    };
+    dest.head[..head.len()].copy_from_slice(&head);
+    dest
+}
+
+fn ethernet(head: &mut Vec<u8>, hop: &NextHop, ether_type: u16) {
+    head.extend(hop.destination_mac.0);
+    head.extend(hop.source_mac.0);
+    if let Some(id) = hop.vlan {
+        head.extend(ETHERTYPE_VLAN.to_be_bytes());
+        head.extend((id & 0x0fff).to_be_bytes());
+    }
+    head.extend(ether_type.to_be_bytes());
+}
+
+/// RFC 791; returns the source mask.
+fn ipv4(head: &mut Vec<u8>, spec: &DestSpec<'_>, backend: Ipv4Addr, protocol: u8) -> u32 {
+    let preferred = match spec.hop.preferred_source {
+        Some(IpAddr::V4(address)) => address,
+        _ => Ipv4Addr::UNSPECIFIED,
+    };
+    let source = spec.tunnel.source4.unwrap_or(SourcePrefix { address: preferred, prefix_len: 32 });
+    let mask = host_mask(source.prefix_len, 32);
+    head.extend([0x45, 0, 0, 0, 0, 0, 0, 0, spec.tunnel.ttl, protocol, 0, 0]);
+    head.extend((u32::from(source.address) & !mask).to_be_bytes());
+    head.extend(backend.octets());
+    u32::from_le_bytes(mask.to_be_bytes())
+}
+
+/// RFC 8200; returns the source mask.
+fn ipv6(head: &mut Vec<u8>, spec: &DestSpec<'_>, backend: Ipv6Addr, protocol: u8) -> u32 {
+    let preferred = match spec.hop.preferred_source {
+        Some(IpAddr::V6(address)) => address,
+        _ => Ipv6Addr::UNSPECIFIED,
+    };
+    let source = spec.tunnel.source6.unwrap_or(SourcePrefix { address: preferred, prefix_len: 128 });
+    let mask = host_mask(source.prefix_len.saturating_sub(96), 32);
+    head.extend([0x60, 0, 0, 0, 0, 0, protocol, spec.tunnel.ttl]);
+    head.extend((u128::from(source.address) & !u128::from(mask)).to_be_bytes());
+    head.extend(backend.octets());
+    u32::from_le_bytes(mask.to_be_bytes())
+}
+
+/// The host bits of a prefix, in host order.
+fn host_mask(prefix_len: u8, bits: u8) -> u32 {
+    let host_bits = u32::from(bits.saturating_sub(prefix_len));
+    u32::MAX.checked_shl(host_bits).map_or(u32::MAX, |network| !network)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::MacAddress;
+
+    fn hop(vlan: Option<u16>) -> NextHop {
+        NextHop {
+            ifindex: 7,
+            interface: "eth0".into(),
+            source_mac: MacAddress([2, 0, 0, 0, 0, 1]),
+            destination_mac: MacAddress([2, 0, 0, 0, 0, 2]),
+            gateway: None,
+            vlan,
+            preferred_source: Some("192.0.2.10".parse().expect("address")),
+            mtu: 1500,
+        }
+    }
+
+    fn tunnel() -> Tunnel {
+        Tunnel { source4: None, source6: None, ttl: 64, dscp: Dscp::Copy }
+    }
+
+    fn entry(hop: &NextHop, tunnel: &Tunnel, backend: &str) -> Dest {
+        let backend = backend.parse().expect("address");
+        dest_entry(&DestSpec { vip_number: 3, vip_is_v6: false, backend, hop, device: 1, tunnel })
+    }
+
+    #[test]
+    fn an_ipv4_dest_is_an_ethernet_and_an_ip_header() {
+        let dest = entry(&hop(None), &tunnel(), "10.0.0.7");
+        let expected = [
+            2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00, // Ethernet
+            0x45, 0, 0, 0, 0, 0, 0, 0, 64, 4, 0, 0, 192, 0, 2, 10, 10, 0, 0, 7,
+        ];
+        assert_eq!(dest.head[..34], expected);
+        assert!(dest.head[34..].iter().all(|byte| *byte == 0));
+        assert_eq!(dest.kind, DestKind::Ipv4 as u32);
+        assert_eq!((dest.ifindex, dest.device, dest.vip), (7, 1, 3));
+        assert_eq!((dest.source_mask, dest.tos_mask, dest.tos_set), (0, 0xff, 0));
+    }
+
+    #[test]
+    fn a_vlan_tag_stands_between_the_addresses_and_the_type() {
+        let dest = entry(&hop(Some(100)), &tunnel(), "10.0.0.7");
+        assert_eq!(dest.head[12..18], [0x81, 0x00, 0, 100, 0x08, 0x00]);
+        assert_eq!(dest.kind, DestKind::Ipv4Vlan as u32);
+    }
+
+    #[test]
+    fn a_source_prefix_leaves_its_host_bits_to_the_flow() {
+        let source4 = Some(SourcePrefix { address: Ipv4Addr::new(172, 16, 9, 9), prefix_len: 16 });
+        let dest = entry(&hop(None), &Tunnel { source4, ..tunnel() }, "10.0.0.7");
+        assert_eq!(dest.head[26..30], [172, 16, 0, 0]);
+        assert_eq!(dest.source_mask.to_le_bytes(), [0, 0, 0xff, 0xff]);
+    }
+
+    #[test]
+    fn an_ipv6_prefix_gives_at_most_its_last_32_bits() {
+        for (prefix_len, mask) in [(128, [0, 0, 0, 0]), (112, [0, 0, 0xff, 0xff]), (64, [0xff; 4])] {
+            let address = "2001:db8::1:2:3".parse().expect("address");
+            let source6 = Some(SourcePrefix { address, prefix_len });
+            let dest = entry(&hop(None), &Tunnel { source6, ..tunnel() }, "2001:db8::7");
+            assert_eq!(dest.source_mask.to_le_bytes(), mask, "/{prefix_len}");
+            assert_eq!(dest.kind, DestKind::Ipv6 as u32);
+        }
+    }
+
+    #[test]
+    fn a_fixed_dscp_keeps_the_ecn_bits_of_the_packet() {
+        let dest = entry(&hop(None), &Tunnel { dscp: Dscp::Fixed(46), ..tunnel() }, "10.0.0.7");
+        assert_eq!((dest.tos_mask, dest.tos_set), (0x03, 46 << 2));
+    }
+}

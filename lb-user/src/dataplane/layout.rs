@@ -1,0 +1,462 @@
+//! Where everything lies in the tables, and the order in which a change is written. Pure: it decides, `memory` stores.
+//!
+//! Packets read while user space writes, so nothing that a packet can reach is ever written in pieces:
+//!
+//! - rings and dests that a change needs go to free entries, then one store of a vip's [`Place`] switches to them;
+//! - a changed set of vips goes to the idle bank, then one store switches banks;
+//! - what a change leaves behind is *retired*: still readable by packets under way, and not written again before a
+//!   [`Write::Settle`], which waits until every packet that was under way is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lb_common::abi::{Dest, FILTER_WORDS, Place, VIP_SLOTS, Vip4, Vip6, ring_pages};
+use lb_common::maglev;
+
+use super::DataplaneError;
+use super::dest_entry::{DestSpec, dest_entry};
+use super::extents::{Extent, Extents};
+use super::vip_table::{Bank, MAX_VIPS};
+use crate::state::{ForwardVip, Forwarding, Tunnel, VipKey};
+
+mod keys;
+mod placed;
+#[cfg(test)]
+mod tests;
+
+pub use keys::{vip4_entry_key, vip6_entry_key};
+use placed::{Local, Placed, Wanted};
+
+/// Entries of `DEVICES`.
+pub const MAX_DEVICES: u32 = 64;
+
+/// One step of a change, in the order in which they must be carried out.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Wait for packets under way, then fold and clear the counters of these dests.
+    Settle(Vec<RetiredDest>),
+    Device {
+        slot: u32,
+        ifindex: u32,
+    },
+    Dest {
+        index: u32,
+        dest: Box<Dest>,
+    },
+    Ring {
+        page: u32,
+        slots: Vec<u16>,
+    },
+    Seed(u64),
+    /// Moves a vip: `index` counts over both banks.
+    Place {
+        is_v6: bool,
+        index: u32,
+        place: Place,
+    },
+    Bank {
+        number: u32,
+        bank: Box<Bank>,
+    },
+    Filter(Box<[u64; FILTER_WORDS]>),
+    Switch {
+        bank: u32,
+    },
+}
+
+/// A dest entry whose counters belong to a vip and backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetiredDest {
+    pub index: u32,
+    pub vip: VipKey,
+    pub backend: IpAddr,
+}
+
+/// Sizes of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    pub ring_pages: u32,
+    pub dests: u32,
+}
+
+/// The state of all tables.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pages: Extents,
+    dests: Extents,
+    /// Numbers that no vip has.
+    numbers: Extents,
+    vips: BTreeMap<VipKey, Placed>,
+    /// By interface index.
+    devices: BTreeMap<u32, u32>,
+    seed: u64,
+    tunnel: Option<Tunnel>,
+    bank: u32,
+    /// Where the live bank holds each vip: an index over both banks.
+    slots: BTreeMap<VipKey, u32>,
+    /// Whether packets may still read the idle bank.
+    idle_bank_read: bool,
+    retired_pages: Vec<Extent>,
+    retired_dests: Vec<RetiredDest>,
+    retired_blocks: Vec<Extent>,
+}
+
+impl Layout {
+    #[must_use]
+    pub fn new(capacity: Capacity) -> Self {
+        Self {
+            pages: Extents::new(capacity.ring_pages),
+            dests: Extents::new(capacity.dests),
+            numbers: Extents::new(2 * VIP_SLOTS),
+            vips: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            seed: 0,
+            tunnel: None,
+            bank: 0,
+            slots: BTreeMap::new(),
+            idle_bank_read: false,
+            retired_pages: Vec::new(),
+            retired_dests: Vec::new(),
+            retired_blocks: Vec::new(),
+        }
+    }
+
+    /// The layout after a change to `forwarding`, and the steps that lead there.
+    ///
+    /// # Errors
+    /// When a table is too small; nothing is written then.
+    pub fn stage(&self, forwarding: &Forwarding) -> Result<(Self, Vec<Write>), DataplaneError> {
+        let mut next = self.clone();
+        let mut writes = Vec::new();
+        match next.change(forwarding, &mut writes) {
+            Err(DataplaneError::Full { .. }) if self.has_retired() => {}
+            other => return other.map(|()| (next, writes)),
+        }
+        next = self.clone();
+        writes = vec![next.settle()];
+        next.change(forwarding, &mut writes)?;
+        Ok((next, writes))
+    }
+
+    /// The vip with this number.
+    #[must_use]
+    pub fn vip_numbered(&self, number: u32) -> Option<VipKey> {
+        self.vips.iter().find(|(_, placed)| placed.number == number).map(|(key, _)| *key)
+    }
+
+    /// The backend behind an entry of `DESTS`.
+    #[must_use]
+    pub fn backend_at(&self, index: u32) -> Option<IpAddr> {
+        self.live_dests().find(|dest| dest.index == index).map(|dest| dest.backend)
+    }
+
+    /// All entries that count for a vip and backend.
+    pub fn counted_dests(&self) -> impl Iterator<Item = RetiredDest> + '_ {
+        self.live_dests().chain(self.retired_dests.iter().copied())
+    }
+
+    fn live_dests(&self) -> impl Iterator<Item = RetiredDest> + '_ {
+        self.vips.iter().flat_map(|(vip, placed)| {
+            placed.locals.iter().zip(placed.block.start..).filter_map(|(local, index)| match local {
+                Some(Local::Live { backend, .. }) => {
+                    Some(RetiredDest { index, vip: *vip, backend: *backend })
+                }
+                _ => None,
+            })
+        })
+    }
+
+    fn has_retired(&self) -> bool {
+        !(self.retired_pages.is_empty() && self.retired_dests.is_empty() && self.retired_blocks.is_empty())
+    }
+
+    /// Makes everything retired free again.
+    fn settle(&mut self) -> Write {
+        for extent in self.retired_pages.drain(..) {
+            self.pages.give(extent);
+        }
+        for extent in self.retired_blocks.drain(..) {
+            self.dests.give(extent);
+        }
+        for placed in self.vips.values_mut() {
+            for local in &mut placed.locals {
+                if *local == Some(Local::Retired) {
+                    *local = None;
+                }
+            }
+        }
+        let used: BTreeSet<u32> = self.vips.values().flat_map(Placed::interfaces).collect();
+        self.devices.retain(|ifindex, _| used.contains(ifindex));
+        self.idle_bank_read = false;
+        Write::Settle(std::mem::take(&mut self.retired_dests))
+    }
+
+    fn change(&mut self, forwarding: &Forwarding, writes: &mut Vec<Write>) -> Result<(), DataplaneError> {
+        check_vip_counts(forwarding)?;
+        let same_tunnel = self.tunnel.as_ref() == Some(&forwarding.tunnel);
+        let rebuild = !self.same_entries(forwarding);
+        if rebuild && self.idle_bank_read {
+            writes.push(self.settle());
+        }
+        self.devices_for(forwarding, writes)?;
+        self.remove_vips(forwarding);
+        let mut moved = Vec::new();
+        for (key, vip) in &forwarding.vips {
+            let known = self.vips.get(key).is_some_and(|placed| same_tunnel && placed.vip == *vip);
+            if !known && self.place_vip(key, vip, &forwarding.tunnel, writes)? {
+                moved.push(*key);
+            }
+        }
+        if self.seed != forwarding.hash_seed {
+            writes.push(Write::Seed(forwarding.hash_seed));
+        }
+        self.seed = forwarding.hash_seed;
+        self.tunnel = Some(forwarding.tunnel.clone());
+        if rebuild {
+            return self.switch_banks(writes);
+        }
+        for key in moved {
+            let place = self.vips[&key].place();
+            writes.push(Write::Place { is_v6: key.address.is_ipv6(), index: self.slots[&key], place });
+        }
+        Ok(())
+    }
+
+    /// Whether the vip table's entries, places apart, stay as they are.
+    fn same_entries(&self, forwarding: &Forwarding) -> bool {
+        let fixed = |vip: &ForwardVip| (vip.ring_size, vip.affinity);
+        self.tunnel.is_some()
+            && self
+                .vips
+                .iter()
+                .map(|(key, placed)| (key, fixed(&placed.vip)))
+                .eq(forwarding.vips.iter().map(|(key, vip)| (key, fixed(vip))))
+    }
+
+    /// Gives every outgoing interface an entry of `DEVICES`.
+    fn devices_for(
+        &mut self,
+        forwarding: &Forwarding,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), DataplaneError> {
+        let hops = forwarding.vips.values().flat_map(|vip| vip.dests.values()).filter(|dest| dest.weight > 0);
+        for hop in hops.filter_map(|dest| dest.next_hop.as_ref().ok()) {
+            if self.devices.contains_key(&hop.ifindex) {
+                continue;
+            }
+            let taken = |slot: &u32| self.devices.values().any(|other| other == slot);
+            let slot = (0..MAX_DEVICES).find(|slot| !taken(slot)).ok_or(DataplaneError::Full {
+                table: "DEVICES",
+                needed: u64::from(MAX_DEVICES) + 1,
+                capacity: u64::from(MAX_DEVICES),
+                setting: "fewer outgoing interfaces",
+            })?;
+            self.devices.insert(hop.ifindex, slot);
+            writes.push(Write::Device { slot, ifindex: hop.ifindex });
+        }
+        Ok(())
+    }
+
+    fn remove_vips(&mut self, forwarding: &Forwarding) {
+        let gone: Vec<_> =
+            self.vips.keys().filter(|key| !forwarding.vips.contains_key(key)).copied().collect();
+        for key in gone {
+            if let Some(placed) = self.vips.remove(&key) {
+                self.retire_block(key, &placed);
+                self.retired_pages.extend(placed.ring);
+                self.numbers.give(Extent { start: placed.number, len: 1 });
+            }
+        }
+    }
+
+    fn retire_block(&mut self, vip: VipKey, placed: &Placed) {
+        for (local, index) in placed.locals.iter().zip(placed.block.start..) {
+            if let Some(Local::Live { backend, .. }) = local {
+                self.retired_dests.push(RetiredDest { index, vip, backend: *backend });
+            }
+        }
+        self.retired_blocks.push(placed.block);
+    }
+
+    /// Writes what a new or changed vip needs to free entries. Says whether its place changes.
+    fn place_vip(
+        &mut self,
+        key: &VipKey,
+        vip: &Arc<ForwardVip>,
+        tunnel: &Tunnel,
+        writes: &mut Vec<Write>,
+    ) -> Result<bool, DataplaneError> {
+        let mut placed = match self.vips.remove(key) {
+            Some(placed) => placed,
+            None => Placed::new(self.free_number()?, vip),
+        };
+        let before = (placed.locals.clone(), placed.block);
+        let wanted = self.wanted_dests(key, vip, placed.number, tunnel);
+        let numbers = match placed.assign(&wanted) {
+            Some(numbers) => numbers,
+            None => {
+                self.retire_block(*key, &placed);
+                placed.block = self.take_block(wanted.len() as u32)?;
+                placed.locals = vec![None; placed.block.len as usize];
+                placed.assign(&wanted).unwrap_or_default()
+            }
+        };
+        for (number, (_, dest)) in numbers.iter().zip(&wanted) {
+            let same_block = placed.block == before.1;
+            if !same_block || before.0.get(usize::from(*number)) != placed.locals.get(usize::from(*number)) {
+                let index = placed.block.start + u32::from(*number);
+                writes.push(Write::Dest { index, dest: dest.clone() });
+            }
+        }
+        if placed.block == before.1 {
+            self.retire_locals(*key, &mut placed, &before.0, &wanted);
+        }
+        let stays = placed.vip.ring == vip.ring
+            && placed.vip.dests.keys().eq(vip.dests.keys())
+            && (placed.locals.clone(), placed.block) == before
+            && placed.ring.is_some() != wanted.is_empty();
+        if !stays {
+            self.retired_pages.extend(placed.ring.take());
+            if !wanted.is_empty() {
+                placed.ring = Some(self.write_ring(vip, &wanted, &numbers, writes)?);
+            }
+        }
+        placed.vip = Arc::clone(vip);
+        self.vips.insert(*key, placed);
+        Ok(!stays)
+    }
+
+    /// The dests in the ring of `vip`: position in `vip.dests` and entry.
+    fn wanted_dests(
+        &self,
+        key: &VipKey,
+        vip: &ForwardVip,
+        number: u32,
+        tunnel: &Tunnel,
+    ) -> Vec<(Wanted, Box<Dest>)> {
+        let vip_is_v6 = key.address.is_ipv6();
+        vip.dests
+            .values()
+            .enumerate()
+            .filter(|(_, dest)| dest.weight > 0)
+            .filter_map(|(position, dest)| {
+                let hop = dest.next_hop.as_ref().ok()?;
+                let device = self.devices.get(&hop.ifindex).copied()?;
+                let backend = dest.address;
+                let entry =
+                    dest_entry(&DestSpec { vip_number: number, vip_is_v6, backend, hop, device, tunnel });
+                Some((Wanted { position, backend }, Box::new(entry)))
+            })
+            .collect()
+    }
+
+    /// Local numbers that were live and are not wanted any more become retired.
+    fn retire_locals(
+        &mut self,
+        vip: VipKey,
+        placed: &mut Placed,
+        before: &[Option<Local>],
+        wanted: &[(Wanted, Box<Dest>)],
+    ) {
+        for (number, local) in before.iter().enumerate() {
+            let Some(Local::Live { backend, dest }) = local else {
+                continue;
+            };
+            if wanted.iter().any(|(want, entry)| want.backend == *backend && entry == dest) {
+                continue;
+            }
+            placed.locals[number] = Some(Local::Retired);
+            let index = placed.block.start + number as u32;
+            self.retired_dests.push(RetiredDest { index, vip, backend: *backend });
+        }
+    }
+
+    fn write_ring(
+        &mut self,
+        vip: &ForwardVip,
+        wanted: &[(Wanted, Box<Dest>)],
+        numbers: &[u16],
+        writes: &mut Vec<Write>,
+    ) -> Result<Extent, DataplaneError> {
+        let pages = ring_pages(vip.ring_size);
+        let extent = self.pages.take(pages).ok_or(DataplaneError::Full {
+            table: "RINGS",
+            needed: u64::from(pages) * 2048,
+            capacity: u64::from(self.pages.capacity()) * 2048,
+            setting: "limits.ring_memory",
+        })?;
+        let mut local_of = vec![maglev::EMPTY; vip.dests.len()];
+        for ((want, _), number) in wanted.iter().zip(numbers) {
+            local_of[want.position] = *number;
+        }
+        let slots = vip
+            .ring
+            .iter()
+            .map(|owner| local_of.get(usize::from(*owner)).copied().unwrap_or(maglev::EMPTY))
+            .collect();
+        writes.push(Write::Ring { page: extent.start, slots });
+        Ok(extent)
+    }
+
+    /// A block with room for `count` dests and as many successors.
+    fn take_block(&mut self, count: u32) -> Result<Extent, DataplaneError> {
+        let len = (count * 2).next_power_of_two().max(4);
+        self.dests.take(len).or_else(|| self.dests.take(count)).ok_or(DataplaneError::Full {
+            table: "DESTS",
+            needed: u64::from(len),
+            capacity: u64::from(self.dests.capacity()),
+            setting: "limits.dests",
+        })
+    }
+
+    fn free_number(&mut self) -> Result<u32, DataplaneError> {
+        let capacity = u64::from(self.numbers.capacity());
+        let extent = self.numbers.take(1).ok_or(too_many_vips(capacity + 1, capacity))?;
+        Ok(extent.start)
+    }
+
+    /// Writes all vips to the idle bank and switches to it.
+    fn switch_banks(&mut self, writes: &mut Vec<Write>) -> Result<(), DataplaneError> {
+        let number = 1 - self.bank;
+        let (vips4, vips6) = self.entries();
+        let most = vips4.len().max(vips6.len()) as u64;
+        let bank = Bank::build(&vips4, &vips6).ok_or(too_many_vips(most, MAX_VIPS as u64))?;
+        let before = keys::filter(self.slots.keys());
+        let after = keys::filter(self.vips.keys());
+        self.slots = keys::locate(self.vips.keys(), &bank, number * VIP_SLOTS);
+        let both = std::array::from_fn(|word| before[word] | after[word]);
+        writes.push(Write::Bank { number, bank: Box::new(bank) });
+        writes.push(Write::Filter(Box::new(both)));
+        writes.push(Write::Switch { bank: number });
+        writes.push(Write::Filter(Box::new(after)));
+        self.bank = number;
+        self.idle_bank_read = true;
+        Ok(())
+    }
+
+    fn entries(&self) -> (Vec<Vip4>, Vec<Vip6>) {
+        let (mut vips4, mut vips6) = (Vec::new(), Vec::new());
+        for (key, placed) in &self.vips {
+            let target = placed.target();
+            match key.address {
+                IpAddr::V4(address) => vips4.push(Vip4 { key: vip4_entry_key(key, address), target }),
+                IpAddr::V6(address) => {
+                    let (address, service) = vip6_entry_key(key, address);
+                    vips6.push(Vip6 { address, service, target });
+                }
+            }
+        }
+        (vips4, vips6)
+    }
+}
+
+fn check_vip_counts(forwarding: &Forwarding) -> Result<(), DataplaneError> {
+    let v6 = forwarding.vips.keys().filter(|key| key.address.is_ipv6()).count();
+    let most = v6.max(forwarding.vips.len() - v6);
+    if most <= MAX_VIPS { Ok(()) } else { Err(too_many_vips(most as u64, MAX_VIPS as u64)) }
+}
+
+fn too_many_vips(needed: u64, capacity: u64) -> DataplaneError {
+    DataplaneError::TooManyVips { needed, capacity }
+}

@@ -1,0 +1,100 @@
+//! One vip in the tables: its ring, its block of dests, and who has which local number.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lb_common::abi::{Dest, Place, Target};
+
+use crate::dataplane::extents::Extent;
+use crate::state::{Affinity, ForwardVip};
+
+/// A vip in the tables.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) number: u32,
+    pub(super) vip: Arc<ForwardVip>,
+    pub(super) ring: Option<Extent>,
+    pub(super) block: Extent,
+    /// By local number.
+    pub(super) locals: Vec<Option<Local>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Local {
+    Live {
+        backend: IpAddr,
+        dest: Box<Dest>,
+    },
+    /// Left, but packets may still read it.
+    Retired,
+}
+
+/// A dest that belongs into the ring.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// In the vip's `dests`.
+    pub(super) position: usize,
+    pub(super) backend: IpAddr,
+}
+
+impl Placed {
+    pub(super) fn new(number: u32, vip: &Arc<ForwardVip>) -> Self {
+        Self {
+            number,
+            vip: Arc::clone(vip),
+            ring: None,
+            block: Extent { start: 0, len: 0 },
+            locals: Vec::new(),
+        }
+    }
+
+    /// Gives each wanted dest a local number: its old one when nothing about it changed, else a free one. `None` when the
+    /// block is too small; nothing is changed then.
+    pub(super) fn assign(&mut self, wanted: &[(Wanted, Box<Dest>)]) -> Option<Vec<u16>> {
+        let mut locals = self.locals.clone();
+        let mut numbers = Vec::with_capacity(wanted.len());
+        for (want, dest) in wanted {
+            let same = |local: &Option<Local>| match local {
+                Some(Local::Live { backend, dest: entry }) => *backend == want.backend && entry == dest,
+                _ => false,
+            };
+            let number = match locals.iter().position(same) {
+                Some(number) => number,
+                None => locals.iter().position(Option::is_none)?,
+            };
+            locals[number] = Some(Local::Live { backend: want.backend, dest: dest.clone() });
+            numbers.push(number as u16);
+        }
+        self.locals = locals;
+        Some(numbers)
+    }
+
+    /// Where its live dests' packets leave.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = u32> + '_ {
+        self.locals.iter().filter_map(|local| match local {
+            Some(Local::Live { dest, .. }) => Some(dest.ifindex),
+            _ => None,
+        })
+    }
+
+    pub(super) fn place(&self) -> Place {
+        match self.ring {
+            Some(ring) => Place { ring_page: ring.start, dest_base: self.block.start },
+            None => Place::NONE,
+        }
+    }
+
+    pub(super) fn target(&self) -> Target {
+        let ports_mask = match self.vip.affinity {
+            Affinity::FiveTuple => u32::MAX,
+            Affinity::Source => 0,
+        };
+        Target {
+            place: self.place().to_word(),
+            ring_size: self.vip.ring_size,
+            ports_mask,
+            vip: self.number,
+            flags: 0,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! An instance's directory on the bpffs, and what an earlier daemon has left there.
+//!
+//! ```text
+//! <instance>/prog        the attached balancer
+//! <instance>/link/IF     the attachment to interface IF (dots as `:`), with `:generic` or `:offload` when not native
+//! <instance>/maps/NAME   the maps that the program uses
+//! ```
+//!
+//! New maps are pinned in `maps-new` and renamed when the program that uses them is attached.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Map, MapData, PerCpuArray};
+use lb_common::abi::{ABI_VERSION, Control, Dest, DestKind, VIP_SLOTS, Vip4, Vip6};
+use lb_common::headers::Be16;
+
+use super::carried::{Carried, add_to};
+use super::memory::MappedArray;
+use super::tables::{add_reasons, counters_of};
+use super::{DataplaneError, Totals, XdpMode};
+use crate::state::{Protocol, VipKey};
+
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// An instance's directory.
+#[derive(Clone, Debug)]
+pub(super) struct PinDir(PathBuf);
+
+impl PinDir {
+    /// Makes the directory, and mounts the bpffs at its usual place when it is missing there.
+    pub(super) fn create(path: &Path) -> Result<Self, DataplaneError> {
+        if path.file_name().is_some_and(|name| name.to_string_lossy().contains('.')) {
+            let what = format!("{}: the kernel allows no dots in names on a bpffs", path.display());
+            return Err(DataplaneError::Other(what));
+        }
+        if !is_bpffs(path) {
+            mount_bpffs(path)?;
+        }
+        let dir = Self(path.to_owned());
+        for part in [dir.links(), dir.maps()] {
+            fs::create_dir_all(&part).map_err(|source| kernel(&part, source))?;
+        }
+        Ok(dir)
+    }
+
+    pub(super) fn open(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    pub(super) fn links(&self) -> PathBuf {
+        self.0.join("link")
+    }
+
+    pub(super) fn link(&self, interface: &str, mode: XdpMode) -> PathBuf {
+        let suffix = match mode {
+            XdpMode::Native => "",
+            XdpMode::Generic => ":generic",
+            XdpMode::Offload => ":offload",
+        };
+        self.links().join(format!("{}{suffix}", interface.replace('.', ":")))
+    }
+
+    pub(super) fn program(&self) -> PathBuf {
+        self.0.join("prog")
+    }
+
+    pub(super) fn maps(&self) -> PathBuf {
+        self.0.join("maps")
+    }
+
+    /// An empty directory for new maps.
+    pub(super) fn new_maps(&self) -> Result<PathBuf, DataplaneError> {
+        let path = self.0.join("maps-new");
+        remove_dir(&path)?;
+        fs::create_dir(&path).map_err(|source| kernel(&path, source))?;
+        Ok(path)
+    }
+
+    /// Puts the new program and maps in the places of the old ones.
+    pub(super) fn adopt_new(&self, program: &mut aya::programs::Xdp) -> Result<(), DataplaneError> {
+        let (new, old) = (self.0.join("prog-new"), self.program());
+        remove_file(&new)?;
+        program.pin(&new).map_err(|error| DataplaneError::other("prog", error))?;
+        fs::rename(&new, &old).map_err(|source| kernel(&old, source))?;
+        remove_dir(&self.maps())?;
+        fs::rename(self.0.join("maps-new"), self.maps()).map_err(|source| kernel(&self.maps(), source))
+    }
+
+    /// Removes everything. Programs end with their last link.
+    pub(super) fn remove(&self) -> Result<(), DataplaneError> {
+        for part in [self.links(), self.maps(), self.0.join("maps-new")] {
+            remove_dir(&part)?;
+        }
+        remove_file(&self.program())?;
+        remove_file(&self.0.join("prog-new"))?;
+        match fs::remove_dir(&self.0) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(kernel(&self.0, source)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the maps in place have counted; nothing when there are none or they are of another ABI version.
+    pub(super) fn totals(&self) -> Totals {
+        let dir = self.maps();
+        let carried = map(&dir, "CARRIED").and_then(|data| Carried::adopt(data).ok());
+        let mut totals = carried.map(|carried| carried.read()).unwrap_or_default();
+        if let Some(live) = LiveCounters::open(&dir) {
+            live.add_to(&mut totals);
+        }
+        totals
+    }
+}
+
+/// The maps of an earlier daemon that say what was counted for whom.
+struct LiveCounters {
+    control: Control,
+    vip4: MappedArray<Vip4>,
+    vip6: MappedArray<Vip6>,
+    dests: MappedArray<Dest>,
+    counters: Map,
+    reasons: Map,
+}
+
+impl LiveCounters {
+    fn open(dir: &Path) -> Option<Self> {
+        let control: MappedArray<Control> = MappedArray::new(&map(dir, "CONTROL")?).ok()?;
+        let control = control.read(0);
+        if control.abi_version != ABI_VERSION {
+            return None;
+        }
+        Some(Self {
+            control,
+            vip4: MappedArray::new(&map(dir, "VIP4")?).ok()?,
+            vip6: MappedArray::new(&map(dir, "VIP6")?).ok()?,
+            dests: MappedArray::new(&map(dir, "DESTS")?).ok()?,
+            counters: Map::PerCpuArray(map(dir, "COUNTERS")?),
+            reasons: Map::PerCpuArray(map(dir, "REASONS")?),
+        })
+    }
+
+    fn add_to(self, totals: &mut Totals) {
+        let vips = self.vips();
+        if let Ok(counters) = PerCpuArray::try_from(self.counters) {
+            for index in 0..self.dests.len() {
+                let dest = self.dests.read(index);
+                let (Some(vip), Some(backend)) = (vips.get(&dest.vip), backend(&dest)) else { continue };
+                if let Ok(counted) = counters_of(&counters, index) {
+                    add_to(&mut totals.dests, (*vip, backend), counted);
+                }
+            }
+        }
+        if let Ok(reasons) = PerCpuArray::try_from(self.reasons)
+            && let Err(error) = add_reasons(totals, &reasons)
+        {
+            tracing::warn!(%error, "the reasons counted by the previous program are lost");
+        }
+    }
+
+    /// Vip numbers and what they stand for.
+    fn vips(&self) -> BTreeMap<u32, VipKey> {
+        let base = (self.control.bank & 1) * VIP_SLOTS;
+        let slots = base..base + VIP_SLOTS;
+        let v4 = slots.clone().map(|slot| self.vip4.read(slot)).filter(|entry| entry.key != 0).filter_map(|entry| {
+            let address = IpAddr::from(Ipv4Addr::from((entry.key as u32).to_le_bytes()));
+            Some((entry.target.vip, vip_key(address, entry.key)?))
+        });
+        let v6 = slots.map(|slot| self.vip6.read(slot)).filter(|entry| entry.service != 0).filter_map(|entry| {
+            let words = u128::from(entry.address[0]) | u128::from(entry.address[1]) << 64;
+            let address = IpAddr::from(Ipv6Addr::from(words.to_le_bytes()));
+            Some((entry.target.vip, vip_key(address, entry.service)?))
+        });
+        v4.chain(v6).collect()
+    }
+}
+
+/// Port and protocol out of a table's key.
+fn vip_key(address: IpAddr, word: u64) -> Option<VipKey> {
+    let [_, _, _, _, port_0, port_1, protocol, _] = word.to_le_bytes();
+    let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|known| known.number() == protocol)?;
+    Some(VipKey { address, port: Be16([port_0, port_1]).get(), protocol })
+}
+
+/// The backend's address out of the finished headers.
+fn backend(dest: &Dest) -> Option<IpAddr> {
+    const ETHERNET: usize = 14;
+    const TAGGED: usize = 18;
+    let v4 = |at: usize| dest.head[at + 16..].first_chunk::<4>().map(|bytes| IpAddr::from(*bytes));
+    let v6 = |at: usize| dest.head[at + 24..].first_chunk::<16>().map(|bytes| IpAddr::from(*bytes));
+    match dest.kind {
+        kind if kind == DestKind::Ipv4 as u32 => v4(ETHERNET),
+        kind if kind == DestKind::Ipv4Vlan as u32 => v4(TAGGED),
+        kind if kind == DestKind::Ipv6 as u32 => v6(ETHERNET),
+        kind if kind == DestKind::Ipv6Vlan as u32 => v6(TAGGED),
+        _ => None,
+    }
+}
+
+fn map(dir: &Path, name: &str) -> Option<MapData> {
+    MapData::from_pin(dir.join(name)).ok()
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    path.ancestors().find(|ancestor| ancestor.exists()).is_some_and(|existing| {
+        let Ok(existing) = CString::new(existing.as_os_str().as_encoded_bytes()) else { return false };
+        let mut info = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+        // SAFETY: the path is a C string, and the kernel fills at most one `statfs`.
+        let result = unsafe { libc::statfs(existing.as_ptr(), info.as_mut_ptr()) };
+        // SAFETY: zeroed and then filled: all of it is initialised plain data.
+        let info = unsafe { info.assume_init() };
+        result == 0 && info.f_type == BPF_FS_MAGIC
+    })
+}
+
+fn mount_bpffs(path: &Path) -> Result<(), DataplaneError> {
+    const USUAL: &str = "/sys/fs/bpf";
+    if !path.starts_with(USUAL) {
+        let what = format!("{} is not on a bpffs; mount one there: mount -t bpf bpf DIRECTORY", path.display());
+        return Err(DataplaneError::Other(what));
+    }
+    // SAFETY: all pointers are C strings or null, as mount(2) wants them.
+    let result =
+        unsafe { libc::mount(c"bpf".as_ptr(), c"/sys/fs/bpf".as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null()) };
+    if result == 0 { Ok(()) } else { Err(kernel(Path::new(USUAL), io::Error::last_os_error())) }
+}
+
+pub(super) fn remove_file(path: &Path) -> Result<(), DataplaneError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(kernel(path, source)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory of pins.
+fn remove_dir(path: &Path) -> Result<(), DataplaneError> {
+    let entries = match fs::read_dir(path) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(kernel(path, source)),
+        Ok(entries) => entries,
+    };
+    for entry in entries {
+        remove_file(&entry.map_err(|source| kernel(path, source))?.path())?;
+    }
+    fs::remove_dir(path).map_err(|source| kernel(path, source))
+}
+
+pub(super) fn kernel(path: &Path, source: io::Error) -> DataplaneError {
+    DataplaneError::Kernel { what: path.display().to_string(), source }
+}

@@ -1,0 +1,171 @@
+//! The instance's maps: created with the object, written through memory, counted through system calls.
+
+use std::io;
+use std::mem::offset_of;
+use std::path::Path;
+
+use aya::Ebpf;
+use aya::maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues};
+use bytemuck::Zeroable;
+use lb_common::abi::{
+    ABI_VERSION, Control, Counters, Dest, RingPage, Target, VIP_SLOTS, Vip4, Vip6, reasons, ring_pages,
+};
+use lb_common::maglev;
+
+use super::carried::{Carried, Wire, add_to, sum};
+use super::layout::{Layout, RetiredDest, Write};
+use super::memory::{MappedArray, wait_for_packets};
+use super::{DataplaneError, Totals};
+
+/// All maps of one loaded object.
+#[derive(Debug)]
+pub(super) struct Tables {
+    control: MappedArray<Control>,
+    vip4: MappedArray<Vip4>,
+    vip6: MappedArray<Vip6>,
+    rings: MappedArray<RingPage>,
+    dests: MappedArray<Dest>,
+    counters: PerCpuArray<MapData, Wire<Counters>>,
+    reasons: PerCpuArray<MapData, u64>,
+    devices: DevMap<MapData>,
+    pub(super) carried: Carried,
+}
+
+impl Tables {
+    /// Takes the maps out of a loaded object and pins them below `dir`.
+    pub(super) fn new(ebpf: &mut Ebpf, dir: &Path) -> Result<Self, DataplaneError> {
+        let mut take = |name: &'static str| {
+            let map = ebpf.take_map(name).ok_or_else(|| DataplaneError::other(name, "is not in the object"))?;
+            map.pin(dir.join(name)).map_err(|error| DataplaneError::other(name, error))?;
+            Ok::<Map, DataplaneError>(map)
+        };
+        let tables = Self {
+            control: array(take("CONTROL")?)?,
+            vip4: array(take("VIP4")?)?,
+            vip6: array(take("VIP6")?)?,
+            rings: array(take("RINGS")?)?,
+            dests: array(take("DESTS")?)?,
+            counters: take("COUNTERS")?.try_into().map_err(|error| DataplaneError::other("COUNTERS", error))?,
+            reasons: take("REASONS")?.try_into().map_err(|error| DataplaneError::other("REASONS", error))?,
+            devices: take("DEVICES")?.try_into().map_err(|error| DataplaneError::other("DEVICES", error))?,
+            carried: Carried::create().map_err(|error| DataplaneError::other("CARRIED", error))?,
+        };
+        tables.carried.pin(&dir.join("CARRIED")).map_err(|error| DataplaneError::other("CARRIED", error))?;
+        tables.control.write(0, &[Control { abi_version: ABI_VERSION, ..Control::zeroed() }]);
+        Ok(tables)
+    }
+
+    /// Carries out the steps of a change. What can fail comes before what packets can see.
+    pub(super) fn carry_out(&mut self, writes: &[Write]) -> Result<(), DataplaneError> {
+        for write in writes {
+            if let Write::Device { slot, ifindex } = write {
+                let what = format!("interface index {ifindex} as a redirect target");
+                self.devices
+                    .set(*slot, *ifindex, None, 0)
+                    .map_err(|error| DataplaneError::Kernel { what, source: io::Error::other(error) })?;
+            }
+        }
+        for write in writes {
+            self.write(write)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, write: &Write) -> Result<(), DataplaneError> {
+        match write {
+            Write::Device { .. } => {}
+            Write::Settle(retired) => self.settle(retired)?,
+            Write::Dest { index, dest } => self.dests.write(*index, &[**dest]),
+            Write::Ring { page, slots } => self.rings.write(*page, &pages(slots)),
+            Write::Seed(seed) => self.control.publish_u64(0, offset_of!(Control, seed), *seed),
+            Write::Place { is_v6, index, place } if *is_v6 => {
+                let offset = offset_of!(Vip6, target) + offset_of!(Target, place);
+                self.vip6.publish_u64(*index, offset, place.to_word());
+            }
+            Write::Place { index, place, .. } => {
+                let offset = offset_of!(Vip4, target) + offset_of!(Target, place);
+                self.vip4.publish_u64(*index, offset, place.to_word());
+            }
+            Write::Bank { number, bank } => {
+                self.vip4.write(number * VIP_SLOTS, &bank.vip4);
+                self.vip6.write(number * VIP_SLOTS, &bank.vip6);
+                let salt = offset_of!(Control, salt) + *number as usize * size_of::<u64>();
+                self.control.publish_u64(0, salt, bank.salt);
+            }
+            Write::Filter(words) => {
+                for (word, value) in words.iter().enumerate() {
+                    let offset = offset_of!(Control, filter) + word * size_of::<u64>();
+                    self.control.publish_u64(0, offset, *value);
+                }
+            }
+            Write::Switch { bank } => self.control.publish_u32(0, offset_of!(Control, bank), *bank),
+        }
+        Ok(())
+    }
+
+    /// Waits until nobody reads what is retired, then keeps its counts and clears it.
+    fn settle(&mut self, retired: &[RetiredDest]) -> Result<(), DataplaneError> {
+        wait_for_packets().map_err(|source| DataplaneError::Kernel { what: "membarrier".into(), source })?;
+        for dest in retired {
+            let counters = self.counters_of(dest.index)?;
+            let full = |error| DataplaneError::other("CARRIED", error);
+            self.carried.add(dest.vip, dest.backend, counters).map_err(full)?;
+            self.clear(dest.index)?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, index: u32) -> Result<(), DataplaneError> {
+        self.dests.write(index, &[Dest::zeroed()]);
+        let cpus = aya::util::nr_cpus().map_err(|(what, error)| DataplaneError::other(what, error))?;
+        let zeros = PerCpuValues::try_from(vec![Wire(Counters::default()); cpus]);
+        let zeros = zeros.map_err(|error| DataplaneError::other("COUNTERS", error))?;
+        self.counters.set(index, zeros, 0).map_err(|error| DataplaneError::other("COUNTERS", error))
+    }
+
+    fn counters_of(&self, index: u32) -> Result<Counters, DataplaneError> {
+        counters_of(&self.counters, index)
+    }
+
+    /// Everything ever counted.
+    pub(super) fn totals(&self, layout: &Layout) -> Result<Totals, DataplaneError> {
+        let mut totals = self.carried.read();
+        for dest in layout.counted_dests() {
+            add_to(&mut totals.dests, (dest.vip, dest.backend), self.counters_of(dest.index)?);
+        }
+        add_reasons(&mut totals, &self.reasons)?;
+        Ok(totals)
+    }
+}
+
+/// The sum over all CPUs of a dest's counters.
+pub(super) fn counters_of(
+    map: &PerCpuArray<MapData, Wire<Counters>>,
+    index: u32,
+) -> Result<Counters, DataplaneError> {
+    let values = map.get(&index, 0).map_err(|error| DataplaneError::other("COUNTERS", error))?;
+    Ok(values.iter().fold(Counters::default(), |total, Wire(counters)| sum(total, *counters)))
+}
+
+/// Adds the reasons' counts over all CPUs.
+pub(super) fn add_reasons(totals: &mut Totals, map: &PerCpuArray<MapData, u64>) -> Result<(), DataplaneError> {
+    for reason in reasons() {
+        let values = map.get(&reason.index, 0).map_err(|error| DataplaneError::other("REASONS", error))?;
+        *totals.reasons.entry(reason.index).or_default() += values.iter().sum::<u64>();
+    }
+    Ok(())
+}
+
+fn array<T: bytemuck::Pod>(map: Map) -> Result<MappedArray<T>, DataplaneError> {
+    let Map::Array(data) = map else { return Err(DataplaneError::other("map", "is not an array")) };
+    MappedArray::new(&data).map_err(|error| DataplaneError::other("map", error))
+}
+
+/// A ring cut into pages; the last one is padded.
+fn pages(slots: &[u16]) -> Vec<RingPage> {
+    let mut pages = vec![RingPage { slots: [maglev::EMPTY; _] }; ring_pages(slots.len() as u32) as usize];
+    for (page, part) in pages.iter_mut().zip(slots.chunks(lb_common::abi::RING_PAGE_SLOTS as usize)) {
+        page.slots[..part.len()].copy_from_slice(part);
+    }
+    pages
+}
