@@ -1,4 +1,20 @@
 //! Netlink: routes, neighbours and links, and what they say about the way to a backend.
+//!
+//! ```text
+//! wanted addresses -> resolver (task) <-> netlink (sockets) -> decode (messages -> facts)
+//!                        |                                        v
+//!                        +-> hops <------- lookup (pure) <---- snapshot (facts)
+//! ```
+//!
+//! The kernel stays the only authority: every answer is what it would do itself with a packet for the backend.
+//! Nothing here changes a route, an address or a link; the only thing asked of the kernel is to resolve a neighbour.
+
+mod decode;
+pub mod link;
+mod lookup;
+mod netlink;
+mod resolver;
+mod snapshot;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,11 +23,26 @@ use tokio::sync::watch;
 
 use crate::state::NextHops;
 
-/// Handle of the task that keeps next hops up to date.
+pub use resolver::spawn;
+
+/// Handle of the task that keeps next hops up to date. The task ends when `wanted` is dropped.
 #[derive(Debug)]
 pub struct Resolver {
     /// The backends to look up; replaced as a whole.
     pub wanted: watch::Sender<BTreeSet<IpAddr>>,
     /// What is known of them; changes whenever routes, neighbours or links do.
     pub hops: watch::Receiver<NextHops>,
+}
+
+/// Why the resolver could not start, or lost the kernel's ear.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    #[error("the resolver runs on tokio; call it from inside a runtime")]
+    NoRuntime,
+    #[error("cannot open a netlink socket: {0}")]
+    Open(#[source] std::io::Error),
+    #[error("netlink: cannot list {what}: {reason}")]
+    List { what: &'static str, reason: String },
+    #[error("netlink: the connection was closed")]
+    Closed,
 }

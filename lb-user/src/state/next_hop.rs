@@ -51,6 +51,10 @@ pub enum Unresolved {
         "interface {interface} cannot carry Ethernet frames ({kind}); route the backend over an Ethernet interface"
     )]
     NotEthernet { interface: String, kind: String },
+    #[error(
+        "interface {interface} is {what}, which is not supported; route the backend over another interface"
+    )]
+    NotSupported { interface: String, what: String },
     #[error("interface {0} is down")]
     LinkDown(String),
     #[error("netlink: {0}")]
