@@ -68,9 +68,8 @@ fn watch_sources(root: &Path) {
 fn build_object(root: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     let tools = toolchain::BpfToolchain::detect()?;
     println!("cargo::rerun-if-changed={}", tools.linker.path.display());
-    let target_dir = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), PathBuf::from)
-        .join("ebpf");
+    let target_dir =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("ebpf");
     // The compiler's messages go to this script's stderr, which cargo shows when the script fails.
     let status = tools.build_command(root, &target_dir, &[]).status()?;
     if !status.success() {
@@ -80,10 +79,7 @@ fn build_object(root: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn revision(root: &Path) -> String {
@@ -91,30 +87,18 @@ fn revision(root: &Path) -> String {
         return "unknown".to_owned();
     };
     // A line is added to this log whenever HEAD moves. Edits that make the tree dirty are sources, watched already.
-    if let Some(log) = git(
-        root,
-        &["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"],
-    )
-    .filter(|log| Path::new(log).is_file())
+    if let Some(log) = git(root, &["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"])
+        .filter(|log| Path::new(log).is_file())
     {
         println!("cargo::rerun-if-changed={log}");
     }
     let clean = git(root, &["status", "--porcelain", "--untracked-files=no"])
         .is_some_and(|changes| changes.is_empty());
-    if clean {
-        revision
-    } else {
-        format!("{revision}-dirty")
-    }
+    if clean { revision } else { format!("{revision}-dirty") }
 }
 
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(root)
-        .args(arguments)
-        .output()
-        .ok()?;
+    let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim_end().to_owned())
 }

@@ -148,14 +148,14 @@ fn leave(dest: &Dest, ingress: u32) -> Verdict {
     }
 }
 
-/// The EtherTypes that the story knows.
+/// The EtherTypes that the story knows, in host order (network-types has them in wire order).
 pub(crate) mod ether_type {
     use network_types::eth::EtherType;
 
-    pub(crate) const IPV4: u16 = EtherType::Ipv4 as u16;
-    pub(crate) const IPV6: u16 = EtherType::Ipv6 as u16;
-    pub(crate) const VLAN: u16 = EtherType::Ieee8021q as u16;
-    pub(crate) const QINQ: u16 = EtherType::Ieee8021ad as u16;
+    pub(crate) const IPV4: u16 = u16::from_be(EtherType::Ipv4 as u16);
+    pub(crate) const IPV6: u16 = u16::from_be(EtherType::Ipv6 as u16);
+    pub(crate) const VLAN: u16 = u16::from_be(EtherType::Ieee8021q as u16);
+    pub(crate) const QINQ: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
 }
 
 const _: () = assert!(size_of::<Ethernet>() == 14);

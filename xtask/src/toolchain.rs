@@ -83,10 +83,7 @@ impl BpfToolchain {
     pub(crate) fn detect() -> Result<Self, Missing> {
         match (BpfCompiler::detect(), BpfLinker::detect()) {
             (Some(compiler), Some(linker)) => Ok(Self { compiler, linker }),
-            (compiler, linker) => Err(Missing {
-                compiler: compiler.is_none(),
-                linker: linker.is_none(),
-            }),
+            (compiler, linker) => Err(Missing { compiler: compiler.is_none(), linker: linker.is_none() }),
         }
     }
 
@@ -184,10 +181,7 @@ impl BpfLinker {
             .find(|path| path.is_file())?;
         let help = Command::new(&path).arg("--help").output().ok()?.stdout;
         let help = String::from_utf8_lossy(&help);
-        Some(Self {
-            path,
-            misaligned_access: help.contains("allows-misaligned-mem-access"),
-        })
+        Some(Self { path, misaligned_access: help.contains("allows-misaligned-mem-access") })
     }
 }
 

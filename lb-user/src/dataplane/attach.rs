@@ -1,7 +1,7 @@
 //! Attaching the balancer to interfaces: new links, and links whose program is replaced without a gap.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode as AyaMode};
@@ -19,7 +19,10 @@ pub(super) fn take_over(
     options: &OpenOptions,
 ) -> Result<Vec<Attachment>, DataplaneError> {
     let wanted = resolve(options)?;
-    let mut undo = Undo { previous: Xdp::from_pin(dir.program(), aya_obj::programs::XdpAttachType::Interface).ok(), steps: Vec::new() };
+    let mut undo = Undo {
+        previous: Xdp::from_pin(dir.program(), aya_obj::programs::XdpAttachType::Interface).ok(),
+        steps: Vec::new(),
+    };
     for attachment in &wanted {
         if let Err(error) = attach(program, dir, attachment, &mut undo) {
             undo.run(dir);
@@ -52,7 +55,9 @@ fn attach(program: &mut Xdp, dir: &PinDir, to: &Attachment, undo: &mut Undo) -> 
                 return Ok(());
             }
             // The device is gone, and its name has come back with another one.
-            Err(error) => tracing::info!(interface = to.interface, %error, "the pinned link is dead; attaching anew"),
+            Err(error) => {
+                tracing::info!(interface = to.interface, %error, "the pinned link is dead; attaching anew")
+            }
         }
         remove_file(&path)?;
     }
@@ -70,9 +75,11 @@ fn attach(program: &mut Xdp, dir: &PinDir, to: &Attachment, undo: &mut Undo) -> 
 }
 
 /// Gives a pinned link another program, at once for every packet.
-fn replace(program: &mut Xdp, path: &std::path::Path) -> Result<(), ProgramError> {
-    let link = FdLink::from(PinnedLink::from_pin(path)?);
-    program.attach_to_link(XdpLink::try_from(link)?)?;
+fn replace(program: &mut Xdp, path: &Path) -> Result<(), DataplaneError> {
+    let dead = |error| DataplaneError::other(&path.display().to_string(), error);
+    let link = FdLink::from(PinnedLink::from_pin(path).map_err(dead)?);
+    let link = XdpLink::try_from(link).map_err(dead)?;
+    program.attach_to_link(link).map_err(|error| DataplaneError::other("link update", explain(&error)))?;
     // The pin keeps the link; the program need not own it.
     Ok(())
 }
@@ -147,10 +154,10 @@ impl Undo {
     fn undo(&mut self, step: &Step) -> Result<(), DataplaneError> {
         match (step, &mut self.previous) {
             (Step::Created(path), _) => remove_file(path),
-            (Step::Replaced(path), Some(previous)) => {
-                replace(previous, path).map_err(|error| DataplaneError::other("link", error))
+            (Step::Replaced(path), Some(previous)) => replace(previous, path),
+            (Step::Detached { path, attachment }, Some(previous)) => {
+                create(previous, attachment, path.clone())
             }
-            (Step::Detached { path, attachment }, Some(previous)) => create(previous, attachment, path.clone()),
             (_, None) => Err(DataplaneError::other("prog", "the previous program's pin is gone")),
         }
     }

@@ -14,13 +14,12 @@ use super::layout::{Capacity, Layout};
 use super::pins::PinDir;
 use super::tables::Tables;
 use super::{
-    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, Limits, OBJECT, OpenOptions,
-    Totals, attach, explain, layout::Write,
+    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, Limits, OBJECT,
+    OpenOptions, Totals, attach, explain, layout::Write,
 };
 use crate::state::Forwarding;
 
 /// The balancer as it runs in the kernel.
-#[derive(Debug)]
 pub struct BpfDataplane {
     ebpf: Ebpf,
     tables: Tables,
@@ -37,13 +36,25 @@ pub struct BpfDataplane {
 /// forwarded before forwards on then.
 pub fn open(options: &OpenOptions, forwarding: &Forwarding) -> Result<BpfDataplane, DataplaneError> {
     let dir = PinDir::create(&options.pin_dir)?;
+    let opened = replace(&dir, options, forwarding);
+    if opened.is_err() {
+        dir.discard_new();
+    }
+    opened
+}
+
+fn replace(
+    dir: &PinDir,
+    options: &OpenOptions,
+    forwarding: &Forwarding,
+) -> Result<BpfDataplane, DataplaneError> {
     let mut ebpf = load(options.limits)?;
     let mut tables = Tables::new(&mut ebpf, &dir.new_maps()?)?;
     let (layout, writes) = Layout::new(capacity(options.limits)).stage(forwarding)?;
     tables.carry_out(&writes)?;
     let carried = |error| DataplaneError::other("CARRIED", error);
     tables.carried.write(&dir.totals()).map_err(carried)?;
-    let attachments = attach::take_over(balancer(&mut ebpf)?, &dir, options)?;
+    let attachments = attach::take_over(balancer(&mut ebpf)?, dir, options)?;
     // What was counted between the reading above and the switch.
     super::memory::wait_for_packets()
         .map_err(|source| DataplaneError::Kernel { what: "membarrier".into(), source })?;
@@ -60,6 +71,15 @@ pub fn detach(pin_dir: &Path) -> Result<(), DataplaneError> {
     PinDir::open(pin_dir).remove()
 }
 
+impl std::fmt::Debug for BpfDataplane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BpfDataplane")
+            .field("pins", &self.pins)
+            .field("attachments", &self.attachments)
+            .finish_non_exhaustive()
+    }
+}
+
 impl BpfDataplane {
     /// Stops forwarding and leaves nothing behind.
     ///
@@ -70,7 +90,10 @@ impl BpfDataplane {
     }
 
     fn program(&self) -> Result<&Xdp, DataplaneError> {
-        let program = self.ebpf.program("balancer").ok_or_else(|| DataplaneError::other("object", "has no balancer"))?;
+        let program = self
+            .ebpf
+            .program("balancer")
+            .ok_or_else(|| DataplaneError::other("object", "has no balancer"))?;
         program.try_into().map_err(|error| DataplaneError::other("balancer", error))
     }
 }
@@ -99,7 +122,9 @@ impl Dataplane for BpfDataplane {
         let backend = self.layout.backend_at(trace.dest);
         let outcome = match (trace.reason, vip, backend) {
             (u32::MAX, Some(vip), Some(backend)) => ExplainOutcome::Forwarded { vip, backend },
-            (u32::MAX, ..) => return Err(DataplaneError::other("test run", "named a dest that is not in the tables")),
+            (u32::MAX, ..) => {
+                return Err(DataplaneError::other("test run", "named a dest that is not in the tables"));
+            }
             (reason, ..) => ExplainOutcome::Stopped(reason),
         };
         Ok(Explanation { outcome, slot: (trace.slot != u32::MAX).then_some(trace.slot), frame })
@@ -118,12 +143,15 @@ fn load(limits: Limits) -> Result<Ebpf, DataplaneError> {
         .map_max_entries("COUNTERS", dests)
         .load(OBJECT)
         .map_err(|error| DataplaneError::other("the eBPF object cannot be loaded", error))?;
-    balancer(&mut ebpf)?.load().map_err(|error| DataplaneError::other("the kernel refuses the balancer", error))?;
+    balancer(&mut ebpf)?
+        .load()
+        .map_err(|error| DataplaneError::other("the kernel refuses the balancer", error))?;
     Ok(ebpf)
 }
 
 fn balancer(ebpf: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
-    let program = ebpf.program_mut("balancer").ok_or_else(|| DataplaneError::other("object", "has no balancer"))?;
+    let program =
+        ebpf.program_mut("balancer").ok_or_else(|| DataplaneError::other("object", "has no balancer"))?;
     program.try_into().map_err(|error| DataplaneError::other("balancer", error))
 }
 

@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
 
-use aya::maps::{HashMap, MapData, MapError};
+use aya::maps::{HashMap, Map, MapData, MapError};
+use aya_obj::generated::{BPF_F_NO_PREALLOC, bpf_map_type};
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::Counters;
 
-use super::Totals;
+use super::{DataplaneError, Totals};
 use crate::state::{Protocol, VipKey, identity};
 
 /// Entries in `CARRIED`.
@@ -36,23 +38,29 @@ struct Key {
 }
 
 /// The pinned map of carried counters.
-#[derive(Debug)]
 pub(super) struct Carried {
     map: HashMap<MapData, Wire<Key>, Wire<Counters>>,
 }
 
 impl Carried {
-    pub(super) fn create() -> Result<Self, MapError> {
-        // Created on demand, entry by entry: most instances carry few.
-        Ok(Self { map: HashMap::create(CAPACITY, aya_obj::generated::BPF_F_NO_PREALLOC)? })
+    /// A new map, pinned at `path`.
+    pub(super) fn create(path: &Path) -> Result<Self, DataplaneError> {
+        let failed = |error: &dyn std::fmt::Display| DataplaneError::other("CARRIED", error);
+        // Without preallocation: most instances carry few.
+        let map = aya_obj::Map::new_from_params(
+            bpf_map_type::BPF_MAP_TYPE_HASH as u32,
+            size_of::<Key>() as u32,
+            size_of::<Counters>() as u32,
+            CAPACITY,
+            BPF_F_NO_PREALLOC,
+        );
+        let data = MapData::create(map, "CARRIED", None).map_err(|error| failed(&error))?;
+        data.pin(path).map_err(|error| failed(&error))?;
+        Self::adopt(data).map_err(|error| failed(&error))
     }
 
     pub(super) fn adopt(data: MapData) -> Result<Self, MapError> {
-        Ok(Self { map: HashMap::try_from(aya::maps::Map::HashMap(data))? })
-    }
-
-    pub(super) fn pin(&self, path: &std::path::Path) -> Result<(), aya::pin::PinError> {
-        self.map.pin(path)
+        Ok(Self { map: HashMap::try_from(Map::HashMap(data))? })
     }
 
     pub(super) fn read(&self) -> Totals {
@@ -102,11 +110,19 @@ impl Carried {
 
 /// Adds up two counts.
 pub(super) const fn sum(a: Counters, b: Counters) -> Counters {
-    Counters { packets: a.packets + b.packets, bytes: a.bytes + b.bytes, new_flows: a.new_flows + b.new_flows }
+    Counters {
+        packets: a.packets + b.packets,
+        bytes: a.bytes + b.bytes,
+        new_flows: a.new_flows + b.new_flows,
+    }
 }
 
 /// Adds `counters` to an entry of `dests`.
-pub(super) fn add_to(dests: &mut BTreeMap<(VipKey, IpAddr), Counters>, of: (VipKey, IpAddr), counters: Counters) {
+pub(super) fn add_to(
+    dests: &mut BTreeMap<(VipKey, IpAddr), Counters>,
+    of: (VipKey, IpAddr),
+    counters: Counters,
+) {
     let total = dests.entry(of).or_default();
     *total = sum(*total, counters);
 }

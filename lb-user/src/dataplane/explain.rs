@@ -35,8 +35,9 @@ pub(super) fn run(program: &Xdp, flow: &Flow, ingress: u32) -> Result<Traced, Da
     options.ctx_in = Some(bytemuck::bytes_of(&context));
     let result = program.test_run(options).map_err(|error| DataplaneError::other("test run", error))?;
     output.truncate(result.data_size_out as usize);
-    let (trace, frame) =
-        output.split_first_chunk::<TRACE>().ok_or_else(|| DataplaneError::other("test run", "returned no trace"))?;
+    let (trace, frame) = output
+        .split_first_chunk::<TRACE>()
+        .ok_or_else(|| DataplaneError::other("test run", "returned no trace"))?;
     Ok(Traced { trace: bytemuck::pod_read_unaligned(trace), frame: frame.to_vec() })
 }
 

@@ -29,12 +29,6 @@ impl Extents {
         self.capacity
     }
 
-    /// Entries that are not taken, in however many runs.
-    #[must_use]
-    pub(super) fn available(&self) -> u32 {
-        self.free.values().sum()
-    }
-
     /// Takes `len` consecutive entries, or `None` when no run is long enough.
     pub(super) fn take(&mut self, len: u32) -> Option<Extent> {
         let (start, run) =
@@ -74,7 +68,6 @@ mod tests {
     fn what_was_given_back_in_any_order_is_one_run_again() {
         let mut extents = Extents::new(100);
         let taken: Vec<_> = [10, 20, 30, 40].map(|len| extents.take(len).expect("room")).into();
-        assert_eq!(extents.available(), 0);
         assert_eq!(extents.take(1), None);
         for index in [2, 0, 3, 1] {
             extents.give(taken[index]);

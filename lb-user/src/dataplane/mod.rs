@@ -21,6 +21,7 @@ use lb_common::abi::Counters;
 use crate::state::{Forwarding, Protocol, VipKey};
 
 pub use object::OBJECT;
+pub use vip_table::{Bank, MAX_VIPS};
 
 /// What the controller needs of a dataplane; the real one is BPF, tests use their own.
 pub trait Dataplane: Send {

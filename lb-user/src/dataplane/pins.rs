@@ -91,6 +91,19 @@ impl PinDir {
         fs::rename(self.0.join("maps-new"), self.maps()).map_err(|source| kernel(&self.maps(), source))
     }
 
+    /// After a failed start: removes what was new, and the directories when nothing was there before.
+    pub(super) fn discard_new(&self) {
+        let leftover =
+            remove_dir(&self.0.join("maps-new")).and_then(|()| remove_file(&self.0.join("prog-new")));
+        if let Err(error) = leftover {
+            tracing::warn!(%error, "a failed start left pins behind");
+        }
+        for dir in [self.links(), self.maps(), self.0.clone()] {
+            // Fails, as it should, where an instance runs.
+            _ = fs::remove_dir(dir);
+        }
+    }
+
     /// Removes everything. Programs end with their last link.
     pub(super) fn remove(&self) -> Result<(), DataplaneError> {
         for part in [self.links(), self.maps(), self.0.join("maps-new")] {
@@ -165,15 +178,18 @@ impl LiveCounters {
     fn vips(&self) -> BTreeMap<u32, VipKey> {
         let base = (self.control.bank & 1) * VIP_SLOTS;
         let slots = base..base + VIP_SLOTS;
-        let v4 = slots.clone().map(|slot| self.vip4.read(slot)).filter(|entry| entry.key != 0).filter_map(|entry| {
-            let address = IpAddr::from(Ipv4Addr::from((entry.key as u32).to_le_bytes()));
-            Some((entry.target.vip, vip_key(address, entry.key)?))
-        });
-        let v6 = slots.map(|slot| self.vip6.read(slot)).filter(|entry| entry.service != 0).filter_map(|entry| {
-            let words = u128::from(entry.address[0]) | u128::from(entry.address[1]) << 64;
-            let address = IpAddr::from(Ipv6Addr::from(words.to_le_bytes()));
-            Some((entry.target.vip, vip_key(address, entry.service)?))
-        });
+        let v4 = slots.clone().map(|slot| self.vip4.read(slot)).filter(|entry| entry.key != 0).filter_map(
+            |entry| {
+                let address = IpAddr::from(Ipv4Addr::from((entry.key as u32).to_le_bytes()));
+                Some((entry.target.vip, vip_key(address, entry.key)?))
+            },
+        );
+        let v6 =
+            slots.map(|slot| self.vip6.read(slot)).filter(|entry| entry.service != 0).filter_map(|entry| {
+                let words = u128::from(entry.address[0]) | u128::from(entry.address[1]) << 64;
+                let address = IpAddr::from(Ipv6Addr::from(words.to_le_bytes()));
+                Some((entry.target.vip, vip_key(address, entry.service)?))
+            });
         v4.chain(v6).collect()
     }
 }
@@ -219,12 +235,14 @@ fn is_bpffs(path: &Path) -> bool {
 fn mount_bpffs(path: &Path) -> Result<(), DataplaneError> {
     const USUAL: &str = "/sys/fs/bpf";
     if !path.starts_with(USUAL) {
-        let what = format!("{} is not on a bpffs; mount one there: mount -t bpf bpf DIRECTORY", path.display());
+        let what =
+            format!("{} is not on a bpffs; mount one there: mount -t bpf bpf DIRECTORY", path.display());
         return Err(DataplaneError::Other(what));
     }
     // SAFETY: all pointers are C strings or null, as mount(2) wants them.
-    let result =
-        unsafe { libc::mount(c"bpf".as_ptr(), c"/sys/fs/bpf".as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null()) };
+    let result = unsafe {
+        libc::mount(c"bpf".as_ptr(), c"/sys/fs/bpf".as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null())
+    };
     if result == 0 { Ok(()) } else { Err(kernel(Path::new(USUAL), io::Error::last_os_error())) }
 }
 

@@ -18,7 +18,6 @@ use super::memory::{MappedArray, wait_for_packets};
 use super::{DataplaneError, Totals};
 
 /// All maps of one loaded object.
-#[derive(Debug)]
 pub(super) struct Tables {
     control: MappedArray<Control>,
     vip4: MappedArray<Vip4>,
@@ -35,7 +34,8 @@ impl Tables {
     /// Takes the maps out of a loaded object and pins them below `dir`.
     pub(super) fn new(ebpf: &mut Ebpf, dir: &Path) -> Result<Self, DataplaneError> {
         let mut take = |name: &'static str| {
-            let map = ebpf.take_map(name).ok_or_else(|| DataplaneError::other(name, "is not in the object"))?;
+            let map =
+                ebpf.take_map(name).ok_or_else(|| DataplaneError::other(name, "is not in the object"))?;
             map.pin(dir.join(name)).map_err(|error| DataplaneError::other(name, error))?;
             Ok::<Map, DataplaneError>(map)
         };
@@ -45,12 +45,13 @@ impl Tables {
             vip6: array(take("VIP6")?)?,
             rings: array(take("RINGS")?)?,
             dests: array(take("DESTS")?)?,
-            counters: take("COUNTERS")?.try_into().map_err(|error| DataplaneError::other("COUNTERS", error))?,
+            counters: take("COUNTERS")?
+                .try_into()
+                .map_err(|error| DataplaneError::other("COUNTERS", error))?,
             reasons: take("REASONS")?.try_into().map_err(|error| DataplaneError::other("REASONS", error))?,
             devices: take("DEVICES")?.try_into().map_err(|error| DataplaneError::other("DEVICES", error))?,
-            carried: Carried::create().map_err(|error| DataplaneError::other("CARRIED", error))?,
+            carried: Carried::create(&dir.join("CARRIED"))?,
         };
-        tables.carried.pin(&dir.join("CARRIED")).map_err(|error| DataplaneError::other("CARRIED", error))?;
         tables.control.write(0, &[Control { abi_version: ABI_VERSION, ..Control::zeroed() }]);
         Ok(tables)
     }
@@ -148,7 +149,10 @@ pub(super) fn counters_of(
 }
 
 /// Adds the reasons' counts over all CPUs.
-pub(super) fn add_reasons(totals: &mut Totals, map: &PerCpuArray<MapData, u64>) -> Result<(), DataplaneError> {
+pub(super) fn add_reasons(
+    totals: &mut Totals,
+    map: &PerCpuArray<MapData, u64>,
+) -> Result<(), DataplaneError> {
     for reason in reasons() {
         let values = map.get(&reason.index, 0).map_err(|error| DataplaneError::other("REASONS", error))?;
         *totals.reasons.entry(reason.index).or_default() += values.iter().sum::<u64>();

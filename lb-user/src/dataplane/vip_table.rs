@@ -9,22 +9,22 @@ use lb_common::abi::{VIP_SLOTS, Vip4, Vip6};
 use lb_common::hash;
 
 /// Vips of one address family that a bank holds for certain.
-pub(super) const MAX_VIPS: usize = VIP_SLOTS as usize / 4;
+pub const MAX_VIPS: usize = VIP_SLOTS as usize / 4;
 
 const SALTS: u64 = 64;
 
 /// Both tables of a bank, under one salt.
 #[derive(Clone, Debug)]
-pub(super) struct Bank {
-    pub(super) salt: u64,
-    pub(super) vip4: Vec<Vip4>,
-    pub(super) vip6: Vec<Vip6>,
+pub struct Bank {
+    pub salt: u64,
+    pub vip4: Vec<Vip4>,
+    pub vip6: Vec<Vip6>,
 }
 
 impl Bank {
     /// Places all entries, or `None` when there are too many.
     #[must_use]
-    pub(super) fn build(vips4: &[Vip4], vips6: &[Vip6]) -> Option<Self> {
+    pub fn build(vips4: &[Vip4], vips6: &[Vip6]) -> Option<Self> {
         if vips4.len() > MAX_VIPS || vips6.len() > MAX_VIPS {
             return None;
         }

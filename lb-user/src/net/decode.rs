@@ -106,11 +106,7 @@ fn link_info(infos: &[LinkInfo], link: &mut Link) {
     }
 }
 
-const UNKNOWN_VLAN: VlanLink = VlanLink {
-    parent: None,
-    id: 0,
-    dot1q: true,
-};
+const UNKNOWN_VLAN: VlanLink = VlanLink { parent: None, id: 0, dot1q: true };
 
 pub(super) fn address(message: &AddressMessage) -> Option<LinkAddress> {
     // On a point-to-point link IFA_ADDRESS is the peer and IFA_LOCAL is ours; elsewhere IPv6 has no IFA_LOCAL.
@@ -142,10 +138,7 @@ pub(super) fn neighbour(message: &NeighbourMessage) -> Option<(Hop, Option<Neigh
             _ => {}
         }
     }
-    let hop = Hop {
-        link: message.header.ifindex,
-        address: address?,
-    };
+    let hop = Hop { link: message.header.ifindex, address: address? };
     let state = match message.header.state {
         KernelState::Incomplete => NeighbourState::Incomplete,
         KernelState::Reachable => NeighbourState::Reachable,
@@ -157,13 +150,7 @@ pub(super) fn neighbour(message: &NeighbourMessage) -> Option<(Hop, Option<Neigh
         KernelState::Noarp => NeighbourState::NoArp,
         _ => return Some((hop, None)),
     };
-    Some((
-        hop,
-        Some(Neighbour {
-            state,
-            mac: link_layer,
-        }),
-    ))
+    Some((hop, Some(Neighbour { state, mac: link_layer })))
 }
 
 /// The kernel's answer to the question for the route of one address.
@@ -211,12 +198,7 @@ fn unicast(message: &RouteMessage) -> Route {
         }
     }
     match link {
-        Some(link) => Route::Unicast {
-            link,
-            gateway,
-            preferred_source,
-            mtu,
-        },
+        Some(link) => Route::Unicast { link, gateway, preferred_source, mtu },
         None => Route::Error("the kernel named a route without an interface".to_owned()),
     }
 }

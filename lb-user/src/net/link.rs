@@ -73,11 +73,7 @@ fn ethtool_driver(interface: &str) -> io::Result<String> {
     }
     const _: () = assert!(size_of::<DriverInfo>() == 196);
 
-    let mut info = DriverInfo {
-        command: ETHTOOL_GDRVINFO,
-        driver: [0; 32],
-        rest: [0; 160],
-    };
+    let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
     let socket = datagram_socket()?;
     // SAFETY: all-zero bytes are a valid `ifreq`: it holds integers, byte arrays and a nullable pointer.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -137,10 +133,7 @@ mod tests {
     #[test]
     fn a_missing_interface_is_named_in_the_error() {
         let text = ifindex("no-such-link").unwrap_err().to_string();
-        assert!(
-            text.starts_with("interface no-such-link does not exist"),
-            "{text}"
-        );
+        assert!(text.starts_with("interface no-such-link does not exist"), "{text}");
         assert!(matches!(name(u32::MAX - 1), Err(LinkError::MissingIndex(_))));
     }
 

@@ -9,10 +9,7 @@ use crate::state::{MacAddress, NextHop, NextHops, Unresolved};
 impl Snapshot {
     /// The next hops of all addresses that routes were asked for.
     pub(super) fn next_hops(&self) -> NextHops {
-        self.routes
-            .keys()
-            .map(|address| (*address, self.next_hop(*address)))
-            .collect()
+        self.routes.keys().map(|address| (*address, self.next_hop(*address))).collect()
     }
 
     /// The way to `address`, or what is missing for it.
@@ -21,23 +18,12 @@ impl Snapshot {
             None => Err(Unresolved::Pending),
             Some(Route::None) => Err(self.no_route(address)),
             Some(Route::Local) => Err(Unresolved::Local(address)),
-            Some(Route::Bad(kind)) => Err(Unresolved::BadRoute {
-                address,
-                kind: kind.clone(),
-            }),
+            Some(Route::Bad(kind)) => Err(Unresolved::BadRoute { address, kind: kind.clone() }),
             Some(Route::Error(text)) => Err(Unresolved::Netlink(text.clone())),
-            Some(Route::Unicast {
-                link,
-                gateway,
-                preferred_source,
-                mtu,
-            }) => {
+            Some(Route::Unicast { link, gateway, preferred_source, mtu }) => {
                 let out = self.usable_link(*link)?;
                 let device = self.device(*link, out)?;
-                let hop = Hop {
-                    link: *link,
-                    address: gateway.unwrap_or(address),
-                };
+                let hop = Hop { link: *link, address: gateway.unwrap_or(address) };
                 Ok(NextHop {
                     ifindex: device.ifindex,
                     interface: device.name.to_owned(),
@@ -59,9 +45,7 @@ impl Snapshot {
             .filter(|own| covers(own.address, own.prefix_len, address))
             .filter_map(|own| self.links.get(&own.link))
             .find(|link| !link.up)
-            .map_or(Unresolved::NoRoute(address), |link| {
-                Unresolved::LinkDown(link.name.clone())
-            })
+            .map_or(Unresolved::NoRoute(address), |link| Unresolved::LinkDown(link.name.clone()))
     }
 
     fn usable_link(&self, index: IfIndex) -> Result<&Link, Unresolved> {
@@ -70,10 +54,7 @@ impl Snapshot {
             .get(&index)
             .ok_or_else(|| Unresolved::Netlink(format!("nothing is known of interface number {index}")))?;
         if !link.ethernet {
-            Err(Unresolved::NotEthernet {
-                interface: link.name.clone(),
-                kind: link.kind.clone(),
-            })
+            Err(Unresolved::NotEthernet { interface: link.name.clone(), kind: link.kind.clone() })
         } else if !link.up {
             Err(Unresolved::LinkDown(link.name.clone()))
         } else {
@@ -88,27 +69,15 @@ impl Snapshot {
             kind: format!("{} without a MAC address", link.kind),
         })?;
         let Some(vlan) = link.vlan else {
-            return Ok(Device {
-                ifindex: index,
-                name: &link.name,
-                source_mac,
-                vlan: None,
-            });
+            return Ok(Device { ifindex: index, name: &link.name, source_mac, vlan: None });
         };
         let (parent_index, parent) = self.vlan_parent(link, vlan)?;
-        Ok(Device {
-            ifindex: parent_index,
-            name: &parent.name,
-            source_mac,
-            vlan: Some(vlan.id),
-        })
+        Ok(Device { ifindex: parent_index, name: &parent.name, source_mac, vlan: Some(vlan.id) })
     }
 
     fn vlan_parent(&self, link: &Link, vlan: VlanLink) -> Result<(IfIndex, &Link), Unresolved> {
-        let not_supported = |what: &str| Unresolved::NotSupported {
-            interface: link.name.clone(),
-            what: what.to_owned(),
-        };
+        let not_supported =
+            |what: &str| Unresolved::NotSupported { interface: link.name.clone(), what: what.to_owned() };
         if !vlan.dot1q {
             return Err(not_supported("an 802.1ad VLAN"));
         }
@@ -124,10 +93,7 @@ impl Snapshot {
 
     fn neighbour_mac(&self, hop: Hop, link: &Link) -> Result<MacAddress, Unresolved> {
         let neighbour = self.neighbours.get(&hop);
-        if let Some(Neighbour {
-            state,
-            mac: Some(mac),
-        }) = neighbour
+        if let Some(Neighbour { state, mac: Some(mac) }) = neighbour
             && state.is_usable()
         {
             return Ok(*mac);

@@ -52,17 +52,9 @@ impl Netlink {
         tasks.spawn(connection);
         let (mut connection, _, messages) =
             rtnetlink::new_multicast_connection(&GROUPS).map_err(NetError::Open)?;
-        connection
-            .socket_mut()
-            .socket_mut()
-            .set_rx_buf_sz(EVENT_BUFFER_BYTES)
-            .map_err(NetError::Open)?;
+        connection.socket_mut().socket_mut().set_rx_buf_sz(EVENT_BUFFER_BYTES).map_err(NetError::Open)?;
         tasks.spawn(connection);
-        Ok(Self {
-            handle,
-            events: Box::pin(messages.map(|(message, _)| message.payload)),
-            _tasks: tasks,
-        })
+        Ok(Self { handle, events: Box::pin(messages.map(|(message, _)| message.payload)), _tasks: tasks })
     }
 
     /// The next multicast message. Cancel safe.
@@ -96,16 +88,11 @@ impl Netlink {
     /// What the kernel would do with a packet for `destination`.
     pub(super) async fn route(&mut self, destination: IpAddr) -> Result<Route, NetError> {
         let mut question = RouteMessage::default();
-        (
-            question.header.address_family,
-            question.header.destination_prefix_length,
-        ) = match destination {
+        (question.header.address_family, question.header.destination_prefix_length) = match destination {
             IpAddr::V4(_) => (AddressFamily::Inet, 32),
             IpAddr::V6(_) => (AddressFamily::Inet6, 128),
         };
-        question
-            .attributes
-            .push(RouteAttribute::Destination(RouteAddress::from(destination)));
+        question.attributes.push(RouteAttribute::Destination(RouteAddress::from(destination)));
         let mut answers = pin!(self.handle.route().get(question).execute());
         match answers.next().await {
             Some(Ok(answer)) => Ok(decode::route(&answer)),
@@ -127,11 +114,7 @@ impl Netlink {
         entry.header.ifindex = hop.link;
         entry.header.state = NeighbourState::None;
         entry.header.flags = NeighbourFlags::Use;
-        entry
-            .attributes
-            .push(NeighbourAttribute::Destination(NeighbourAddress::from(
-                hop.address,
-            )));
+        entry.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::from(hop.address)));
         let mut message = NetlinkMessage::from(RouteNetlinkMessage::NewNeighbour(entry));
         message.header.flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK;
         let closed = || std::io::Error::other(NetError::Closed);
@@ -148,13 +131,7 @@ impl Netlink {
 fn list_error(what: &'static str, error: &Error) -> NetError {
     match error {
         Error::RequestFailed => NetError::Closed,
-        Error::NetlinkError(message) => NetError::List {
-            what,
-            reason: message.to_io().to_string(),
-        },
-        other => NetError::List {
-            what,
-            reason: other.to_string(),
-        },
+        Error::NetlinkError(message) => NetError::List { what, reason: message.to_io().to_string() },
+        other => NetError::List { what, reason: other.to_string() },
     }
 }

@@ -124,16 +124,8 @@ impl<'a> Session<'a> {
             return;
         }
         let soon = Instant::now() + delay;
-        let due = if work >= Work::Routes {
-            soon.max(self.routes_not_before)
-        } else {
-            soon
-        };
-        self.due = if self.work == Work::None {
-            due
-        } else {
-            self.due.min(due)
-        };
+        let due = if work >= Work::Routes { soon.max(self.routes_not_before) } else { soon };
+        self.due = if self.work == Work::None { due } else { self.due.min(due) };
         self.work = self.work.max(work);
     }
 

@@ -178,10 +178,7 @@ impl Snapshot {
                 work_if(before.is_some() && self.is_needed(hop), Work::Derive)
             }
             Event::Route { prefix, prefix_len } => {
-                let concerned = self
-                    .routes
-                    .keys()
-                    .any(|address| covers(prefix, prefix_len, *address));
+                let concerned = self.routes.keys().any(|address| covers(prefix, prefix_len, *address));
                 work_if(concerned, Work::Routes)
             }
             Event::Rules => Work::Routes,
@@ -202,10 +199,9 @@ impl Snapshot {
     /// The neighbour that packets for `address` go to.
     pub(super) fn hop(&self, address: IpAddr) -> Option<Hop> {
         match self.routes.get(&address)? {
-            Route::Unicast { link, gateway, .. } => Some(Hop {
-                link: *link,
-                address: gateway.unwrap_or(address),
-            }),
+            Route::Unicast { link, gateway, .. } => {
+                Some(Hop { link: *link, address: gateway.unwrap_or(address) })
+            }
             _ => None,
         }
     }
@@ -215,16 +211,8 @@ impl Snapshot {
         self.routes
             .keys()
             .filter_map(|address| self.hop(*address))
-            .filter(|hop| {
-                self.links
-                    .get(&hop.link)
-                    .is_some_and(|link| link.up && link.ethernet)
-            })
-            .filter(|hop| {
-                self.neighbours
-                    .get(hop)
-                    .is_none_or(|neighbour| neighbour.state.wants_probe())
-            })
+            .filter(|hop| self.links.get(&hop.link).is_some_and(|link| link.up && link.ethernet))
+            .filter(|hop| self.neighbours.get(hop).is_none_or(|neighbour| neighbour.state.wants_probe()))
             .collect()
     }
 

@@ -61,7 +61,7 @@ impl Forwarding {
             .iter()
             .map(|(key, vip)| {
                 let before = previous.and_then(|previous| previous.vips.get(key));
-                (*key, ForwardVip::build(vip, hops, before))
+                (*key, ForwardVip::build(vip, &desired.tunnel, hops, before))
             })
             .collect();
         Self { hash_seed: desired.hash_seed, tunnel: desired.tunnel.clone(), vips }
@@ -105,12 +105,13 @@ impl Forwarding {
 }
 
 impl ForwardVip {
-    fn build(vip: &DesiredVip, hops: &NextHops, before: Option<&Arc<Self>>) -> Arc<Self> {
+    fn build(vip: &DesiredVip, tunnel: &Tunnel, hops: &NextHops, before: Option<&Arc<Self>>) -> Arc<Self> {
         let dests: BTreeMap<String, ForwardDest> = vip
             .members
             .iter()
             .map(|(name, member)| {
-                let next_hop = hops.get(&member.address).cloned().unwrap_or(Err(Unresolved::Pending));
+                let hop = hops.get(&member.address).cloned().unwrap_or(Err(Unresolved::Pending));
+                let next_hop = hop.and_then(|hop| with_source(hop, member.address, tunnel));
                 let weight = if next_hop.is_ok() { member.effective_weight() } else { 0 };
                 (name.clone(), ForwardDest { address: member.address, weight, next_hop })
             })
@@ -158,6 +159,20 @@ impl ForwardVip {
         let before: Vec<_> = self.dests.values().map(|dest| dest.address).collect();
         let after: Vec<_> = next.dests.values().map(|dest| dest.address).collect();
         maglev::moved(&self.ring, &next.ring, |b, a| before.get(usize::from(b)) == after.get(usize::from(a)))
+    }
+}
+
+/// A next hop is of use only with an outer source: the configured one, or the one that the route prefers.
+fn with_source(hop: NextHop, address: IpAddr, tunnel: &Tunnel) -> Result<NextHop, Unresolved> {
+    let preferred = hop.preferred_source.is_some_and(|source| source.is_ipv4() == address.is_ipv4());
+    let (configured, setting) = match address {
+        IpAddr::V4(_) => (tunnel.source4.is_some(), "source4"),
+        IpAddr::V6(_) => (tunnel.source6.is_some(), "source6"),
+    };
+    if preferred || configured {
+        Ok(hop)
+    } else {
+        Err(Unresolved::NoSource { address, interface: hop.interface, setting })
     }
 }
 

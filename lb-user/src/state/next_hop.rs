@@ -55,6 +55,10 @@ pub enum Unresolved {
         "interface {interface} is {what}, which is not supported; route the backend over another interface"
     )]
     NotSupported { interface: String, what: String },
+    #[error(
+        "no source address for tunnels to {address} on {interface}; give the interface one or set tunnel.{setting}"
+    )]
+    NoSource { address: IpAddr, interface: String, setting: &'static str },
     #[error("interface {0} is down")]
     LinkDown(String),
     #[error("netlink: {0}")]

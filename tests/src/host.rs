@@ -1,0 +1,171 @@
+//! The packet story on the host: a frame in a vector, and the tables as the layout's writes leave them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use bytemuck::{Pod, Zeroable};
+use lb_common::abi::{
+    Control, Counters, Dest, DropReason, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, RingPage, Target,
+    VIP_SLOTS, Vip4, Vip6,
+};
+use lb_ebpf::{Frame, Tables, Verdict};
+use lb_user::dataplane::layout::{Capacity, Layout, Write};
+use lb_user::state::Forwarding;
+
+/// Room in front of a frame, as drivers leave it (`XDP_PACKET_HEADROOM`).
+const HEADROOM: usize = 256;
+
+/// A frame with room in front.
+#[derive(Clone, Debug)]
+pub struct HostFrame {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl HostFrame {
+    #[must_use]
+    pub fn new(frame: &[u8]) -> Self {
+        Self { bytes: [&[0; HEADROOM], frame].concat(), start: HEADROOM }
+    }
+
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+impl Frame for HostFrame {
+    fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    fn at<T: Pod>(&self, offset: usize) -> Option<&T> {
+        let bytes = self.bytes().get(offset..)?.get(..size_of::<T>())?;
+        Some(bytemuck::from_bytes(bytes))
+    }
+
+    fn at_mut<T: Pod>(&mut self, offset: usize) -> Option<&mut T> {
+        let bytes = self.bytes[self.start..].get_mut(offset..)?.get_mut(..size_of::<T>())?;
+        Some(bytemuck::from_bytes_mut(bytes))
+    }
+
+    fn extend_front(&mut self, bytes: i32) -> Option<()> {
+        let start = i64::try_from(self.start).ok()? - i64::from(bytes);
+        let start = usize::try_from(start).ok().filter(|start| *start <= self.bytes.len())?;
+        self.start = start;
+        Some(())
+    }
+}
+
+/// The tables as ordinary vectors.
+#[derive(Debug)]
+pub struct HostTables {
+    control: Control,
+    vip4: Vec<Vip4>,
+    vip6: Vec<Vip6>,
+    rings: Vec<RingPage>,
+    dests: Vec<Dest>,
+    pub counters: RefCell<BTreeMap<u32, Counters>>,
+    pub chosen: Cell<Option<(u32, u32, u32)>>,
+}
+
+impl HostTables {
+    #[must_use]
+    pub fn new(capacity: Capacity) -> Self {
+        Self {
+            control: Control::zeroed(),
+            vip4: vec![Vip4::default(); 2 * VIP_SLOTS as usize],
+            vip6: vec![Vip6::default(); 2 * VIP_SLOTS as usize],
+            rings: vec![RingPage::zeroed(); capacity.ring_pages as usize],
+            dests: vec![Dest::zeroed(); capacity.dests as usize],
+            counters: RefCell::default(),
+            chosen: Cell::default(),
+        }
+    }
+
+    /// Tables for `forwarding`, and the layout behind them.
+    ///
+    /// # Panics
+    /// When they are too small.
+    #[must_use]
+    pub fn filled(capacity: Capacity, forwarding: &Forwarding) -> (Self, Layout) {
+        let (layout, writes) = Layout::new(capacity).stage(forwarding).expect("room in the tables");
+        let mut tables = Self::new(capacity);
+        writes.iter().for_each(|write| tables.write(write));
+        (tables, layout)
+    }
+
+    /// Carries out one step of a change.
+    pub fn write(&mut self, write: &Write) {
+        match write {
+            Write::Device { .. } => {}
+            Write::Settle(retired) => {
+                retired.iter().for_each(|dest| self.dests[dest.index as usize] = Dest::zeroed());
+            }
+            Write::Dest { index, dest } => self.dests[*index as usize] = **dest,
+            Write::Ring { page, slots } => {
+                for (page, part) in (*page as usize..).zip(slots.chunks(RING_PAGE_SLOTS as usize)) {
+                    self.rings[page].slots[..part.len()].copy_from_slice(part);
+                }
+            }
+            Write::Seed(seed) => self.control.seed = *seed,
+            Write::Place { is_v6: true, index, place } => {
+                self.vip6[*index as usize].target.place = place.to_word();
+            }
+            Write::Place { index, place, .. } => self.vip4[*index as usize].target.place = place.to_word(),
+            Write::Bank { number, bank } => {
+                let slots = (number * VIP_SLOTS) as usize..((number + 1) * VIP_SLOTS) as usize;
+                self.vip4[slots.clone()].copy_from_slice(&bank.vip4);
+                self.vip6[slots].copy_from_slice(&bank.vip6);
+                self.control.salt[*number as usize] = bank.salt;
+            }
+            Write::Filter(words) => self.control.filter = **words,
+            Write::Switch { bank } => self.control.bank = *bank,
+        }
+    }
+
+    /// Balances one frame that comes in where a test run does.
+    pub fn run(&self, frame: &[u8]) -> (Result<Verdict, DropReason>, Vec<u8>) {
+        let mut frame = HostFrame::new(frame);
+        let verdict = lb_ebpf::balance(&mut frame, self, LOOPBACK_IFINDEX);
+        (verdict, frame.bytes().to_vec())
+    }
+}
+
+impl Tables for HostTables {
+    fn control(&self) -> Option<&Control> {
+        Some(&self.control)
+    }
+
+    fn vip4(&self, index: u32) -> Option<&Vip4> {
+        self.vip4.get(index as usize)
+    }
+
+    fn vip6(&self, index: u32) -> Option<&Vip6> {
+        self.vip6.get(index as usize)
+    }
+
+    fn place(&self, target: &Target) -> Place {
+        Place::from_word(target.place)
+    }
+
+    fn ring_page(&self, page: u32) -> Option<&RingPage> {
+        self.rings.get(page as usize)
+    }
+
+    fn dest(&self, index: u32) -> Option<&Dest> {
+        self.dests.get(index as usize)
+    }
+
+    fn count(&self, dest: u32, bytes: u64, new_flow: bool) {
+        let mut counters = self.counters.borrow_mut();
+        let entry = counters.entry(dest).or_default();
+        entry.packets += 1;
+        entry.bytes += bytes;
+        entry.new_flows += u64::from(new_flow);
+    }
+
+    fn chosen(&self, vip: u32, slot: u32, dest: u32) {
+        self.chosen.set(Some((vip, slot, dest)));
+    }
+}

@@ -1,0 +1,146 @@
+//! The real program in the kernel, run by `BPF_PROG_TEST_RUN` without being attached.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+use aya::TestRun;
+use aya::programs::{TestRunOptions, Xdp};
+use lb_common::abi::{DropReason, PassReason};
+use lb_user::dataplane::bpf::{self, BpfDataplane};
+use lb_user::dataplane::{Dataplane, Limits, OpenOptions, XdpMode};
+use lb_user::state::Forwarding;
+
+const XDP_ABORTED: u32 = 0;
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+
+/// A dataplane without interfaces, with pins of its own.
+#[derive(Debug)]
+pub struct Kernel {
+    pub dataplane: Option<BpfDataplane>,
+    program: Xdp,
+    options: OpenOptions,
+}
+
+/// What came out of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Pass(PassReason),
+    Drop(DropReason),
+    Transmit,
+}
+
+impl Kernel {
+    /// Loads and fills the maps.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open(forwarding: &Forwarding) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let pin_dir = PathBuf::from(format!("/sys/fs/bpf/ferrolev/test-{}-{number}", std::process::id()));
+        let limits = Limits { dests: 4096, ring_memory: 8 << 20 };
+        let options = OpenOptions { pin_dir, interfaces: Vec::new(), mode: XdpMode::Native, limits };
+        let dataplane = bpf::open(&options, forwarding)?;
+        let program =
+            Xdp::from_pin(options.pin_dir.join("prog"), aya_obj::programs::XdpAttachType::Interface)
+                .context("the pinned program")?;
+        Ok(Self { dataplane: Some(dataplane), program, options })
+    }
+
+    /// Forwards something else.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn apply(&mut self, forwarding: &Forwarding) -> Result<()> {
+        self.dataplane()?.apply(forwarding)?;
+        Ok(())
+    }
+
+    /// The dataplane under test.
+    ///
+    /// # Errors
+    /// When it was taken away.
+    pub fn dataplane(&mut self) -> Result<&mut BpfDataplane> {
+        self.dataplane.as_mut().context("no dataplane")
+    }
+
+    /// Opens the same instance once more, as a restarted daemon does.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn restart(&mut self, forwarding: &Forwarding) -> Result<()> {
+        self.dataplane = None;
+        self.dataplane = Some(bpf::open(&self.options, forwarding)?);
+        self.program =
+            Xdp::from_pin(self.options.pin_dir.join("prog"), aya_obj::programs::XdpAttachType::Interface)?;
+        Ok(())
+    }
+
+    /// Runs one frame and says what became of it; the reason of a pass or drop is the counter that moved.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or not exactly one reason moved.
+    pub fn run(&mut self, frame: &[u8]) -> Result<(Action, Vec<u8>)> {
+        let before = self.dataplane()?.counters()?.reasons;
+        let (action, output) = self.run_raw(frame, 1)?;
+        let after = self.dataplane()?.counters()?.reasons;
+        let moved: Vec<u32> = after
+            .iter()
+            .filter(|(reason, count)| before.get(reason) != Some(count))
+            .map(|(reason, _)| *reason)
+            .collect();
+        let action = match (action, moved.as_slice()) {
+            (XDP_TX, []) => Action::Transmit,
+            (XDP_PASS, [reason]) => Action::Pass(find(PassReason::ALL, |known| *known as u32 == *reason)?),
+            (XDP_DROP, [reason]) => Action::Drop(find(DropReason::ALL, |known| *known as u32 == *reason)?),
+            (XDP_ABORTED, _) => anyhow::bail!("the program was aborted"),
+            (action, moved) => anyhow::bail!("action {action} with reasons {moved:?}"),
+        };
+        Ok((action, output))
+    }
+
+    /// Runs one frame `repeat` times; the action and the frame after the last run.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn run_raw(&self, frame: &[u8], repeat: u32) -> Result<(u32, Vec<u8>)> {
+        let mut output = vec![0; frame.len() + 128];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(frame);
+        options.data_out = Some(&mut output);
+        options.repeat = repeat;
+        let result = self.program.test_run(options)?;
+        output.truncate(result.data_size_out as usize);
+        Ok((result.return_value, output))
+    }
+}
+
+fn find<R: Copy>(all: &[R], is: impl Fn(&R) -> bool) -> Result<R> {
+    all.iter().copied().find(is).context("an unknown reason was counted")
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        if let Err(error) = bpf::detach(&self.options.pin_dir) {
+            eprintln!("{}: {error}", self.options.pin_dir.display());
+        }
+    }
+}
+
+/// Whether tests may touch the kernel. Says why not, and panics in CI, where a skipped test is a failed one.
+///
+/// # Panics
+/// In CI without root.
+#[must_use]
+pub fn is_root() -> bool {
+    // SAFETY: geteuid has no preconditions.
+    let root = unsafe { libc::geteuid() } == 0;
+    assert!(root || std::env::var_os("CI").is_none(), "CI must run this test as root");
+    if !root {
+        eprintln!("skipped: needs root for BPF");
+    }
+    root
+}

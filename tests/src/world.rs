@@ -1,0 +1,105 @@
+//! A small fleet to forward to, built through the same code as the daemon's.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use lb_user::dataplane::layout::Capacity;
+use lb_user::state::{
+    Affinity, Desired, DesiredMember, DesiredVip, Dscp, Forwarding, MacAddress, Mode, NextHop, NextHops,
+    SourcePrefix, Tunnel, VipKey,
+};
+
+/// Tables that are large enough for [`World`].
+pub const CAPACITY: Capacity = Capacity { ring_pages: 4096, dests: 4096 };
+
+/// MAC address of every next hop in a [`World`].
+pub const NEXT_HOP: MacAddress = MacAddress([0x02, 0, 0, 0, 0xbb, 1]);
+/// MAC address of the balancer.
+pub const BALANCER: MacAddress = MacAddress([0x02, 0, 0, 0, 0xaa, 1]);
+/// Outer sources, when not changed by a test.
+pub const SOURCE4: &str = "192.0.2.10";
+pub const SOURCE6: &str = "2001:db8:ff::10";
+
+/// What to forward, step by step.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub desired: Desired,
+    pub hops: NextHops,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let tunnel = Tunnel { source4: None, source6: None, ttl: 64, dscp: Dscp::Copy };
+        Self { desired: Desired { hash_seed: 7, tunnel, vips: BTreeMap::new() }, hops: NextHops::new() }
+    }
+}
+
+impl World {
+    /// Adds a vip with backends of equal weight.
+    #[must_use]
+    pub fn vip(mut self, key: &str, backends: &[&str]) -> Self {
+        let key: VipKey = key.parse().expect("a vip");
+        let vip = DesiredVip {
+            name: key.to_string(),
+            mode: Mode::Ipip,
+            ring_size: 4093,
+            affinity: Affinity::FiveTuple,
+            members: BTreeMap::new(),
+        };
+        self.desired.vips.insert(key, vip);
+        backends.iter().for_each(|backend| self.add(key, backend, 100));
+        self
+    }
+
+    /// Adds a backend to a vip, with a next hop on the loopback device, which every namespace has.
+    ///
+    /// # Panics
+    /// When there is no such vip.
+    pub fn add(&mut self, key: VipKey, backend: &str, weight: u32) {
+        let address: IpAddr = backend.parse().expect("an address");
+        let source = if address.is_ipv4() { SOURCE4 } else { SOURCE6 };
+        let hop = NextHop {
+            ifindex: lb_common::abi::LOOPBACK_IFINDEX,
+            interface: "eth0".into(),
+            source_mac: BALANCER,
+            destination_mac: NEXT_HOP,
+            gateway: None,
+            vlan: None,
+            preferred_source: source.parse().ok(),
+            mtu: 1500,
+        };
+        self.hops.insert(address, Ok(hop));
+        let member = DesiredMember { address, weight, drained: false };
+        self.desired.vips.get_mut(&key).expect("the vip").members.insert(backend.to_owned(), member);
+    }
+
+    /// Changes the last vip.
+    #[must_use]
+    pub fn with(mut self, key: &str, change: impl FnOnce(&mut DesiredVip)) -> Self {
+        let key: VipKey = key.parse().expect("a vip");
+        change(self.desired.vips.get_mut(&key).expect("the vip"));
+        self
+    }
+
+    /// Routes a backend over a VLAN.
+    #[must_use]
+    pub fn vlan(mut self, backend: &str, id: u16) -> Self {
+        let hop = self.hops.get_mut(&backend.parse().expect("an address")).expect("the backend");
+        hop.as_mut().expect("a next hop").vlan = Some(id);
+        self
+    }
+
+    /// Sets tunnel sources with entropy.
+    #[must_use]
+    pub fn entropy(mut self, source4: &str, prefix4: u8, source6: &str, prefix6: u8) -> Self {
+        let tunnel = &mut self.desired.tunnel;
+        tunnel.source4 = Some(SourcePrefix { address: source4.parse().expect("IPv4"), prefix_len: prefix4 });
+        tunnel.source6 = Some(SourcePrefix { address: source6.parse().expect("IPv6"), prefix_len: prefix6 });
+        self
+    }
+
+    #[must_use]
+    pub fn forwarding(&self) -> Forwarding {
+        Forwarding::build(&self.desired, &self.hops, None)
+    }
+}
