@@ -119,7 +119,7 @@ fn make_room<'f, F: Frame, const HEAD: usize>(
 /// Copies `HEAD` bytes in words of 8, 4 and 2: LLVM copies byte for byte where it cannot know an alignment.
 #[inline(always)]
 fn copy_words<const HEAD: usize>(head: &mut [u8; HEAD], from: &[u8; HEAD_LEN]) {
-    const { assert!(HEAD % 2 == 0 && HEAD <= HEAD_LEN) };
+    const { assert!(HEAD.is_multiple_of(2) && HEAD <= HEAD_LEN) };
     let mut at = 0;
     while at + 8 <= HEAD {
         put(head, at, take::<8>(from, at));

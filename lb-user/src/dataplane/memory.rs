@@ -24,7 +24,7 @@ impl<T: Pod> MappedArray<T> {
     /// When the sizes do not match, or the kernel refuses.
     pub(super) fn new(map: &MapData) -> io::Result<Self> {
         // The kernel lays values out at multiples of 8 bytes.
-        const { assert!(size_of::<T>() % 8 == 0) };
+        const { assert!(size_of::<T>().is_multiple_of(8)) };
         let info = map.info().map_err(io::Error::other)?;
         if info.value_size() as usize != size_of::<T>() {
             return Err(io::Error::other(format!(
@@ -49,7 +49,7 @@ impl<T: Pod> MappedArray<T> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         assert!(start + bytes.len() <= self.memory.len(), "entries {index}.. are beyond the map");
         // SAFETY: the target lies within the mapping, as just checked; the source is another object.
-        unsafe { self.memory.as_mut_ptr().add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe { self.memory.as_mut_ptr().wrapping_add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     }
 
     /// Reads one value. Values that the kernel changes meanwhile may be torn between their words.
@@ -57,7 +57,7 @@ impl<T: Pod> MappedArray<T> {
         assert!(index < self.entries, "entry {index} is beyond the map");
         let start = index as usize * size_of::<T>();
         // SAFETY: the entry lies within the mapping, and any bytes are a `T`.
-        unsafe { self.memory.as_ptr().add(start).cast::<T>().read_volatile() }
+        unsafe { self.memory.as_ptr().wrapping_add(start).cast::<T>().read_volatile() }
     }
 
     /// Stores a word within an entry, at once for every reader.
@@ -78,8 +78,7 @@ impl<T: Pod> MappedArray<T> {
         assert!(index < self.entries && offset + size_of::<W>() <= size_of::<T>());
         let at = index as usize * size_of::<T>() + offset;
         assert!(at.is_multiple_of(align_of::<W>()));
-        // SAFETY: the offset lies within the mapping, as just checked.
-        unsafe { self.memory.as_mut_ptr().add(at) }.cast()
+        self.memory.as_mut_ptr().wrapping_add(at).cast()
     }
 }
 
