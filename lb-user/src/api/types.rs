@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::dataplane::XdpMode;
 use crate::state::{Affinity, Mode, Protocol};
-pub use crate::state::{Change, ChangeMark};
+pub use crate::state::{Change, ChangeMark, JournalEntry};
 
 /// `GET /v1/status`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -157,13 +157,6 @@ pub enum VipChangeKind {
     Added,
     Removed,
     Changed,
-}
-
-/// `GET /v1/changes`: the journal of runtime changes, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct JournalEntry {
-    pub mark: ChangeMark,
-    pub change: Change,
 }
 
 /// `GET /v1/config`: the running configuration, value by value.

@@ -37,3 +37,10 @@ pub struct ChangeMark {
     /// RFC 3339, UTC.
     pub at: String,
 }
+
+/// One entry of the journal of runtime changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JournalEntry {
+    pub mark: ChangeMark,
+    pub change: Change,
+}

@@ -56,12 +56,27 @@ impl Forwarding {
     /// Forwarding for `desired`. Rings of vips that have the same members in `previous` are taken from there.
     #[must_use]
     pub fn build(desired: &Desired, hops: &NextHops, previous: Option<&Self>) -> Self {
+        Self::build_with(desired, hops, previous, |_, size, members| {
+            maglev::build(size, members)
+        })
+    }
+
+    /// As [`Self::build`], with the rings that have to be built made by `ring(vip, ring_size, members)`, so that the
+    /// caller can time them.
+    #[must_use]
+    pub fn build_with(
+        desired: &Desired,
+        hops: &NextHops,
+        previous: Option<&Self>,
+        mut ring: impl FnMut(VipKey, u32, &[Member]) -> Vec<u16>,
+    ) -> Self {
         let vips = desired
             .vips
             .iter()
             .map(|(key, vip)| {
                 let before = previous.and_then(|previous| previous.vips.get(key));
-                (*key, ForwardVip::build(vip, &desired.tunnel, hops, before))
+                let ring = |size, members: &[Member]| ring(*key, size, members);
+                (*key, ForwardVip::build(vip, &desired.tunnel, hops, before, ring))
             })
             .collect();
         Self { hash_seed: desired.hash_seed, tunnel: desired.tunnel.clone(), vips }
@@ -105,7 +120,13 @@ impl Forwarding {
 }
 
 impl ForwardVip {
-    fn build(vip: &DesiredVip, tunnel: &Tunnel, hops: &NextHops, before: Option<&Arc<Self>>) -> Arc<Self> {
+    fn build(
+        vip: &DesiredVip,
+        tunnel: &Tunnel,
+        hops: &NextHops,
+        before: Option<&Arc<Self>>,
+        ring: impl FnOnce(u32, &[Member]) -> Vec<u16>,
+    ) -> Arc<Self> {
         let dests: BTreeMap<String, ForwardDest> = vip
             .members
             .iter()
@@ -118,7 +139,7 @@ impl ForwardVip {
             .collect();
         let ring = match before {
             Some(before) if before.same_ring(vip.ring_size, &dests) => before.ring.clone(),
-            _ => maglev::build(vip.ring_size, &members(&dests)),
+            _ => ring(vip.ring_size, &members(&dests)),
         };
         Arc::new(Self { ring_size: vip.ring_size, affinity: vip.affinity, dests, ring })
     }

@@ -4,14 +4,23 @@
 //! rings: everything the kernel has to know. Nothing here knows BPF, netlink or health checks.
 #![forbid(unsafe_code)]
 
+mod apply;
 mod change;
 mod desired;
 mod forwarding;
 mod next_hop;
+mod overlay;
+mod predict;
+mod store;
 mod vip_key;
 
-pub use change::{Change, ChangeMark};
+pub(crate) use apply::find_vip;
+pub use apply::{ChangeError, Changed, MAX_WEIGHT};
+pub use change::{Change, ChangeMark, JournalEntry};
 pub use desired::{Affinity, Desired, DesiredMember, DesiredVip, Dscp, Mode, SourcePrefix, Tunnel};
 pub use forwarding::{ForwardDest, ForwardVip, Forwarding, VipPlan, VipPlanKind, identity};
 pub use next_hop::{MacAddress, NextHop, NextHops, Unresolved};
+pub use overlay::{Dormant, DormantReason, MemberOverride, Merged, Overlay, Override, WeightOverride, merge};
+pub use predict::{Prediction, predict};
+pub use store::{JOURNAL_LEN, Store, StoreError, Undo};
 pub use vip_key::{ParseVipKeyError, Protocol, VipKey};

@@ -65,5 +65,17 @@ pub enum Unresolved {
     Netlink(String),
 }
 
+impl Unresolved {
+    /// Whether the question is still open: an answer may come at any moment.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Pending => true,
+            Self::NoNeighbour { state, .. } => state == "incomplete",
+            _ => false,
+        }
+    }
+}
+
 /// The next hops of all backends that are looked up.
 pub type NextHops = BTreeMap<IpAddr, Result<NextHop, Unresolved>>;

@@ -1,0 +1,387 @@
+//! One runtime change on top of the others: validated against what runs, then laid into the overlay.
+
+use std::net::IpAddr;
+
+use lb_common::maglev;
+
+use super::overlay::{
+    Dormant, MemberOverride, Merged, Overlay, Override, WeightOverride, file_member, merge,
+};
+use super::{Change, ChangeMark, Desired, DesiredVip, VipKey};
+use crate::config::{Config, DEFAULT_WEIGHT};
+
+/// The largest weight.
+pub const MAX_WEIGHT: u32 = 65_535;
+
+/// Why a runtime change is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    #[error("there is no vip '{vip}'{}; `ferrolev vip list` shows all", did_you_mean(.nearest))]
+    UnknownVip { vip: String, nearest: Option<String> },
+    #[error("{} has no backend '{backend}'{}; `ferrolev backend list` shows all", .vip.as_ref().map_or("no vip".to_owned(), |vip| format!("vip {vip}")), did_you_mean(.nearest))]
+    UnknownBackend {
+        vip: Option<String>,
+        backend: String,
+        nearest: Option<String>,
+    },
+    #[error(
+        "vip {vip} already has backend {backend}; use `ferrolev backend weight` or `undrain` to change it"
+    )]
+    AlreadyThere { vip: String, backend: String },
+    #[error("vip {vip} already has {address} as backend {other}; a backend can be in a vip once")]
+    AddressUsed {
+        vip: String,
+        address: IpAddr,
+        other: String,
+    },
+    #[error("backend {backend} is {known}, not {address}; leave the address out or choose another name")]
+    OtherAddress {
+        backend: String,
+        address: IpAddr,
+        known: IpAddr,
+    },
+    #[error("backend '{backend}' is not in the file, so it needs an address{}; add --address ADDRESS", did_you_mean(.nearest))]
+    NoAddress {
+        backend: String,
+        nearest: Option<String>,
+    },
+    #[error("{address} cannot be the address of a backend: it is {what}")]
+    BadAddress { address: IpAddr, what: &'static str },
+    #[error("'{0}' cannot be the name of a backend; use 1 to 64 letters, digits, '-', '_' or '.'")]
+    BadName(String),
+    #[error("weight {0} is too large; use 0 to {MAX_WEIGHT}")]
+    Weight(u32),
+    #[error("{needed} dests are needed and limits.dests is {capacity}; raise it in {file} and reload")]
+    TooManyDests {
+        needed: usize,
+        capacity: u32,
+        file: String,
+    },
+    #[error("vip {0} would have more than 65534 backends, which do not fit a ring")]
+    TooManyMembers(String),
+}
+
+impl ChangeError {
+    /// Whether the change names something that does not exist.
+    #[must_use]
+    pub const fn is_unknown_object(&self) -> bool {
+        matches!(self, Self::UnknownVip { .. } | Self::UnknownBackend { .. })
+    }
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest
+        .as_ref()
+        .map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"))
+}
+
+/// What a change makes of the overlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    pub overlay: Overlay,
+    /// What the caller should know besides.
+    pub notes: Vec<String>,
+}
+
+impl Overlay {
+    /// The overlay with `change` on top.
+    ///
+    /// # Errors
+    /// When the change names something unknown, contradicts what runs or exceeds a limit.
+    pub fn apply(&self, change: &Change, mark: &ChangeMark, config: &Config) -> Result<Changed, ChangeError> {
+        let Merged { desired, dormant } = merge(config, self);
+        let mut next = self.clone();
+        let vips = match change {
+            Change::Add {
+                vip,
+                backend,
+                address,
+                weight,
+            } => {
+                let key = find_vip(&desired, vip)?;
+                let added = Self::added(config, &desired, key, backend, (*address, *weight), mark)?;
+                next.put(config, key, backend, added);
+                vec![key]
+            }
+            Change::Remove { backend, vip } => {
+                let vips = match targets(&desired, backend, vip.as_deref()) {
+                    Ok(vips) => vips,
+                    // What has no effect any more can at least be forgotten.
+                    Err(error) => dormant_targets(&dormant, backend, vip.as_deref()).ok_or(error)?,
+                };
+                for key in &vips {
+                    let removed = Override {
+                        member: Some(MemberOverride::Removed { mark: mark.clone() }),
+                        ..Override::default()
+                    };
+                    let in_file = config
+                        .vips
+                        .get(key)
+                        .is_some_and(|vip| vip.backends.contains_key(backend));
+                    next.put(
+                        config,
+                        *key,
+                        backend,
+                        if in_file { removed } else { Override::default() },
+                    );
+                }
+                vips
+            }
+            Change::Drain { backend, vip } => {
+                let vips = targets(&desired, backend, vip.as_deref())?;
+                next.edit(config, &vips, backend, |change| {
+                    change.drained.get_or_insert_with(|| mark.clone());
+                });
+                vips
+            }
+            Change::Undrain { backend, vip } => {
+                let vips = targets(&desired, backend, vip.as_deref())?;
+                next.edit(config, &vips, backend, |change| change.drained = None);
+                vips
+            }
+            Change::Weight { backend, vip, weight } => {
+                check_weight(*weight)?;
+                let vips = targets(&desired, backend, vip.as_deref())?;
+                next.edit(config, &vips, backend, |change| match &mut change.weight {
+                    Some(before) if before.weight == *weight => {}
+                    place => {
+                        let mark = mark.clone();
+                        *place = Some(WeightOverride {
+                            weight: *weight,
+                            mark,
+                        });
+                    }
+                });
+                vips
+            }
+        };
+        let after = merge(config, &next).desired;
+        check_limits(config, &after)?;
+        let mut notes = notes(&desired, &after, &vips, change);
+        if next == *self {
+            notes.push("nothing to change: it is so already".to_owned());
+        }
+        Ok(Changed { overlay: next, notes })
+    }
+
+    fn added(
+        config: &Config,
+        desired: &Desired,
+        key: VipKey,
+        backend: &str,
+        (address, weight): (Option<IpAddr>, Option<u32>),
+        mark: &ChangeMark,
+    ) -> Result<Override, ChangeError> {
+        check_name(backend)?;
+        weight.map_or(Ok(()), check_weight)?;
+        let vip = &desired.vips[&key];
+        if vip.members.contains_key(backend) {
+            return Err(ChangeError::AlreadyThere {
+                vip: vip.name.clone(),
+                backend: backend.to_owned(),
+            });
+        }
+        let file = config.backends.get(backend);
+        let known = file
+            .map(|file| file.address)
+            .or_else(|| address_in_use(desired, backend));
+        let address = match (address, known) {
+            (Some(address), Some(known)) if address != known => {
+                return Err(ChangeError::OtherAddress {
+                    backend: backend.to_owned(),
+                    address,
+                    known,
+                });
+            }
+            (Some(address), _) | (None, Some(address)) => address,
+            (None, None) => {
+                return Err(ChangeError::NoAddress {
+                    backend: backend.to_owned(),
+                    nearest: nearest(backend, config.backends.keys().map(String::as_str)),
+                });
+            }
+        };
+        check_address(config, address)?;
+        if let Some((other, _)) = vip.members.iter().find(|(_, member)| member.address == address) {
+            return Err(ChangeError::AddressUsed {
+                vip: vip.name.clone(),
+                address,
+                other: other.clone(),
+            });
+        }
+        let of_vip = config
+            .vips
+            .get(&key)
+            .and_then(|vip| file_member(config, vip, backend));
+        let default = of_vip
+            .map(|member| member.weight)
+            .or(file.map(|file| file.weight));
+        Ok(Override {
+            member: Some(MemberOverride::Added {
+                address,
+                weight: weight.or(default).unwrap_or(DEFAULT_WEIGHT),
+                mark: mark.clone(),
+            }),
+            ..Override::default()
+        })
+    }
+
+    fn edit(&mut self, config: &Config, vips: &[VipKey], backend: &str, edit: impl Fn(&mut Override)) {
+        for key in vips {
+            let mut change = self.get(*key, backend).cloned().unwrap_or_default();
+            let file = config
+                .vips
+                .get(key)
+                .and_then(|vip| file_member(config, vip, backend));
+            if file.is_some_and(|file| change.contradicts(&file)) {
+                change = Override::default();
+            }
+            edit(&mut change);
+            self.put(config, *key, backend, change);
+        }
+    }
+
+    fn put(&mut self, config: &Config, key: VipKey, backend: &str, change: Override) {
+        let file = config
+            .vips
+            .get(&key)
+            .and_then(|vip| file_member(config, vip, backend));
+        let place = (key, backend.to_owned());
+        match change.settled(file.as_ref()) {
+            Some(change) => self.overrides.insert(place, change),
+            None => self.overrides.remove(&place),
+        };
+    }
+}
+
+/// The vips in which `backend` is to be changed: one, or all that have it.
+fn targets(desired: &Desired, backend: &str, vip: Option<&str>) -> Result<Vec<VipKey>, ChangeError> {
+    let only = vip.map(|vip| find_vip(desired, vip)).transpose()?;
+    let searched = || {
+        let all = desired.vips.iter();
+        all.filter(move |(key, _)| only.is_none_or(|only| only == **key))
+    };
+    let found: Vec<VipKey> = searched()
+        .filter(|(_, vip)| vip.members.contains_key(backend))
+        .map(|(key, _)| *key)
+        .collect();
+    if found.is_empty() {
+        let names = searched().flat_map(|(_, vip)| vip.members.keys().map(String::as_str));
+        return Err(ChangeError::UnknownBackend {
+            vip: only.map(|key| desired.vips[&key].name.clone()),
+            backend: backend.to_owned(),
+            nearest: nearest(backend, names),
+        });
+    }
+    Ok(found)
+}
+
+/// Vips in which changes of `backend` have no effect.
+fn dormant_targets(dormant: &[Dormant], backend: &str, vip: Option<&str>) -> Option<Vec<VipKey>> {
+    let only = vip.map(str::parse::<VipKey>).transpose().ok()?;
+    let found: Vec<VipKey> = dormant
+        .iter()
+        .filter(|change| change.backend == backend && only.is_none_or(|only| only == change.vip))
+        .map(|change| change.vip)
+        .collect();
+    (!found.is_empty()).then_some(found)
+}
+
+/// The vip with this name, or with this `ADDRESS:PORT/PROTOCOL`.
+pub(crate) fn find_vip(desired: &Desired, text: &str) -> Result<VipKey, ChangeError> {
+    let by_name = desired
+        .vips
+        .iter()
+        .find(|(_, vip)| vip.name == text)
+        .map(|(key, _)| *key);
+    let by_key = || text.parse().ok().filter(|key| desired.vips.contains_key(key));
+    by_name.or_else(by_key).ok_or_else(|| ChangeError::UnknownVip {
+        vip: text.to_owned(),
+        nearest: nearest(text, desired.vips.values().map(|vip| vip.name.as_str())),
+    })
+}
+
+fn address_in_use(desired: &Desired, backend: &str) -> Option<IpAddr> {
+    let mut vips = desired.vips.values();
+    vips.find_map(|vip| vip.members.get(backend).map(|member| member.address))
+}
+
+fn check_weight(weight: u32) -> Result<(), ChangeError> {
+    if weight > MAX_WEIGHT {
+        Err(ChangeError::Weight(weight))
+    } else {
+        Ok(())
+    }
+}
+
+fn check_name(name: &str) -> Result<(), ChangeError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
+        return Err(ChangeError::BadName(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_address(config: &Config, address: IpAddr) -> Result<(), ChangeError> {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    let what = match address {
+        _ if address.is_unspecified() => "the unspecified address",
+        _ if address.is_loopback() => "a loopback address",
+        _ if address.is_multicast() || broadcast => "not a unicast address",
+        _ if config.vips.keys().any(|key| key.address == address) => "the address of a vip",
+        _ => return Ok(()),
+    };
+    Err(ChangeError::BadAddress { address, what })
+}
+
+fn check_limits(config: &Config, after: &Desired) -> Result<(), ChangeError> {
+    if let Some(vip) = after
+        .vips
+        .values()
+        .find(|vip| vip.members.len() >= usize::from(maglev::EMPTY))
+    {
+        return Err(ChangeError::TooManyMembers(vip.name.clone()));
+    }
+    let needed = after.vips.values().map(|vip| vip.members.len()).sum::<usize>();
+    if needed > config.limits.dests as usize {
+        return Err(ChangeError::TooManyDests {
+            needed,
+            capacity: config.limits.dests,
+            file: config.path.display().to_string(),
+        });
+    }
+    Ok(())
+}
+
+fn notes(before: &Desired, after: &Desired, vips: &[VipKey], change: &Change) -> Vec<String> {
+    let serves = |vip: &DesiredVip| vip.members.values().any(|member| member.effective_weight() > 0);
+    let mut notes = Vec::new();
+    for (key, vip) in vips.iter().filter_map(|key| after.vips.get_key_value(key)) {
+        let name = &vip.name;
+        if !serves(vip) && before.vips.get(key).is_some_and(serves) {
+            notes.push(format!(
+                "vip {name} has no backend left in its ring: its packets will be dropped"
+            ));
+        }
+        if let Change::Weight { backend, .. } = change
+            && vip.members.get(backend).is_some_and(|member| member.drained)
+        {
+            notes.push(format!(
+                "vip {name}: {backend} is drained; the weight counts once it is undrained"
+            ));
+        }
+    }
+    notes
+}
+
+/// The candidate that `wanted` was probably meant to be.
+fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(wanted, candidate), candidate))
+        .filter(|(distance, _)| *distance <= 1 + wanted.chars().count() / 4)
+        .min()
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

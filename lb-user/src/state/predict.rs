@@ -1,0 +1,72 @@
+//! Where a flow goes, computed from [`Forwarding`] alone with the hash that the kernel side uses.
+//!
+//! ```text
+//! flow -> vip (exact port, then all ports) -> hash -> slot -> backend
+//! ```
+
+use std::net::{IpAddr, SocketAddr};
+
+use lb_common::{hash, headers};
+
+use super::{Affinity, ForwardDest, ForwardVip, Forwarding, Protocol, VipKey};
+
+/// A flow's vip, slot and backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prediction<'a> {
+    pub vip: VipKey,
+    /// `None` when no slot of the ring has an owner: then every packet is dropped.
+    pub slot: Option<u32>,
+    pub backend: Option<(&'a str, &'a ForwardDest)>,
+}
+
+/// Where a flow goes; `None` when it is for no vip.
+#[must_use]
+pub fn predict(
+    forwarding: &Forwarding,
+    source: SocketAddr,
+    destination: SocketAddr,
+    protocol: Protocol,
+) -> Option<Prediction<'_>> {
+    let (key, vip) = find_vip(forwarding, destination, protocol)?;
+    let slot = hash::ring_slot(
+        flow_hash(vip, source, destination, forwarding.hash_seed),
+        vip.ring_size,
+    );
+    let backend = vip.owner(slot);
+    Some(Prediction {
+        vip: key,
+        slot: backend.is_some().then_some(slot),
+        backend,
+    })
+}
+
+fn find_vip(
+    forwarding: &Forwarding,
+    destination: SocketAddr,
+    protocol: Protocol,
+) -> Option<(VipKey, &ForwardVip)> {
+    [destination.port(), 0].into_iter().find_map(|port| {
+        let key = VipKey {
+            address: destination.ip(),
+            port,
+            protocol,
+        };
+        forwarding.vips.get(&key).map(|vip| (key, vip.as_ref()))
+    })
+}
+
+fn flow_hash(vip: &ForwardVip, source: SocketAddr, destination: SocketAddr, seed: u64) -> u32 {
+    let ports = match vip.affinity {
+        Affinity::FiveTuple => {
+            hash::ports_word(source.port().to_be_bytes(), destination.port().to_be_bytes())
+        }
+        Affinity::Source => 0,
+    };
+    match source.ip() {
+        IpAddr::V4(v4) => hash::flow_hash_v4(u32::from_le_bytes(v4.octets()), ports, seed),
+        IpAddr::V6(v6) => hash::flow_hash_v6(headers::words_v6(v6.octets()), ports, seed),
+    }
+}
+
+#[cfg(test)]
+mod tests;
