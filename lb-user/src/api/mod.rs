@@ -1,4 +1,21 @@
 //! The HTTP/JSON interface over the unix socket: its types, its server, and the client that the command line uses.
+//!
+//! ```text
+//! server (routes) -> extract (bodies, peers) -> ControllerHandle -> reply, or error as ApiError
+//! ```
 #![forbid(unsafe_code)]
 
+mod error;
+mod extract;
+mod metrics;
+mod openapi;
+mod peer;
+mod server;
 pub mod types;
+
+pub use metrics::{CONTENT_TYPE as METRICS_CONTENT_TYPE, render as render_metrics};
+pub use openapi::document as openapi_document;
+pub use server::{serve_metrics, serve_socket};
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,33 @@
 //! The owner of the state and the only writer of the dataplane.
+//!
+//! ```text
+//! API, signals -> handle -> task -> engine -> store (durable), then dataplane
+//!                 resolver -^
+//! ```
+//!
+//! [`Engine`] decides and acts, step by step and without waiting; [`task`] feeds it commands, next hops and retries, one
+//! at a time; [`ControllerHandle`] is what everybody else holds. A change is validated, stored, applied to the dataplane
+//! and only then answered; when the dataplane refuses, the stored change is taken back.
 #![forbid(unsafe_code)]
 
+mod clock;
+mod config_view;
+pub mod daemon;
+mod engine;
+mod handle;
+mod metrics_view;
 pub mod options;
+mod service;
+mod socket;
+mod task;
+mod view;
+
+pub use daemon::run;
+pub use engine::{Candidate, Engine, LoadConfig, Refused, Setup};
+pub use handle::{Caller, ControllerHandle};
+pub use metrics_view::{BackendSample, MetricsSnapshot, VipSample};
+pub use socket::{SocketError, SocketLock};
+pub use task::spawn;
+
+#[cfg(test)]
+mod tests;

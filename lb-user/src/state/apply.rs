@@ -19,32 +19,17 @@ pub enum ChangeError {
     #[error("there is no vip '{vip}'{}; `ferrolev vip list` shows all", did_you_mean(.nearest))]
     UnknownVip { vip: String, nearest: Option<String> },
     #[error("{} has no backend '{backend}'{}; `ferrolev backend list` shows all", .vip.as_ref().map_or("no vip".to_owned(), |vip| format!("vip {vip}")), did_you_mean(.nearest))]
-    UnknownBackend {
-        vip: Option<String>,
-        backend: String,
-        nearest: Option<String>,
-    },
+    UnknownBackend { vip: Option<String>, backend: String, nearest: Option<String> },
     #[error(
         "vip {vip} already has backend {backend}; use `ferrolev backend weight` or `undrain` to change it"
     )]
     AlreadyThere { vip: String, backend: String },
     #[error("vip {vip} already has {address} as backend {other}; a backend can be in a vip once")]
-    AddressUsed {
-        vip: String,
-        address: IpAddr,
-        other: String,
-    },
+    AddressUsed { vip: String, address: IpAddr, other: String },
     #[error("backend {backend} is {known}, not {address}; leave the address out or choose another name")]
-    OtherAddress {
-        backend: String,
-        address: IpAddr,
-        known: IpAddr,
-    },
+    OtherAddress { backend: String, address: IpAddr, known: IpAddr },
     #[error("backend '{backend}' is not in the file, so it needs an address{}; add --address ADDRESS", did_you_mean(.nearest))]
-    NoAddress {
-        backend: String,
-        nearest: Option<String>,
-    },
+    NoAddress { backend: String, nearest: Option<String> },
     #[error("{address} cannot be the address of a backend: it is {what}")]
     BadAddress { address: IpAddr, what: &'static str },
     #[error("'{0}' cannot be the name of a backend; use 1 to 64 letters, digits, '-', '_' or '.'")]
@@ -52,11 +37,7 @@ pub enum ChangeError {
     #[error("weight {0} is too large; use 0 to {MAX_WEIGHT}")]
     Weight(u32),
     #[error("{needed} dests are needed and limits.dests is {capacity}; raise it in {file} and reload")]
-    TooManyDests {
-        needed: usize,
-        capacity: u32,
-        file: String,
-    },
+    TooManyDests { needed: usize, capacity: u32, file: String },
     #[error("vip {0} would have more than 65534 backends, which do not fit a ring")]
     TooManyMembers(String),
 }
@@ -70,9 +51,7 @@ impl ChangeError {
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {
-    nearest
-        .as_ref()
-        .map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"))
+    nearest.as_ref().map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"))
 }
 
 /// What a change makes of the overlay.
@@ -92,12 +71,7 @@ impl Overlay {
         let Merged { desired, dormant } = merge(config, self);
         let mut next = self.clone();
         let vips = match change {
-            Change::Add {
-                vip,
-                backend,
-                address,
-                weight,
-            } => {
+            Change::Add { vip, backend, address, weight } => {
                 let key = find_vip(&desired, vip)?;
                 let added = Self::added(config, &desired, key, backend, (*address, *weight), mark)?;
                 next.put(config, key, backend, added);
@@ -114,16 +88,8 @@ impl Overlay {
                         member: Some(MemberOverride::Removed { mark: mark.clone() }),
                         ..Override::default()
                     };
-                    let in_file = config
-                        .vips
-                        .get(key)
-                        .is_some_and(|vip| vip.backends.contains_key(backend));
-                    next.put(
-                        config,
-                        *key,
-                        backend,
-                        if in_file { removed } else { Override::default() },
-                    );
+                    let in_file = config.vips.get(key).is_some_and(|vip| vip.backends.contains_key(backend));
+                    next.put(config, *key, backend, if in_file { removed } else { Override::default() });
                 }
                 vips
             }
@@ -146,10 +112,7 @@ impl Overlay {
                     Some(before) if before.weight == *weight => {}
                     place => {
                         let mark = mark.clone();
-                        *place = Some(WeightOverride {
-                            weight: *weight,
-                            mark,
-                        });
+                        *place = Some(WeightOverride { weight: *weight, mark });
                     }
                 });
                 vips
@@ -176,22 +139,13 @@ impl Overlay {
         weight.map_or(Ok(()), check_weight)?;
         let vip = &desired.vips[&key];
         if vip.members.contains_key(backend) {
-            return Err(ChangeError::AlreadyThere {
-                vip: vip.name.clone(),
-                backend: backend.to_owned(),
-            });
+            return Err(ChangeError::AlreadyThere { vip: vip.name.clone(), backend: backend.to_owned() });
         }
         let file = config.backends.get(backend);
-        let known = file
-            .map(|file| file.address)
-            .or_else(|| address_in_use(desired, backend));
+        let known = file.map(|file| file.address).or_else(|| address_in_use(desired, backend));
         let address = match (address, known) {
             (Some(address), Some(known)) if address != known => {
-                return Err(ChangeError::OtherAddress {
-                    backend: backend.to_owned(),
-                    address,
-                    known,
-                });
+                return Err(ChangeError::OtherAddress { backend: backend.to_owned(), address, known });
             }
             (Some(address), _) | (None, Some(address)) => address,
             (None, None) => {
@@ -203,19 +157,10 @@ impl Overlay {
         };
         check_address(config, address)?;
         if let Some((other, _)) = vip.members.iter().find(|(_, member)| member.address == address) {
-            return Err(ChangeError::AddressUsed {
-                vip: vip.name.clone(),
-                address,
-                other: other.clone(),
-            });
+            return Err(ChangeError::AddressUsed { vip: vip.name.clone(), address, other: other.clone() });
         }
-        let of_vip = config
-            .vips
-            .get(&key)
-            .and_then(|vip| file_member(config, vip, backend));
-        let default = of_vip
-            .map(|member| member.weight)
-            .or(file.map(|file| file.weight));
+        let of_vip = config.vips.get(&key).and_then(|vip| file_member(config, vip, backend));
+        let default = of_vip.map(|member| member.weight).or(file.map(|file| file.weight));
         Ok(Override {
             member: Some(MemberOverride::Added {
                 address,
@@ -229,10 +174,7 @@ impl Overlay {
     fn edit(&mut self, config: &Config, vips: &[VipKey], backend: &str, edit: impl Fn(&mut Override)) {
         for key in vips {
             let mut change = self.get(*key, backend).cloned().unwrap_or_default();
-            let file = config
-                .vips
-                .get(key)
-                .and_then(|vip| file_member(config, vip, backend));
+            let file = config.vips.get(key).and_then(|vip| file_member(config, vip, backend));
             if file.is_some_and(|file| change.contradicts(&file)) {
                 change = Override::default();
             }
@@ -242,10 +184,7 @@ impl Overlay {
     }
 
     fn put(&mut self, config: &Config, key: VipKey, backend: &str, change: Override) {
-        let file = config
-            .vips
-            .get(&key)
-            .and_then(|vip| file_member(config, vip, backend));
+        let file = config.vips.get(&key).and_then(|vip| file_member(config, vip, backend));
         let place = (key, backend.to_owned());
         match change.settled(file.as_ref()) {
             Some(change) => self.overrides.insert(place, change),
@@ -261,10 +200,8 @@ fn targets(desired: &Desired, backend: &str, vip: Option<&str>) -> Result<Vec<Vi
         let all = desired.vips.iter();
         all.filter(move |(key, _)| only.is_none_or(|only| only == **key))
     };
-    let found: Vec<VipKey> = searched()
-        .filter(|(_, vip)| vip.members.contains_key(backend))
-        .map(|(key, _)| *key)
-        .collect();
+    let found: Vec<VipKey> =
+        searched().filter(|(_, vip)| vip.members.contains_key(backend)).map(|(key, _)| *key).collect();
     if found.is_empty() {
         let names = searched().flat_map(|(_, vip)| vip.members.keys().map(String::as_str));
         return Err(ChangeError::UnknownBackend {
@@ -289,11 +226,7 @@ fn dormant_targets(dormant: &[Dormant], backend: &str, vip: Option<&str>) -> Opt
 
 /// The vip with this name, or with this `ADDRESS:PORT/PROTOCOL`.
 pub(crate) fn find_vip(desired: &Desired, text: &str) -> Result<VipKey, ChangeError> {
-    let by_name = desired
-        .vips
-        .iter()
-        .find(|(_, vip)| vip.name == text)
-        .map(|(key, _)| *key);
+    let by_name = desired.vips.iter().find(|(_, vip)| vip.name == text).map(|(key, _)| *key);
     let by_key = || text.parse().ok().filter(|key| desired.vips.contains_key(key));
     by_name.or_else(by_key).ok_or_else(|| ChangeError::UnknownVip {
         vip: text.to_owned(),
@@ -307,11 +240,7 @@ fn address_in_use(desired: &Desired, backend: &str) -> Option<IpAddr> {
 }
 
 fn check_weight(weight: u32) -> Result<(), ChangeError> {
-    if weight > MAX_WEIGHT {
-        Err(ChangeError::Weight(weight))
-    } else {
-        Ok(())
-    }
+    if weight > MAX_WEIGHT { Err(ChangeError::Weight(weight)) } else { Ok(()) }
 }
 
 fn check_name(name: &str) -> Result<(), ChangeError> {
@@ -335,11 +264,7 @@ fn check_address(config: &Config, address: IpAddr) -> Result<(), ChangeError> {
 }
 
 fn check_limits(config: &Config, after: &Desired) -> Result<(), ChangeError> {
-    if let Some(vip) = after
-        .vips
-        .values()
-        .find(|vip| vip.members.len() >= usize::from(maglev::EMPTY))
-    {
+    if let Some(vip) = after.vips.values().find(|vip| vip.members.len() >= usize::from(maglev::EMPTY)) {
         return Err(ChangeError::TooManyMembers(vip.name.clone()));
     }
     let needed = after.vips.values().map(|vip| vip.members.len()).sum::<usize>();
@@ -359,16 +284,12 @@ fn notes(before: &Desired, after: &Desired, vips: &[VipKey], change: &Change) ->
     for (key, vip) in vips.iter().filter_map(|key| after.vips.get_key_value(key)) {
         let name = &vip.name;
         if !serves(vip) && before.vips.get(key).is_some_and(serves) {
-            notes.push(format!(
-                "vip {name} has no backend left in its ring: its packets will be dropped"
-            ));
+            notes.push(format!("vip {name} has no backend left in its ring: its packets will be dropped"));
         }
         if let Change::Weight { backend, .. } = change
             && vip.members.get(backend).is_some_and(|member| member.drained)
         {
-            notes.push(format!(
-                "vip {name}: {backend} is drained; the weight counts once it is undrained"
-            ));
+            notes.push(format!("vip {name}: {backend} is drained; the weight counts once it is undrained"));
         }
     }
     notes

@@ -56,9 +56,7 @@ impl Forwarding {
     /// Forwarding for `desired`. Rings of vips that have the same members in `previous` are taken from there.
     #[must_use]
     pub fn build(desired: &Desired, hops: &NextHops, previous: Option<&Self>) -> Self {
-        Self::build_with(desired, hops, previous, |_, size, members| {
-            maglev::build(size, members)
-        })
+        Self::build_with(desired, hops, previous, |_, size, members| maglev::build(size, members))
     }
 
     /// As [`Self::build`], with the rings that have to be built made by `ring(vip, ring_size, members)`, so that the

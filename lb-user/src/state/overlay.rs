@@ -34,14 +34,8 @@ pub struct Override {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum MemberOverride {
-    Added {
-        address: IpAddr,
-        weight: u32,
-        mark: ChangeMark,
-    },
-    Removed {
-        mark: ChangeMark,
-    },
+    Added { address: IpAddr, weight: u32, mark: ChangeMark },
+    Removed { mark: ChangeMark },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,19 +85,13 @@ pub fn merge(config: &Config, overlay: &Overlay) -> Merged {
         .iter()
         .map(|(key, vip)| (*key, merge_vip(config, *key, vip, overlay, &mut dormant)))
         .collect();
-    let gone = overlay
-        .iter()
-        .filter(|(key, _, _)| !config.vips.contains_key(key));
+    let gone = overlay.iter().filter(|(key, _, _)| !config.vips.contains_key(key));
     dormant.extend(gone.map(|(key, backend, _)| Dormant {
         vip: key,
         backend: backend.to_owned(),
         reason: DormantReason::NoVip,
     }));
-    let desired = Desired {
-        hash_seed: config.hash_seed,
-        tunnel: config.tunnel.clone(),
-        vips,
-    };
+    let desired = Desired { hash_seed: config.hash_seed, tunnel: config.tunnel.clone(), vips };
     Merged { desired, dormant }
 }
 
@@ -116,11 +104,7 @@ fn merge_vip(
 ) -> DesiredVip {
     let mut members: BTreeMap<String, DesiredMember> = file_members(config, vip).collect();
     let mut sleep = |backend: &str, reason| {
-        dormant.push(Dormant {
-            vip: key,
-            backend: backend.to_owned(),
-            reason,
-        });
+        dormant.push(Dormant { vip: key, backend: backend.to_owned(), reason });
     };
     // The file's backends first: what they leave free decides which added ones fit.
     for (backend, change) in overlay.of_vip(key) {
@@ -147,13 +131,7 @@ fn merge_vip(
             continue;
         };
         match members.iter().find(|(_, member)| member.address == address) {
-            Some((other, _)) => sleep(
-                backend,
-                DormantReason::AddressUsed {
-                    other: other.clone(),
-                    address,
-                },
-            ),
+            Some((other, _)) => sleep(backend, DormantReason::AddressUsed { other: other.clone(), address }),
             None => {
                 members.insert(backend.to_owned(), change.over(address, weight));
             }
@@ -182,29 +160,20 @@ fn file_members<'a>(
 pub(super) fn file_member(config: &Config, vip: &VipConfig, backend: &str) -> Option<DesiredMember> {
     let weight = vip.backends.get(backend)?;
     let known = config.backends.get(backend)?;
-    Some(DesiredMember {
-        address: known.address,
-        weight: weight.unwrap_or(known.weight),
-        drained: false,
-    })
+    Some(DesiredMember { address: known.address, weight: weight.unwrap_or(known.weight), drained: false })
 }
 
 impl Overlay {
     /// An overlay from stored parts.
     #[must_use]
     pub fn from_parts(parts: impl IntoIterator<Item = (VipKey, String, Override)>) -> Self {
-        let overrides = parts
-            .into_iter()
-            .map(|(vip, backend, change)| ((vip, backend), change))
-            .collect();
+        let overrides = parts.into_iter().map(|(vip, backend, change)| ((vip, backend), change)).collect();
         Self { overrides }
     }
 
     /// All overrides, by vip and backend.
     pub fn iter(&self) -> impl Iterator<Item = (VipKey, &str, &Override)> {
-        self.overrides
-            .iter()
-            .map(|((vip, backend), change)| (*vip, backend.as_str(), change))
+        self.overrides.iter().map(|((vip, backend), change)| (*vip, backend.as_str(), change))
     }
 
     #[must_use]
@@ -232,10 +201,7 @@ impl Overlay {
             .overrides
             .iter()
             .filter_map(|((key, backend), change)| {
-                let file = config
-                    .vips
-                    .get(key)
-                    .and_then(|vip| file_member(config, vip, backend));
+                let file = config.vips.get(key).and_then(|vip| file_member(config, vip, backend));
                 let change = change.clone().settled(file.as_ref())?;
                 Some(((*key, backend.clone()), change))
             })
@@ -251,10 +217,7 @@ impl Override {
         let member = self.member.as_ref().map(MemberOverride::mark);
         let weight = self.weight.as_ref().map(|weight| &weight.mark);
         // RFC 3339 in UTC sorts as text.
-        [member, weight, self.drained.as_ref()]
-            .into_iter()
-            .flatten()
-            .max_by(|a, b| a.at.cmp(&b.at))
+        [member, weight, self.drained.as_ref()].into_iter().flatten().max_by(|a, b| a.at.cmp(&b.at))
     }
 
     /// Whether it adds a backend that the file knows by another address.
@@ -272,14 +235,7 @@ impl Override {
 
     /// Without the parts that change nothing; `None` when no part is left.
     pub(super) fn settled(mut self, file: Option<&DesiredMember>) -> Option<Self> {
-        if let (
-            Some(MemberOverride::Added {
-                address,
-                weight,
-                mark,
-            }),
-            Some(file),
-        ) = (&self.member, file)
+        if let (Some(MemberOverride::Added { address, weight, mark }), Some(file)) = (&self.member, file)
             && *address == file.address
         {
             let (weight, mark) = (*weight, mark.clone());
@@ -309,10 +265,7 @@ impl fmt::Display for Override {
             MemberOverride::Added { address, weight, .. } => format!("added {address} with weight {weight}"),
             MemberOverride::Removed { .. } => "removed".to_owned(),
         });
-        let weight = self
-            .weight
-            .as_ref()
-            .map(|change| format!("weight {}", change.weight));
+        let weight = self.weight.as_ref().map(|change| format!("weight {}", change.weight));
         let drained = self.drained.as_ref().map(|_| "drained".to_owned());
         let parts: Vec<String> = [member, weight, drained].into_iter().flatten().collect();
         f.write_str(&parts.join(", "))

@@ -28,16 +28,9 @@ pub fn predict(
     protocol: Protocol,
 ) -> Option<Prediction<'_>> {
     let (key, vip) = find_vip(forwarding, destination, protocol)?;
-    let slot = hash::ring_slot(
-        flow_hash(vip, source, destination, forwarding.hash_seed),
-        vip.ring_size,
-    );
+    let slot = hash::ring_slot(flow_hash(vip, source, destination, forwarding.hash_seed), vip.ring_size);
     let backend = vip.owner(slot);
-    Some(Prediction {
-        vip: key,
-        slot: backend.is_some().then_some(slot),
-        backend,
-    })
+    Some(Prediction { vip: key, slot: backend.is_some().then_some(slot), backend })
 }
 
 fn find_vip(
@@ -46,11 +39,7 @@ fn find_vip(
     protocol: Protocol,
 ) -> Option<(VipKey, &ForwardVip)> {
     [destination.port(), 0].into_iter().find_map(|port| {
-        let key = VipKey {
-            address: destination.ip(),
-            port,
-            protocol,
-        };
+        let key = VipKey { address: destination.ip(), port, protocol };
         forwarding.vips.get(&key).map(|vip| (key, vip.as_ref()))
     })
 }

@@ -80,10 +80,7 @@ impl Store {
         };
         match store.format()? {
             Some(FORMAT) => Ok(store),
-            Some(found) => Err(StoreError::NewerFormat {
-                path: store.path,
-                found,
-            }),
+            Some(found) => Err(StoreError::NewerFormat { path: store.path, found }),
             None => Err(store.corrupt("it holds no format version")),
         }
     }
@@ -135,11 +132,7 @@ impl Store {
             put_overlay(write, before, after)?;
             entry.map(|entry| append(write, entry)).transpose()
         })?;
-        Ok(Undo {
-            before: before.clone(),
-            after: after.clone(),
-            journal,
-        })
+        Ok(Undo { before: before.clone(), after: after.clone(), journal })
     }
 
     /// Takes the last commit back. Durable on return.
@@ -181,19 +174,13 @@ impl Store {
     }
 
     fn corrupt(&self, reason: impl ToString) -> StoreError {
-        StoreError::Corrupt {
-            path: self.path.clone(),
-            reason: reason.to_string(),
-        }
+        StoreError::Corrupt { path: self.path.clone(), reason: reason.to_string() }
     }
 }
 
 /// Makes an empty database beside `path` and moves it there when it is whole, so that no half-made file is ever found.
 fn create(path: &Path) -> Result<(), StoreError> {
-    let cannot = |source: io::Error| StoreError::Create {
-        path: path.to_owned(),
-        source,
-    };
+    let cannot = |source: io::Error| StoreError::Create { path: path.to_owned(), source };
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(cannot)?;
     let unfinished = path.with_extension("redb.new");
@@ -214,22 +201,15 @@ fn create(path: &Path) -> Result<(), StoreError> {
         other => store_error(path, other),
     })?;
     fs::rename(&unfinished, path).map_err(cannot)?;
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(cannot)
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(cannot)
 }
 
 fn put_overlay(write: &WriteTransaction, before: &Overlay, after: &Overlay) -> Result<(), redb::Error> {
     let mut table = write.open_table(OVERRIDES)?;
-    for (vip, backend, _) in before
-        .iter()
-        .filter(|(vip, backend, _)| after.get(*vip, backend).is_none())
-    {
+    for (vip, backend, _) in before.iter().filter(|(vip, backend, _)| after.get(*vip, backend).is_none()) {
         table.remove((vip.to_string().as_str(), backend))?;
     }
-    let changed = after
-        .iter()
-        .filter(|(vip, backend, change)| before.get(*vip, backend) != Some(*change));
+    let changed = after.iter().filter(|(vip, backend, change)| before.get(*vip, backend) != Some(*change));
     for (vip, backend, change) in changed {
         let value = json(change)?;
         table.insert((vip.to_string().as_str(), backend), value.as_slice())?;
@@ -256,10 +236,9 @@ fn open_error(path: &Path, error: DatabaseError) -> StoreError {
             path: path.to_owned(),
             reason: format!("it is a redb file of version {version}"),
         },
-        DatabaseError::Storage(StorageError::Io(source)) if damaged(source.kind()) => StoreError::Corrupt {
-            path: path.to_owned(),
-            reason: source.to_string(),
-        },
+        DatabaseError::Storage(StorageError::Io(source)) if damaged(source.kind()) => {
+            StoreError::Corrupt { path: path.to_owned(), reason: source.to_string() }
+        }
         other => store_error(path, other.into()),
     }
 }
@@ -276,10 +255,7 @@ fn store_error(path: &Path, error: redb::Error) -> StoreError {
             let reason = missing.to_string();
             StoreError::Corrupt { path, reason }
         }
-        source => StoreError::Io {
-            path,
-            source: Box::new(source),
-        },
+        source => StoreError::Io { path, source: Box::new(source) },
     }
 }
 

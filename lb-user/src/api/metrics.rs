@@ -1,0 +1,224 @@
+//! `/metrics`: a snapshot as OpenMetrics text. The names are documented in docs/METRICS.md.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::types::BackendState;
+use crate::controller::MetricsSnapshot;
+
+/// The content type of what [`render`] gives.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+type Counters = Family<Labels, Counter<u64, AtomicU64>>;
+type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
+
+/// The text of a scrape. Built from the snapshot alone, so no series outlives its object.
+///
+/// # Errors
+/// Never in practice: writing into a string does not fail.
+pub fn render(snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
+    let mut page = Page { registry: Registry::with_prefix("ferrolev") };
+    page.process(snapshot);
+    page.traffic(snapshot);
+    page.state(snapshot);
+    page.sizes(snapshot);
+    page.control(snapshot);
+    let mut text = String::new();
+    encode(&mut text, &page.registry)?;
+    Ok(text)
+}
+
+struct Page {
+    registry: Registry,
+}
+
+impl Page {
+    fn process(&mut self, snapshot: &MetricsSnapshot) {
+        let build: Labels = vec![
+            ("version", snapshot.version.clone()),
+            ("revision", snapshot.revision.clone()),
+            ("abi_version", snapshot.abi_version.to_string()),
+            ("object_hash", snapshot.object_hash.clone()),
+        ];
+        self.registry.register("build", "What the daemon was built from", Info::new(build));
+        self.number(
+            "start_time",
+            "When the daemon started, since the epoch",
+            Some(Unit::Seconds),
+            snapshot.started_at,
+        );
+    }
+
+    fn traffic(&mut self, snapshot: &MetricsSnapshot) {
+        let packets = self.counter("vip_packets", "Packets forwarded for a vip");
+        let bytes =
+            self.counter("vip_bytes", "Bytes of IP packets forwarded for a vip, before encapsulation");
+        let flows = self.counter("vip_new_flows", "TCP connection attempts forwarded for a vip");
+        for vip in &snapshot.vips {
+            let labels = || vec![("vip", vip.name.clone())];
+            packets.set_value(labels(), vip.counters.packets);
+            bytes.set_value(labels(), vip.counters.bytes);
+            flows.set_value(labels(), vip.counters.new_flows);
+        }
+        let packets = self.counter("backend_packets", "Packets forwarded to a backend of a vip");
+        let bytes = self.counter(
+            "backend_bytes",
+            "Bytes of IP packets forwarded to a backend of a vip, before encapsulation",
+        );
+        let flows =
+            self.counter("backend_new_flows", "TCP connection attempts forwarded to a backend of a vip");
+        for (vip, backend) in snapshot.backends() {
+            packets.set_value(of(vip, backend), backend.counters.packets);
+            bytes.set_value(of(vip, backend), backend.counters.bytes);
+            flows.set_value(of(vip, backend), backend.counters.new_flows);
+        }
+        let reasons = self.counter("packets", "Packets passed to the kernel or dropped, by reason");
+        for (reason, count) in &snapshot.reasons {
+            let labels = vec![("kind", reason.kind.to_owned()), ("reason", reason.label.to_owned())];
+            reasons.set_value(labels, *count);
+        }
+    }
+
+    fn state(&mut self, snapshot: &MetricsSnapshot) {
+        let states =
+            self.gauge("backend_state", "1 for the state that a backend of a vip is in, else 0", None);
+        let slots = self.gauge("backend_slots", "Slots of a vip's ring that a backend owns", None);
+        let weights = self.gauge("backend_weight", "Weight that was asked for", None);
+        for (vip, backend) in snapshot.backends() {
+            for (state, label) in STATES {
+                let mut labels = of(vip, backend);
+                labels.push(("state", label.to_owned()));
+                states.set_value(labels, if backend.state == state { 1.0 } else { 0.0 });
+            }
+            slots.set_value(of(vip, backend), f64::from(backend.slots));
+            weights.set_value(of(vip, backend), f64::from(backend.weight));
+        }
+        let rings = self.gauge("vip_ring_slots", "Slots of a vip's ring", None);
+        let builds =
+            self.gauge("vip_ring_build", "How long the last build of a vip's ring took", Some(Unit::Seconds));
+        for vip in &snapshot.vips {
+            rings.set_value(vec![("vip", vip.name.clone())], f64::from(vip.ring_slots));
+            builds.set_value(vec![("vip", vip.name.clone())], vip.ring_build_seconds);
+        }
+        let attached =
+            self.gauge("interface_attached", "1 for each interface with the program attached", None);
+        for interface in &snapshot.interfaces {
+            let mode = format!("{:?}", interface.mode).to_lowercase();
+            let labels = vec![
+                ("interface", interface.name.clone()),
+                ("mode", mode),
+                ("driver", interface.driver.clone()),
+            ];
+            attached.set_value(labels, 1.0);
+        }
+    }
+
+    fn sizes(&mut self, snapshot: &MetricsSnapshot) {
+        let family = |name: &str| vec![("family", name.to_owned())];
+        let vips = self.gauge("vips", "Vips, by address family", None);
+        vips.set_value(family("ipv4"), snapshot.vips_v4 as f64);
+        vips.set_value(family("ipv6"), snapshot.vips_v6 as f64);
+        let capacity = self.gauge("vips_capacity", "Vips that surely fit, by address family", None);
+        capacity.set_value(family("ipv4"), snapshot.vips_capacity as f64);
+        capacity.set_value(family("ipv6"), snapshot.vips_capacity as f64);
+        self.number("dests", "Dests: backends, once for each of their vips", None, snapshot.dests as f64);
+        self.number("dests_capacity", "Dests that fit (limits.dests)", None, snapshot.dests_capacity as f64);
+        let bytes = || Some(Unit::Bytes);
+        self.number("ring_memory", "Memory that the rings take", bytes(), snapshot.ring_bytes as f64);
+        self.number(
+            "ring_memory_capacity",
+            "Memory that there is for rings (limits.ring_memory)",
+            bytes(),
+            snapshot.ring_bytes_capacity as f64,
+        );
+    }
+
+    fn control(&mut self, snapshot: &MetricsSnapshot) {
+        let overrides =
+            self.gauge("overrides", "Runtime changes that are kept, by whether they have an effect", None);
+        for (effect, count) in
+            [("active", snapshot.overrides_active), ("dormant", snapshot.overrides_dormant)]
+        {
+            overrides.set_value(vec![("effect", effect.to_owned())], count as f64);
+        }
+        let reloads = self.counter("reloads", "Reloads of the configuration file, by result");
+        for (result, count) in [("success", snapshot.reloads_done), ("failure", snapshot.reloads_refused)] {
+            reloads.set_value(vec![("result", result.to_owned())], count);
+        }
+        let flag = |value: bool| if value { 1.0 } else { 0.0 };
+        self.number(
+            "last_reload_successful",
+            "1 unless the last reload was refused",
+            None,
+            flag(snapshot.config_current),
+        );
+        self.number(
+            "last_reload_success_timestamp",
+            "When the running configuration was read, since the epoch",
+            Some(Unit::Seconds),
+            snapshot.config_loaded_at,
+        );
+        let errors = self.counter("apply_errors", "Times that the dataplane refused what it was told");
+        errors.set_value(Labels::new(), snapshot.apply_errors);
+        self.number(
+            "dataplane_in_sync",
+            "1 while the kernel forwards as it should",
+            None,
+            flag(snapshot.dataplane_in_sync),
+        );
+    }
+
+    fn counter(&mut self, name: &str, help: &str) -> Counters {
+        let family = Counters::default();
+        self.registry.register(name, help, family.clone());
+        family
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<Unit>) -> Gauges {
+        let family = Gauges::default();
+        match unit {
+            Some(unit) => self.registry.register_with_unit(name, help, unit, family.clone()),
+            None => self.registry.register(name, help, family.clone()),
+        }
+        family
+    }
+
+    fn number(&mut self, name: &str, help: &str, unit: Option<Unit>, value: f64) {
+        self.gauge(name, help, unit).set_value(Labels::new(), value);
+    }
+}
+
+const STATES: [(BackendState, &str); 4] = [
+    (BackendState::Active, "active"),
+    (BackendState::Draining, "draining"),
+    (BackendState::Unused, "unused"),
+    (BackendState::Unresolved, "unresolved"),
+];
+
+fn of(vip: &str, backend: &crate::controller::BackendSample) -> Labels {
+    vec![("vip", vip.to_owned()), ("backend", backend.name.clone())]
+}
+
+trait SetValue<V> {
+    fn set_value(&self, labels: Labels, value: V);
+}
+
+impl SetValue<u64> for Counters {
+    fn set_value(&self, labels: Labels, value: u64) {
+        self.get_or_create(&labels).inc_by(value);
+    }
+}
+
+impl SetValue<f64> for Gauges {
+    fn set_value(&self, labels: Labels, value: f64) {
+        self.get_or_create(&labels).set(value);
+    }
+}

@@ -1,0 +1,34 @@
+//! The OpenAPI document, generated from the handlers and types that serve it.
+
+use utoipa::OpenApi;
+
+use super::server;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Ferrolev",
+        description = "Shows and changes a running Ferrolev balancer. Served on its unix socket; every reply that is not 2xx is an ApiError."
+    ),
+    paths(
+        server::status,
+        server::vips,
+        server::vip,
+        server::backends,
+        server::stats,
+        server::config,
+        server::journal,
+        server::change,
+        server::reload,
+        server::explain,
+        server::openapi,
+        server::metrics,
+    )
+)]
+struct Document;
+
+/// The document that `GET /v1/openapi.json` serves.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}

@@ -1,0 +1,270 @@
+//! The daemon from its first line to its last: what it takes hold of, in which order, and how it lets go.
+//!
+//! Everything that can fail without a trace comes before the dataplane is touched, and the dataplane is filled before
+//! the API answers. When the daemon ends the kernel goes on forwarding, unless it was told to detach.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io::IsTerminal;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, block_in_place};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use super::engine::{Engine, LoadConfig, Setup};
+use super::handle::ControllerHandle;
+use super::options::RunOptions;
+use super::service::notify;
+use super::socket::SocketLock;
+use super::task::{self, ANSWER_WAIT, all_answered};
+use crate::api::{serve_metrics, serve_socket};
+use crate::config::Config;
+use crate::dataplane::bpf::{self, BpfDataplane};
+use crate::dataplane::{Dataplane, DataplaneError, OpenOptions};
+use crate::net::Resolver;
+use crate::state::{Forwarding, NextHops, Store};
+
+/// How long requests under way may take to finish when the daemon ends.
+const LAST_REQUESTS: Duration = Duration::from_secs(3);
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start; an invalid configuration is a [`crate::config::ConfigError`] in the chain.
+pub fn run(options: RunOptions) -> anyhow::Result<()> {
+    let kernel =
+        Edges { resolver: || Ok(crate::net::spawn()?), open: bpf::open, detach: BpfDataplane::detach };
+    run_with(&options, kernel)
+}
+
+/// The daemon's ways to the kernel; tests have their own.
+#[derive(Debug)]
+pub struct Edges<R, O, X> {
+    /// Starts the resolver; called within the runtime.
+    pub resolver: R,
+    /// Opens the dataplane, filled.
+    pub open: O,
+    /// Takes the program off, for `--detach-on-exit`.
+    pub detach: X,
+}
+
+/// As [`run`], with other ways to the kernel.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with<D, R, O, X>(options: &RunOptions, edges: Edges<R, O, X>) -> anyhow::Result<()>
+where
+    D: Dataplane + 'static,
+    R: FnOnce() -> anyhow::Result<Resolver>,
+    O: FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
+    X: FnOnce(D) -> Result<(), DataplaneError>,
+{
+    start_tracing();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let stop = Stop::listen()?;
+        daemon(options, edges, stop).await
+    })
+}
+
+async fn daemon<D, R, O, X>(options: &RunOptions, edges: Edges<R, O, X>, mut stop: Stop) -> anyhow::Result<()>
+where
+    D: Dataplane + 'static,
+    R: FnOnce() -> anyhow::Result<Resolver>,
+    O: FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
+    X: FnOnce(D) -> Result<(), DataplaneError>,
+{
+    let lock = SocketLock::acquire(&options.socket)?;
+    let config = Config::load(&options.config)?;
+    let metrics_listen = config.metrics_listen;
+    let setup = Setup {
+        instance: options.instance.to_string(),
+        pin_dir: options.pin_dir(),
+        xdp_mode: options.xdp_mode,
+        load: load_from(options),
+        store: Store::open(&options.database())?,
+        config,
+    };
+    let metrics_listener = match metrics_listen {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on metrics_listen = \"{address}\""))?,
+        ),
+        None => None,
+    };
+    let mut resolver = (edges.resolver)()?;
+    let wanted = setup.wanted()?;
+    resolver.wanted.send_replace(wanted.clone());
+    let hops = first_answers(&mut resolver, &wanted).await;
+    let engine = block_in_place(|| Engine::start(setup, hops, edges.open))?;
+    let listener = lock.bind()?;
+    let (controller, task) = task::spawn(engine, resolver);
+    let servers = Servers::start(listener, metrics_listener, &controller);
+    info!(
+        instance = options.instance.as_str(),
+        socket = %options.socket.display(),
+        "ready"
+    );
+    notify("READY=1");
+    let ended = until_stopped(&controller, &task, &mut stop).await;
+    notify("STOPPING=1");
+    servers.stop().await;
+    controller.stop().await;
+    let engine = task.await.context("the controller broke down; please report this")?;
+    drop(lock);
+    ended?;
+    if options.detach_on_exit {
+        (edges.detach)(engine.into_dataplane()).context("cannot take the program off")?;
+        info!("detached; nothing is forwarded any more");
+    } else {
+        info!("ends; the kernel goes on forwarding");
+    }
+    Ok(())
+}
+
+fn load_from(options: &RunOptions) -> LoadConfig {
+    let path = options.config.clone();
+    Box::new(move || Config::load(&path).map_err(|error| error.to_string()))
+}
+
+/// Waits, within bounds, until all next hops are known, so that the first ring is not emptier than the one which the
+/// kernel may still be using.
+async fn first_answers(resolver: &mut Resolver, wanted: &BTreeSet<IpAddr>) -> NextHops {
+    let deadline = Instant::now() + ANSWER_WAIT;
+    loop {
+        let hops = resolver.hops.borrow_and_update().clone();
+        if all_answered(&hops, wanted) {
+            return hops;
+        }
+        match timeout_at(deadline, resolver.hops.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => {
+                let open = wanted.iter().filter(|address| !hops.get(*address).is_some_and(Result::is_ok));
+                let open: Vec<String> = open.map(ToString::to_string).collect();
+                warn!(backends = open.join(" "), "starting without the next hops of some backends");
+                return hops;
+            }
+        }
+    }
+}
+
+/// Takes signals until one of them, or the end of the controller, ends the daemon.
+async fn until_stopped<T>(
+    controller: &ControllerHandle,
+    task: &JoinHandle<T>,
+    stop: &mut Stop,
+) -> anyhow::Result<()> {
+    let mut alive = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            Some(()) = stop.hangup.recv() => {
+                notify(&reloading());
+                // The outcome is logged and shown in the status.
+                let _ = controller.reload(false).await;
+                notify("READY=1");
+            }
+            Some(()) = stop.terminate.recv() => return Ok(()),
+            Some(()) = stop.interrupt.recv() => return Ok(()),
+            _ = alive.tick() => anyhow::ensure!(!task.is_finished(), "the controller broke down; please report this"),
+        }
+    }
+}
+
+/// systemd wants to know since when, to tell this reload from an older one.
+fn reloading() -> String {
+    use nix::time::{ClockId, clock_gettime};
+    match clock_gettime(ClockId::CLOCK_MONOTONIC) {
+        Ok(now) => {
+            let since_boot = Duration::from(now);
+            format!("RELOADING=1\nMONOTONIC_USEC={}", since_boot.as_micros())
+        }
+        Err(_) => "RELOADING=1".to_owned(),
+    }
+}
+
+struct Stop {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+}
+
+struct Servers {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Servers {
+    fn start(
+        socket: tokio::net::UnixListener,
+        metrics: Option<TcpListener>,
+        controller: &ControllerHandle,
+    ) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let api = serve_socket(socket, controller.clone(), until_set(stopped.clone()));
+        let mut tasks = vec![tokio::spawn(logged("API", api))];
+        if let Some(listener) = metrics {
+            let metrics = serve_metrics(listener, controller.clone(), until_set(stopped));
+            tasks.push(tokio::spawn(logged("metrics", metrics)));
+        }
+        Self { stop, tasks }
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        for mut task in self.tasks {
+            if timeout(LAST_REQUESTS, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+    }
+}
+
+async fn until_set(mut flag: watch::Receiver<bool>) {
+    // A dropped sender means the same.
+    let _ = flag.wait_for(|set| *set).await;
+}
+
+async fn logged(what: &'static str, server: impl Future<Output = std::io::Result<()>>) {
+    if let Err(reason) = server.await {
+        error!(what, error = %reason, "server ended");
+    }
+}
+
+/// Logs to stderr; plain and without times when systemd's journal adds its own.
+fn start_tracing() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let format = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // Whoever has set a subscriber before keeps it.
+    let _ = if std::env::var_os("JOURNAL_STREAM").is_some() {
+        format.without_time().try_init()
+    } else {
+        format.try_init()
+    };
+}

@@ -1,0 +1,380 @@
+//! What the controller holds, and what it does with one event at a time. All calls block until done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use lb_common::maglev;
+use tracing::{error, info, warn};
+
+use super::handle::Caller;
+use super::{clock, view};
+use crate::api::types::ChangeResult;
+use crate::config::Config;
+use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, Totals, XdpMode};
+use crate::state::{
+    Change, ChangeError, ChangeMark, Desired, Dormant, Forwarding, JournalEntry, MacAddress, Merged, NextHop,
+    NextHops, Overlay, Store, StoreError, Unresolved, VipKey, merge,
+};
+
+/// Reads the configuration file anew; the error is ready to be shown.
+pub type LoadConfig = Box<dyn Fn() -> Result<Config, String> + Send>;
+
+/// What an engine starts with.
+pub struct Setup {
+    pub instance: String,
+    pub pin_dir: PathBuf,
+    /// Wins over the file's mode.
+    pub xdp_mode: Option<XdpMode>,
+    pub load: LoadConfig,
+    pub config: Config,
+    pub store: Store,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+/// Why something asked for was not done; nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    #[error("{0}")]
+    Config(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the dataplane refuses: {0}")]
+    Dataplane(DataplaneError),
+    #[error("cannot read from the dataplane: {0}")]
+    Read(DataplaneError),
+    #[error("the daemon is stopping")]
+    Stopped,
+}
+
+/// What would run after a change or a reload, validated but not yet done.
+#[derive(Debug)]
+pub struct Candidate {
+    /// On a reload: the file that was read.
+    config: Option<Config>,
+    overlay: Overlay,
+    merged: Merged,
+    entry: Option<JournalEntry>,
+    notes: Vec<String>,
+}
+
+/// The state, the store and the dataplane of a running instance.
+pub struct Engine<D> {
+    pub(super) setup: Setup,
+    pub(super) started_at: SystemTime,
+    pub(super) config_loaded_at: SystemTime,
+    pub(super) config_error: Option<String>,
+    pub(super) overlay: Overlay,
+    pub(super) desired: Desired,
+    pub(super) dormant: Vec<Dormant>,
+    pub(super) hops: NextHops,
+    /// What should be forwarded.
+    pub(super) target: Forwarding,
+    /// What the kernel forwards; another than `target` only while `dataplane_error` is set.
+    pub(super) applied: Forwarding,
+    pub(super) dataplane: D,
+    pub(super) dataplane_error: Option<String>,
+    pub(super) ring_build: BTreeMap<VipKey, Duration>,
+    /// The last counters that could be read.
+    pub(super) totals: Totals,
+    pub(super) tallies: Tallies,
+}
+
+/// How often things went how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tallies {
+    pub(super) reloads_done: u64,
+    pub(super) reloads_refused: u64,
+    pub(super) apply_errors: u64,
+}
+
+impl Setup {
+    /// The stored runtime changes. What the file has caught up with is forgotten in the store too, so that a later
+    /// change of the file counts.
+    fn overlay(&self) -> Result<Overlay, StoreError> {
+        let stored = self.store.overlay()?;
+        let settled = stored.settled(&self.config);
+        if settled != stored {
+            let _kept = self.store.commit(&stored, &settled, None)?;
+        }
+        Ok(settled)
+    }
+
+    fn open_options(&self, config: &Config) -> OpenOptions {
+        OpenOptions {
+            pin_dir: self.pin_dir.clone(),
+            interfaces: config.interfaces.clone(),
+            mode: self.xdp_mode.unwrap_or(config.xdp_mode),
+            limits: config.limits,
+        }
+    }
+
+    /// The addresses whose next hops are needed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn wanted(&self) -> Result<BTreeSet<IpAddr>, StoreError> {
+        Ok(addresses(&merge(&self.config, &self.store.overlay()?).desired))
+    }
+}
+
+impl<D: Dataplane> Engine<D> {
+    /// Opens the dataplane with what file, runtime changes and `hops` ask for.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the dataplane cannot be opened.
+    pub fn start(
+        setup: Setup,
+        hops: NextHops,
+        open: impl FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
+    ) -> Result<Self, Refused> {
+        let overlay = setup.overlay()?;
+        let Merged { desired, dormant } = merge(&setup.config, &overlay);
+        let mut ring_build = BTreeMap::new();
+        let target = build(&desired, &hops, None, &mut ring_build);
+        let dataplane = open(&setup.open_options(&setup.config), &target).map_err(Refused::Dataplane)?;
+        for change in &dormant {
+            warn!(vip = %change.vip, backend = change.backend, reason = %change.reason, "runtime change has no effect");
+        }
+        let now = SystemTime::now();
+        Ok(Self {
+            setup,
+            started_at: now,
+            config_loaded_at: now,
+            config_error: None,
+            overlay,
+            desired,
+            dormant,
+            hops,
+            applied: target.clone(),
+            target,
+            dataplane,
+            dataplane_error: None,
+            ring_build,
+            totals: Totals::default(),
+            tallies: Tallies::default(),
+        })
+    }
+
+    /// The dataplane, when the daemon ends.
+    pub fn into_dataplane(self) -> D {
+        self.dataplane
+    }
+
+    /// The addresses whose next hops are needed.
+    #[must_use]
+    pub fn wanted(&self) -> BTreeSet<IpAddr> {
+        addresses(&self.desired)
+    }
+
+    /// Validates a runtime change.
+    ///
+    /// # Errors
+    /// When the change is not possible.
+    pub fn prepare_change(&self, change: &Change, caller: &Caller) -> Result<Candidate, Refused> {
+        let mark = ChangeMark { by: caller.user.clone(), pid: caller.pid, at: clock::now_text() };
+        let changed = self.overlay.apply(change, &mark, &self.setup.config)?;
+        let entry = (changed.overlay != self.overlay).then(|| JournalEntry { mark, change: change.clone() });
+        Ok(Candidate {
+            config: None,
+            merged: merge(&self.setup.config, &changed.overlay),
+            overlay: changed.overlay,
+            entry,
+            notes: changed.notes,
+        })
+    }
+
+    /// Reads and validates the configuration file.
+    ///
+    /// # Errors
+    /// When the file is not valid.
+    pub fn prepare_reload(&self) -> Result<Candidate, Refused> {
+        let config = (self.setup.load)().map_err(Refused::Config)?;
+        let overlay = self.overlay.settled(&config);
+        let merged = merge(&config, &overlay);
+        Ok(Candidate {
+            notes: view::reload_notes(&self.setup.config, &config, &merged),
+            config: Some(config),
+            merged,
+            overlay,
+            entry: None,
+        })
+    }
+
+    /// What `candidate` would do, with the assumption that backends whose next hop is not known yet have one.
+    #[must_use]
+    pub fn preview(&self, candidate: &Candidate) -> ChangeResult {
+        let desired = &candidate.merged.desired;
+        let hops = addresses(desired)
+            .into_iter()
+            .map(|address| match self.hops.get(&address) {
+                Some(known) if !known.as_ref().is_err_and(Unresolved::is_open) => (address, known.clone()),
+                _ => (address, Ok(any_next_hop(address))),
+            })
+            .collect();
+        let next = build(desired, &hops, Some(&self.target), &mut BTreeMap::new());
+        let vips = view::plan(&self.applied.plan(&next), &self.desired, desired);
+        ChangeResult { dry_run: true, vips, notes: candidate.notes.clone() }
+    }
+
+    /// Stores and applies `candidate`; all or nothing.
+    ///
+    /// # Errors
+    /// When the store or the dataplane refuses.
+    pub fn commit(&mut self, candidate: Candidate) -> Result<ChangeResult, Refused> {
+        let desired = &candidate.merged.desired;
+        let mut ring_build = self.ring_build.clone();
+        let target = build(desired, &self.hops, Some(&self.target), &mut ring_build);
+        let plan = view::plan(&self.applied.plan(&target), &self.desired, desired);
+        let notes =
+            candidate.notes.into_iter().chain(view::unresolved_notes(&self.desired, desired, &target));
+        let notes = notes.collect();
+        let stores = candidate.overlay != self.overlay || candidate.entry.is_some();
+        let undo = stores
+            .then(|| self.setup.store.commit(&self.overlay, &candidate.overlay, candidate.entry.as_ref()))
+            .transpose()?;
+        if let Err(refusal) = self.write(candidate.config.as_ref(), &target) {
+            self.tallies.apply_errors += 1;
+            if let Some(undo) = undo {
+                self.setup.store.revert(undo).inspect_err(|stuck| {
+                    error!(%refusal, %stuck, "a refused change stays stored and counts from the next start");
+                })?;
+            }
+            return Err(Refused::Dataplane(refusal));
+        }
+        ring_build.retain(|key, _| target.vips.contains_key(key));
+        self.ring_build = ring_build;
+        self.applied = target.clone();
+        self.target = target;
+        self.dataplane_error = None;
+        self.overlay = candidate.overlay;
+        self.desired = candidate.merged.desired;
+        self.dormant = candidate.merged.dormant;
+        if let Some(config) = candidate.config {
+            self.setup.config = config;
+        }
+        Ok(ChangeResult { dry_run: false, vips: plan, notes })
+    }
+
+    fn write(&mut self, config: Option<&Config>, target: &Forwarding) -> Result<(), DataplaneError> {
+        let before = self.setup.open_options(&self.setup.config);
+        let options = config.map(|config| self.setup.open_options(config));
+        match options.filter(|options| *options != before) {
+            Some(options) => self.dataplane.reopen(&options, target)?,
+            None if *target == self.applied && self.dataplane_error.is_none() => return Ok(()),
+            None => self.dataplane.apply(target)?,
+        };
+        Ok(())
+    }
+
+    /// Books how a reload ended.
+    pub fn reload_ended(&mut self, result: Result<&ChangeResult, &Refused>) {
+        match result {
+            Ok(done) => {
+                self.tallies.reloads_done += 1;
+                self.config_error = None;
+                self.config_loaded_at = SystemTime::now();
+                info!(vips_changed = done.vips.len(), "configuration reloaded");
+            }
+            Err(refused) => {
+                self.tallies.reloads_refused += 1;
+                self.config_error = Some(refused.to_string());
+                warn!(error = %refused, "configuration not reloaded; the running one stays");
+            }
+        }
+    }
+
+    /// Takes new next hops in.
+    pub fn refresh(&mut self, hops: NextHops) {
+        view::log_hops(&self.desired, &self.hops, &hops);
+        self.hops = hops;
+        self.target = build(&self.desired, &self.hops, Some(&self.target), &mut self.ring_build);
+        self.retry();
+    }
+
+    /// Applies the target when the kernel does not forward so yet.
+    pub fn retry(&mut self) {
+        if self.target == self.applied && self.dataplane_error.is_none() {
+            return;
+        }
+        match self.dataplane.apply(&self.target) {
+            Ok(_) => {
+                self.applied = self.target.clone();
+                if self.dataplane_error.take().is_some() {
+                    info!("the dataplane accepts again");
+                }
+            }
+            Err(refusal) => {
+                self.tallies.apply_errors += 1;
+                let text = refusal.to_string();
+                if self.dataplane_error.as_ref() != Some(&text) {
+                    error!(error = %text, "the dataplane refuses; it is tried again and forwards as before until then");
+                }
+                self.dataplane_error = Some(text);
+            }
+        }
+    }
+
+    /// Whether [`Self::retry`] has something to do.
+    #[must_use]
+    pub const fn needs_retry(&self) -> bool {
+        self.dataplane_error.is_some()
+    }
+}
+
+impl<D> fmt::Debug for Engine<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("setup", &self.setup).finish_non_exhaustive()
+    }
+}
+
+impl Candidate {
+    /// The addresses whose next hops it needs.
+    #[must_use]
+    pub fn wanted(&self) -> BTreeSet<IpAddr> {
+        addresses(&self.merged.desired)
+    }
+}
+
+/// [`Forwarding::build`], noting how long each new ring took.
+fn build(
+    desired: &Desired,
+    hops: &NextHops,
+    previous: Option<&Forwarding>,
+    ring_build: &mut BTreeMap<VipKey, Duration>,
+) -> Forwarding {
+    Forwarding::build_with(desired, hops, previous, |vip, size, members| {
+        let begin = Instant::now();
+        let ring = maglev::build(size, members);
+        ring_build.insert(vip, begin.elapsed());
+        ring
+    })
+}
+
+fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {
+    let vips = desired.vips.values();
+    vips.flat_map(|vip| vip.members.values().map(|member| member.address)).collect()
+}
+
+/// A stand-in for previews.
+fn any_next_hop(address: IpAddr) -> NextHop {
+    NextHop {
+        ifindex: 0,
+        interface: String::new(),
+        source_mac: MacAddress([0; 6]),
+        destination_mac: MacAddress([0; 6]),
+        gateway: None,
+        vlan: None,
+        preferred_source: Some(address),
+        mtu: 0,
+    }
+}

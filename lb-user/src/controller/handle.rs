@@ -1,0 +1,103 @@
+//! What everybody else holds of the controller: commands by message, each with its own way back.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::engine::Refused;
+use super::metrics_view::MetricsSnapshot;
+use crate::api::types::{ChangeResult, ConfigShow, ExplainReply, JournalEntry, Stats, Status, VipStatus};
+use crate::dataplane::Flow;
+use crate::state::Change;
+
+/// Who asks for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// User name, or uid when it has none.
+    pub user: String,
+    pub pid: Option<i32>,
+}
+
+type Reply<T> = oneshot::Sender<T>;
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Status(Reply<Status>),
+    Vip(String, Reply<Result<VipStatus, Refused>>),
+    Stats(Reply<Result<Stats, Refused>>),
+    Config(Reply<ConfigShow>),
+    Journal(Reply<Result<Vec<JournalEntry>, Refused>>),
+    Metrics(Reply<MetricsSnapshot>),
+    Explain(Flow, Reply<Result<ExplainReply, Refused>>),
+    Change { change: Change, caller: Caller, dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
+    Reload { dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
+    Stop,
+}
+
+/// Sends commands to the controller task.
+#[derive(Clone, Debug)]
+pub struct ControllerHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+/// Every call fails with [`Refused::Stopped`] when the controller has ended.
+#[expect(clippy::missing_errors_doc, reason = "said once above")]
+impl ControllerHandle {
+    pub(super) const fn new(commands: mpsc::Sender<Command>) -> Self {
+        Self { commands }
+    }
+
+    pub async fn status(&self) -> Result<Status, Refused> {
+        self.ask(Command::Status).await
+    }
+
+    /// The vip of this name, or `ADDRESS:PORT/PROTOCOL`.
+    pub async fn vip(&self, name: String) -> Result<VipStatus, Refused> {
+        self.ask(|reply| Command::Vip(name, reply)).await?
+    }
+
+    pub async fn stats(&self) -> Result<Stats, Refused> {
+        self.ask(Command::Stats).await?
+    }
+
+    pub async fn config(&self) -> Result<ConfigShow, Refused> {
+        self.ask(Command::Config).await
+    }
+
+    pub async fn journal(&self) -> Result<Vec<JournalEntry>, Refused> {
+        self.ask(Command::Journal).await?
+    }
+
+    pub async fn metrics(&self) -> Result<MetricsSnapshot, Refused> {
+        self.ask(Command::Metrics).await
+    }
+
+    pub async fn explain(&self, flow: Flow) -> Result<ExplainReply, Refused> {
+        self.ask(|reply| Command::Explain(flow, reply)).await?
+    }
+
+    /// A runtime change; durable and in the kernel on return.
+    pub async fn change(
+        &self,
+        change: Change,
+        caller: Caller,
+        dry_run: bool,
+    ) -> Result<ChangeResult, Refused> {
+        self.ask(|reply| Command::Change { change, caller, dry_run, reply }).await?
+    }
+
+    /// Reads the configuration file anew.
+    pub async fn reload(&self, dry_run: bool) -> Result<ChangeResult, Refused> {
+        self.ask(|reply| Command::Reload { dry_run, reply }).await?
+    }
+
+    /// Ends the controller after the commands that were sent before.
+    pub async fn stop(&self) {
+        // A failure means that it has ended already.
+        let _ = self.commands.send(Command::Stop).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Refused::Stopped)?;
+        answer.await.map_err(|_| Refused::Stopped)
+    }
+}

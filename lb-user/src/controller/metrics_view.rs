@@ -1,0 +1,125 @@
+//! The numbers that `/metrics` shows, taken from the engine in one go.
+
+use std::time::SystemTime;
+
+use lb_common::abi::{RING_PAGE_SLOTS, ReasonInfo, RingPage, VIP_SLOTS, reasons, ring_pages};
+
+use super::engine::Engine;
+use super::view::vip_counters;
+use crate::api::types::{CounterValues, DestStatus, InterfaceStatus};
+use crate::dataplane::Dataplane;
+
+/// Every value of `/metrics`.
+#[derive(Clone, Debug)]
+pub struct MetricsSnapshot {
+    pub version: String,
+    pub revision: String,
+    pub abi_version: u32,
+    pub object_hash: String,
+    /// Seconds since the epoch.
+    pub started_at: f64,
+    pub vips: Vec<VipSample>,
+    /// By reason; all reasons are there.
+    pub reasons: Vec<(ReasonInfo, u64)>,
+    pub interfaces: Vec<InterfaceStatus>,
+    pub vips_v4: u64,
+    pub vips_v6: u64,
+    /// Vips of one address family that surely fit.
+    pub vips_capacity: u64,
+    pub dests: u64,
+    pub dests_capacity: u64,
+    pub ring_bytes: u64,
+    pub ring_bytes_capacity: u64,
+    pub overrides_active: u64,
+    pub overrides_dormant: u64,
+    pub reloads_done: u64,
+    pub reloads_refused: u64,
+    /// Whether the running configuration is the file that was read last.
+    pub config_current: bool,
+    /// When the running configuration was read, in seconds since the epoch.
+    pub config_loaded_at: f64,
+    pub apply_errors: u64,
+    /// Whether the kernel forwards as it should.
+    pub dataplane_in_sync: bool,
+}
+
+/// A vip's part of the metrics.
+#[derive(Clone, Debug)]
+pub struct VipSample {
+    pub name: String,
+    pub counters: CounterValues,
+    pub ring_slots: u32,
+    pub ring_build_seconds: f64,
+    pub backends: Vec<BackendSample>,
+}
+
+/// A backend of a vip.
+pub type BackendSample = DestStatus;
+
+impl<D: Dataplane> Engine<D> {
+    pub(super) fn metrics(&mut self) -> MetricsSnapshot {
+        let status = self.status();
+        let limits = self.setup.config.limits;
+        let v4 = self.desired.vips.keys().filter(|key| key.address.is_ipv4()).count() as u64;
+        let pages: u64 = status.vips.iter().map(|vip| u64::from(ring_pages(vip.ring_size))).sum();
+        let dormant = self.dormant.len() as u64;
+        MetricsSnapshot {
+            vips_v4: v4,
+            vips_v6: self.desired.vips.len() as u64 - v4,
+            // Two choices with one place each fill to one half before a key finds no place.
+            vips_capacity: u64::from(VIP_SLOTS / 2),
+            dests: status.vips.iter().map(|vip| vip.backends.len() as u64).sum(),
+            dests_capacity: u64::from(limits.dests),
+            ring_bytes: pages * PAGE_BYTES,
+            ring_bytes_capacity: limits.ring_memory,
+            overrides_active: self.overlay.iter().count() as u64 - dormant,
+            overrides_dormant: dormant,
+            reloads_done: self.tallies.reloads_done,
+            reloads_refused: self.tallies.reloads_refused,
+            config_current: self.config_error.is_none(),
+            config_loaded_at: epoch_seconds(self.config_loaded_at),
+            apply_errors: self.tallies.apply_errors,
+            dataplane_in_sync: self.dataplane_error.is_none(),
+            started_at: epoch_seconds(self.started_at),
+            reasons: reasons()
+                .map(|reason| (reason, self.totals.reasons.get(&reason.index).copied().unwrap_or(0)))
+                .collect(),
+            vips: self
+                .desired
+                .vips
+                .keys()
+                .zip(status.vips)
+                .map(|(key, vip)| VipSample {
+                    counters: vip_counters(&self.totals, *key),
+                    name: vip.name,
+                    ring_slots: vip.ring_size,
+                    ring_build_seconds: self
+                        .ring_build
+                        .get(key)
+                        .map_or(0.0, std::time::Duration::as_secs_f64),
+                    backends: vip.backends,
+                })
+                .collect(),
+            version: status.version,
+            revision: status.revision,
+            abi_version: status.abi_version,
+            object_hash: status.object_hash,
+            interfaces: status.interfaces,
+        }
+    }
+}
+
+impl MetricsSnapshot {
+    /// All backends with their vips' names.
+    pub fn backends(&self) -> impl Iterator<Item = (&str, &BackendSample)> {
+        let vips = self.vips.iter();
+        vips.flat_map(|vip| vip.backends.iter().map(|backend| (vip.name.as_str(), backend)))
+    }
+}
+
+const PAGE_BYTES: u64 = size_of::<RingPage>() as u64;
+const _: () = assert!(PAGE_BYTES == 2 * RING_PAGE_SLOTS as u64);
+
+fn epoch_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,197 @@
+//! The controller task: takes commands, next hops and retries one at a time and hands them to the engine.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, block_in_place};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tracing::{error, warn};
+
+use super::engine::{Candidate, Engine, Refused};
+use super::handle::{Command, ControllerHandle};
+use crate::api::types::ChangeResult;
+use crate::dataplane::Dataplane;
+use crate::net::Resolver;
+use crate::state::{NextHops, Unresolved};
+
+/// Next hops change in bursts; so long the rest of a burst is waited for.
+const DEBOUNCE: Duration = Duration::from_millis(10);
+/// How long a start or a change waits for the next hops of its backends.
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(2);
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(30);
+/// Commands that may queue; more wait at the sender.
+const QUEUE_LEN: usize = 64;
+
+/// Starts the controller on the present (multi-threaded) runtime. The task gives the engine back when it was stopped.
+#[must_use]
+pub fn spawn<D: Dataplane + 'static>(
+    engine: Engine<D>,
+    resolver: Resolver,
+) -> (ControllerHandle, JoinHandle<Engine<D>>) {
+    let (sender, commands) = mpsc::channel(QUEUE_LEN);
+    let task = Task { engine, resolver, resolver_lives: true, retry: Retry::default() };
+    (ControllerHandle::new(sender), tokio::spawn(task.run(commands)))
+}
+
+struct Task<D> {
+    engine: Engine<D>,
+    resolver: Resolver,
+    resolver_lives: bool,
+    retry: Retry,
+}
+
+impl<D: Dataplane> Task<D> {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Engine<D> {
+        self.want(BTreeSet::new());
+        loop {
+            self.retry.plan(self.engine.needs_retry());
+            tokio::select! {
+                command = commands.recv() => match command {
+                    None | Some(Command::Stop) => return self.engine,
+                    Some(command) => self.handle(command).await,
+                },
+                changed = self.resolver.hops.changed(), if self.resolver_lives => match changed {
+                    Ok(()) => {
+                        sleep(DEBOUNCE).await;
+                        self.refresh();
+                    }
+                    Err(_) => {
+                        error!("next hops are not watched any more; restart the daemon");
+                        self.resolver_lives = false;
+                    }
+                },
+                () = self.retry.due() => block_in_place(|| self.engine.retry()),
+            }
+        }
+    }
+
+    async fn handle(&mut self, command: Command) {
+        match command {
+            Command::Status(reply) => answer(reply, block_in_place(|| self.engine.status())),
+            Command::Vip(name, reply) => answer(reply, block_in_place(|| self.engine.vip(&name))),
+            Command::Stats(reply) => answer(reply, block_in_place(|| self.engine.stats())),
+            Command::Config(reply) => answer(reply, self.engine.config_show()),
+            Command::Journal(reply) => answer(reply, block_in_place(|| self.engine.journal())),
+            Command::Metrics(reply) => answer(reply, block_in_place(|| self.engine.metrics())),
+            Command::Explain(flow, reply) => answer(reply, block_in_place(|| self.engine.explain(&flow))),
+            Command::Change { change, caller, dry_run, reply } => {
+                let result = match self.engine.prepare_change(&change, &caller) {
+                    Ok(candidate) => self.carry_out(candidate, dry_run).await,
+                    Err(refused) => Err(refused),
+                };
+                match &result {
+                    Ok(done) => tracing::info!(
+                        user = caller.user,
+                        pid = caller.pid,
+                        dry_run,
+                        ?change,
+                        vips_changed = done.vips.len(),
+                        "change"
+                    ),
+                    Err(refused) => {
+                        warn!(user = caller.user, pid = caller.pid, dry_run, ?change, error = %refused, "change refused")
+                    }
+                }
+                answer(reply, result);
+            }
+            Command::Reload { dry_run, reply } => {
+                let result = match block_in_place(|| self.engine.prepare_reload()) {
+                    Ok(candidate) => self.carry_out(candidate, dry_run).await,
+                    Err(refused) => Err(refused),
+                };
+                if !dry_run {
+                    self.engine.reload_ended(result.as_ref());
+                }
+                answer(reply, result);
+            }
+            Command::Stop => {}
+        }
+    }
+
+    async fn carry_out(&mut self, candidate: Candidate, dry_run: bool) -> Result<ChangeResult, Refused> {
+        if dry_run {
+            return Ok(self.engine.preview(&candidate));
+        }
+        // New backends need their next hops before the ring that names them is published.
+        let wanted = candidate.wanted();
+        if !wanted.is_subset(&self.engine.wanted()) {
+            self.want(wanted.clone());
+            self.wait_for_answers(&wanted).await;
+        }
+        let result = block_in_place(|| self.engine.commit(candidate));
+        self.want(BTreeSet::new());
+        result
+    }
+
+    /// Waits, within bounds, until there is an answer for all of `wanted`; what runs is kept up to date meanwhile.
+    async fn wait_for_answers(&mut self, wanted: &BTreeSet<IpAddr>) {
+        let deadline = Instant::now() + ANSWER_WAIT;
+        loop {
+            self.refresh();
+            let answered = all_answered(&self.resolver.hops.borrow(), wanted);
+            if answered || !matches!(timeout_at(deadline, self.resolver.hops.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    fn refresh(&mut self) {
+        let hops = self.resolver.hops.borrow_and_update().clone();
+        block_in_place(|| self.engine.refresh(hops));
+    }
+
+    /// Asks for the next hops that the engine and `more` need.
+    fn want(&self, more: BTreeSet<IpAddr>) {
+        let mut wanted = self.engine.wanted();
+        wanted.extend(more);
+        self.resolver.wanted.send_if_modified(|before| {
+            let modified = *before != wanted;
+            *before = wanted;
+            modified
+        });
+    }
+}
+
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    // The one who asked may have gone; what was done stays done.
+    let _ = reply.send(value);
+}
+
+/// Whether nothing about `wanted` is open any more.
+pub(super) fn all_answered(hops: &NextHops, wanted: &BTreeSet<IpAddr>) -> bool {
+    wanted.iter().all(|address| match hops.get(address) {
+        None => false,
+        Some(answer) => !answer.as_ref().is_err_and(Unresolved::is_open),
+    })
+}
+
+/// Exponential back-off.
+#[derive(Debug, Default)]
+struct Retry {
+    next: Option<(Instant, Duration)>,
+}
+
+impl Retry {
+    /// Called after every event: sets the next attempt, or forgets about it when none is needed.
+    fn plan(&mut self, needed: bool) {
+        self.next = match self.next {
+            _ if !needed => None,
+            None => Some((Instant::now() + RETRY_FIRST, RETRY_FIRST)),
+            Some((at, pause)) if at <= Instant::now() => {
+                let pause = (pause * 2).min(RETRY_LAST);
+                Some((Instant::now() + pause, pause))
+            }
+            waiting => waiting,
+        };
+    }
+
+    async fn due(&self) {
+        match self.next {
+            Some((at, _)) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! What the API shows of the engine.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lb_common::abi::{ABI_VERSION, Counters, reasons};
+use tracing::{error, info, warn};
+
+use super::clock;
+use super::engine::{Engine, Refused};
+use crate::api::types::{
+    BackendState, BackendStats, CounterValues, DestStatus, DormantChange, ExplainReply, InterfaceStatus,
+    JournalEntry, NextHopStatus, ReasonStats, Stats, Status, VipChange, VipChangeKind, VipStats, VipStatus,
+};
+use crate::build_info::{OBJECT_SHA256, REVISION, VERSION};
+use crate::config::Config;
+use crate::dataplane::{Dataplane, ExplainOutcome, Flow, Totals};
+use crate::state::{
+    Desired, DesiredMember, ForwardDest, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan, VipPlanKind,
+    find_vip, predict,
+};
+
+impl<D: Dataplane> Engine<D> {
+    pub(super) fn status(&mut self) -> Status {
+        self.read_counters();
+        let interfaces = self.dataplane.attachments().into_iter().map(|attached| InterfaceStatus {
+            name: attached.interface,
+            ifindex: attached.ifindex,
+            mode: attached.mode,
+            driver: attached.driver,
+        });
+        Status {
+            version: VERSION.to_owned(),
+            revision: REVISION.to_owned(),
+            abi_version: ABI_VERSION,
+            object_hash: OBJECT_SHA256.to_owned(),
+            instance: self.setup.instance.clone(),
+            pid: std::process::id(),
+            started_at: clock::text(self.started_at),
+            config_path: self.setup.config.path.display().to_string(),
+            config_loaded_at: clock::text(self.config_loaded_at),
+            config_error: self.config_error.clone(),
+            dataplane_error: self.dataplane_error.clone(),
+            interfaces: interfaces.collect(),
+            vips: self.desired.vips.keys().filter_map(|key| self.vip_status(*key)).collect(),
+            dormant_changes: self.dormant_changes(),
+        }
+    }
+
+    pub(super) fn vip(&mut self, name: &str) -> Result<VipStatus, Refused> {
+        let key = find_vip(&self.desired, name)?;
+        self.read_counters();
+        self.vip_status(key).ok_or(Refused::Stopped)
+    }
+
+    fn vip_status(&self, key: VipKey) -> Option<VipStatus> {
+        let (desired, forward) = (self.desired.vips.get(&key)?, self.target.vips.get(&key)?);
+        let dests = forward.dests.iter().zip(forward.shares()).filter_map(|((name, dest), slots)| {
+            let member = desired.members.get(name)?;
+            let change = self.overlay.get(key, name);
+            let (state, reason) = backend_state(member, dest);
+            Some(DestStatus {
+                vip: desired.name.clone(),
+                name: name.clone(),
+                address: dest.address,
+                weight: member.weight,
+                state,
+                reason,
+                slots,
+                share: f64::from(slots) / f64::from(forward.ring_size),
+                next_hop: dest.next_hop.as_ref().ok().map(next_hop),
+                counters: dest_counters(&self.totals, key, dest.address),
+                changed: change.and_then(|change| change.mark()).cloned(),
+            })
+        });
+        Some(VipStatus {
+            name: desired.name.clone(),
+            address: key.address,
+            port: key.port,
+            protocol: key.protocol,
+            mode: desired.mode,
+            ring_size: desired.ring_size,
+            affinity: desired.affinity,
+            ring_build_us: self.ring_build.get(&key).map_or(0, micros),
+            counters: vip_counters(&self.totals, key),
+            backends: dests.collect(),
+        })
+    }
+
+    fn dormant_changes(&self) -> Vec<DormantChange> {
+        let shown = self.dormant.iter().filter_map(|dormant| {
+            let change = self.overlay.get(dormant.vip, &dormant.backend)?;
+            Some(DormantChange {
+                vip: dormant.vip.to_string(),
+                backend: dormant.backend.clone(),
+                what: change.to_string(),
+                reason: dormant.reason.to_string(),
+                changed: change.mark()?.clone(),
+            })
+        });
+        shown.collect()
+    }
+
+    pub(super) fn stats(&mut self) -> Result<Stats, Refused> {
+        self.totals = self.dataplane.counters().map_err(Refused::Read)?;
+        let vips = self.desired.vips.iter().map(|(key, vip)| VipStats {
+            name: vip.name.clone(),
+            counters: vip_counters(&self.totals, *key),
+            backends: vip
+                .members
+                .iter()
+                .map(|(name, member)| BackendStats {
+                    name: name.clone(),
+                    counters: dest_counters(&self.totals, *key, member.address),
+                })
+                .collect(),
+        });
+        let reasons = reasons().map(|reason| ReasonStats {
+            kind: reason.kind.to_owned(),
+            reason: reason.label.to_owned(),
+            meaning: reason.meaning.to_owned(),
+            packets: self.totals.reasons.get(&reason.index).copied().unwrap_or(0),
+        });
+        Ok(Stats { at: clock::now_text(), vips: vips.collect(), reasons: reasons.collect() })
+    }
+
+    pub(super) fn journal(&self) -> Result<Vec<JournalEntry>, Refused> {
+        Ok(self.setup.store.journal()?)
+    }
+
+    pub(super) fn explain(&self, flow: &Flow) -> Result<ExplainReply, Refused> {
+        let ran = self.dataplane.explain(flow).map_err(Refused::Read)?;
+        let predicted = predict(&self.applied, flow.source, flow.destination, flow.protocol);
+        let predicted_slot = predicted.as_ref().and_then(|prediction| prediction.slot);
+        let predicted_dest = predicted.as_ref().and_then(|prediction| prediction.backend);
+        let vip_name =
+            |key| self.desired.vips.get(&key).map_or_else(|| key.to_string(), |vip| vip.name.clone());
+        let mut reply = ExplainReply {
+            verdict: String::new(),
+            why: String::new(),
+            vip: predicted.as_ref().map(|prediction| vip_name(prediction.vip)),
+            slot: ran.slot,
+            backend: None,
+            backend_address: None,
+            predicted_slot,
+            predicted_backend: predicted_dest.map(|(name, _)| name.to_owned()),
+            frame: ran.frame.iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        match ran.outcome {
+            ExplainOutcome::Forwarded { vip, backend } => {
+                let name = self.name_of(vip, backend);
+                reply.verdict = "forward".to_owned();
+                reply.why = forward_reason(&vip_name(vip), &self.applied, vip, ran.slot, &name);
+                reply.vip = Some(vip_name(vip));
+                reply.backend = Some(name);
+                reply.backend_address = Some(backend);
+                if predicted_dest.map(|(_, dest)| dest.address) != Some(backend) || predicted_slot != ran.slot
+                {
+                    error!(
+                        ?flow,
+                        ?ran,
+                        ?predicted,
+                        "kernel and user space pick differently; please report this"
+                    );
+                    reply.why.push_str("; user space predicts otherwise, which is a defect worth a report");
+                }
+            }
+            ExplainOutcome::Stopped(index) => {
+                let reason = reasons().find(|reason| reason.index == index);
+                reply.verdict = reason.map_or("drop", |reason| reason.kind).to_owned();
+                reply.why = reason.map_or_else(
+                    || format!("unknown reason {index}"),
+                    |reason| format!("{} ({})", reason.meaning, reason.label),
+                );
+            }
+        }
+        Ok(reply)
+    }
+
+    fn name_of(&self, vip: VipKey, backend: IpAddr) -> String {
+        let vip = self.applied.vips.get(&vip);
+        vip.and_then(|vip| vip.dests.iter().find(|(_, dest)| dest.address == backend))
+            .map_or_else(|| backend.to_string(), |(name, _)| name.clone())
+    }
+
+    /// Keeps the last counters when they cannot be read.
+    pub(super) fn read_counters(&mut self) {
+        match self.dataplane.counters() {
+            Ok(totals) => self.totals = totals,
+            Err(unreadable) => warn!(error = %unreadable, "cannot read the counters"),
+        }
+    }
+}
+
+fn forward_reason(name: &str, applied: &Forwarding, vip: VipKey, slot: Option<u32>, backend: &str) -> String {
+    match (applied.vips.get(&vip), slot) {
+        (Some(forward), Some(slot)) => {
+            format!("slot {slot} of {} of vip {name} belongs to {backend}", forward.ring_size)
+        }
+        _ => format!("vip {name} sends it to {backend}"),
+    }
+}
+
+fn backend_state(member: &DesiredMember, dest: &ForwardDest) -> (BackendState, Option<String>) {
+    let unresolved = dest.next_hop.as_ref().err().map(ToString::to_string);
+    match (member.drained, member.weight, unresolved) {
+        (true, _, reason) => (BackendState::Draining, reason),
+        (false, 0, reason) => (BackendState::Unused, Some(reason.unwrap_or("its weight is 0".to_owned()))),
+        (false, _, Some(reason)) => (BackendState::Unresolved, Some(reason)),
+        (false, _, None) => (BackendState::Active, None),
+    }
+}
+
+fn next_hop(hop: &NextHop) -> NextHopStatus {
+    NextHopStatus {
+        interface: hop.interface.clone(),
+        mac: hop.destination_mac.to_string(),
+        gateway: hop.gateway,
+        vlan: hop.vlan,
+    }
+}
+
+pub(super) fn dest_counters(totals: &Totals, vip: VipKey, backend: IpAddr) -> CounterValues {
+    totals.dests.get(&(vip, backend)).map(values).unwrap_or_default()
+}
+
+/// The sum over all backends that the vip ever had.
+pub(super) fn vip_counters(totals: &Totals, vip: VipKey) -> CounterValues {
+    let of_vip = totals.dests.iter().filter(|((key, _), _)| *key == vip);
+    of_vip.fold(CounterValues::default(), |sum, (_, counters)| CounterValues {
+        packets: sum.packets + counters.packets,
+        bytes: sum.bytes + counters.bytes,
+        new_flows: sum.new_flows + counters.new_flows,
+    })
+}
+
+const fn values(counters: &Counters) -> CounterValues {
+    CounterValues { packets: counters.packets, bytes: counters.bytes, new_flows: counters.new_flows }
+}
+
+/// A plan with the vips by name.
+pub(super) fn plan(plans: &[VipPlan], before: &Desired, after: &Desired) -> Vec<VipChange> {
+    let name = |key| {
+        let vip = after.vips.get(&key).or_else(|| before.vips.get(&key));
+        vip.map_or_else(|| key.to_string(), |vip| vip.name.clone())
+    };
+    let shown = plans.iter().map(|plan| VipChange {
+        vip: name(plan.key),
+        kind: match plan.kind {
+            VipPlanKind::Added => VipChangeKind::Added,
+            VipPlanKind::Removed => VipChangeKind::Removed,
+            VipPlanKind::Changed => VipChangeKind::Changed,
+        },
+        ring_size: plan.ring_size,
+        slots_moved: plan.slots_moved,
+    });
+    shown.collect()
+}
+
+/// Backends that come in without a next hop.
+pub(super) fn unresolved_notes(before: &Desired, after: &Desired, target: &Forwarding) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (key, vip) in &after.vips {
+        for name in vip.members.keys() {
+            let known = before.vips.get(key).is_some_and(|vip| vip.members.contains_key(name));
+            let dest = target.vips.get(key).and_then(|vip| vip.dests.get(name));
+            if let Some(Err(reason)) = dest.filter(|_| !known).map(|dest| &dest.next_hop) {
+                notes.push(format!(
+                    "vip {}: {name} gets no slots until it has a next hop: {reason}",
+                    vip.name
+                ));
+            }
+        }
+    }
+    notes
+}
+
+/// What a reload cannot do, or what it does beside the vips.
+pub(super) fn reload_notes(before: &Config, after: &Config, merged: &Merged) -> Vec<String> {
+    let mut notes = Vec::new();
+    if before.metrics_listen != after.metrics_listen {
+        notes.push("metrics_listen has changed; it counts from the next start of the daemon".to_owned());
+    }
+    if before.hash_seed != after.hash_seed {
+        notes.push("hash_seed has changed: nearly all flows get another backend".to_owned());
+    }
+    let loads = (&before.interfaces, before.xdp_mode, before.limits)
+        != (&after.interfaces, after.xdp_mode, after.limits);
+    if loads {
+        notes.push("interfaces, xdp_mode or limits have changed: the program is loaded anew".to_owned());
+    }
+    notes.extend(merged.dormant.iter().map(|change| {
+        format!("runtime change of {} in {} has no effect: {}", change.backend, change.vip, change.reason)
+    }));
+    notes
+}
+
+/// Says what has become of the next hops that are in use.
+pub(super) fn log_hops(desired: &Desired, before: &NextHops, after: &NextHops) {
+    for (vip, name, member) in desired
+        .vips
+        .values()
+        .flat_map(|vip| vip.members.iter().map(|(name, member)| (&vip.name, name, member)))
+    {
+        match (before.get(&member.address), after.get(&member.address)) {
+            (before, Some(Err(reason))) if before != after.get(&member.address) && !reason.is_open() => {
+                warn!(vip, backend = name, address = %member.address, %reason, "backend has no next hop");
+            }
+            (before, Some(Ok(hop))) if before != Some(&Ok(hop.clone())) => {
+                info!(vip, backend = name, address = %member.address, interface = hop.interface, mac = %hop.destination_mac, "next hop");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn micros(duration: &Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
