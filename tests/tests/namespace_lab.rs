@@ -7,10 +7,7 @@ use std::process::Command;
 
 use tests::lab::{Lab, Network, Shape, privileged, run};
 
-const NO_BACKENDS: Shape = Shape {
-    balancers: 1,
-    backends: 0,
-};
+const NO_BACKENDS: Shape = Shape { balancers: 1, backends: 0 };
 
 #[test]
 fn client_and_balancer_reach_each_other_through_the_router() {
@@ -18,9 +15,7 @@ fn client_and_balancer_reach_each_other_through_the_router() {
         return;
     }
     let network = Network::new(NO_BACKENDS).unwrap();
-    let listener = network.balancers[0]
-        .inside(|| Ok(std::net::TcpListener::bind("[::]:7777")?))
-        .unwrap();
+    let listener = network.balancers[0].inside(|| Ok(std::net::TcpListener::bind("[::]:7777")?)).unwrap();
     for address in ["10.1.0.101", "fd00:1::101"] {
         let address = std::net::SocketAddr::new(address.parse().unwrap(), 7777);
         network

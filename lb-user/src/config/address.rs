@@ -38,8 +38,7 @@ fn why_unusable_v6(v6: Ipv6Addr) -> Option<String> {
     } else if v6.is_unicast_link_local() {
         Some("is a link-local address, which is no address beyond its link; write a global or unique local one".to_owned())
     } else {
-        v6.to_ipv4_mapped()
-            .map(|v4| format!("is an IPv4 address in IPv6 clothes; write {v4}"))
+        v6.to_ipv4_mapped().map(|v4| format!("is an IPv4 address in IPv6 clothes; write {v4}"))
     }
 }
 

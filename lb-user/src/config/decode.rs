@@ -14,10 +14,7 @@ use crate::state::{Dscp, SourcePrefix};
 type Decoded<T> = Result<T, String>;
 
 pub(super) fn text(value: &DeValue<'_>) -> Decoded<String> {
-    value
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| expected("a text in quotes", value))
+    value.as_str().map(str::to_owned).ok_or_else(|| expected("a text in quotes", value))
 }
 
 /// A whole number within `range`.
@@ -44,26 +41,15 @@ pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&DeValue<'_>) -> D
             words.join(" or ")
         };
         let text = value.as_str().ok_or_else(|| expected(&known(), value))?;
-        words
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, meaning)| *meaning)
-            .ok_or_else(|| {
-                let hint = nearest(text, words.iter().map(|(word, _)| *word));
-                format!(
-                    "'{}' is not known; write {}{}",
-                    printable(text),
-                    known(),
-                    did_you_mean(hint)
-                )
-            })
+        words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
+            let hint = nearest(text, words.iter().map(|(word, _)| *word));
+            format!("'{}' is not known; write {}{}", printable(text), known(), did_you_mean(hint))
+        })
     }
 }
 
 pub(super) fn address(value: &DeValue<'_>) -> Decoded<IpAddr> {
-    let text = value
-        .as_str()
-        .ok_or_else(|| expected("an address in quotes", value))?;
+    let text = value.as_str().ok_or_else(|| expected("an address in quotes", value))?;
     text.parse().map_err(|_| {
         let shown = printable(text);
         let way_out = if let Ok(socket) = SocketAddr::from_str(text) {
@@ -76,10 +62,8 @@ pub(super) fn address(value: &DeValue<'_>) -> Decoded<IpAddr> {
             text.split_once('%').map(|(a, rest)| (IpAddr::from_str(a), rest))
         {
             format!("write \"{address}\" without the zone")
-        } else if let Some(Ok(address)) = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .map(Ipv6Addr::from_str)
+        } else if let Some(Ok(address)) =
+            text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).map(Ipv6Addr::from_str)
         {
             format!("write \"{address}\" without the brackets")
         } else {
@@ -90,14 +74,9 @@ pub(super) fn address(value: &DeValue<'_>) -> Decoded<IpAddr> {
 }
 
 pub(super) fn socket_address(value: &DeValue<'_>) -> Decoded<SocketAddr> {
-    let text = value
-        .as_str()
-        .ok_or_else(|| expected("ADDRESS:PORT in quotes", value))?;
+    let text = value.as_str().ok_or_else(|| expected("ADDRESS:PORT in quotes", value))?;
     let refuse = |example: String| {
-        format!(
-            "'{}' is not ADDRESS:PORT; write for example \"{example}\"",
-            printable(text)
-        )
+        format!("'{}' is not ADDRESS:PORT; write for example \"{example}\"", printable(text))
     };
     let socket: SocketAddr = text.parse().map_err(|_| {
         if let Ok(address) = text.parse::<IpAddr>() {
@@ -105,11 +84,7 @@ pub(super) fn socket_address(value: &DeValue<'_>) -> Decoded<SocketAddr> {
         }
         let port = text.rsplit_once(':').map_or(text, |(_, port)| port);
         let port: u16 = port.parse().ok().filter(|port| *port > 0).unwrap_or(9464);
-        let host = if text.starts_with(':') {
-            "0.0.0.0"
-        } else {
-            "127.0.0.1"
-        };
+        let host = if text.starts_with(':') { "0.0.0.0" } else { "127.0.0.1" };
         refuse(format!("{host}:{port}"))
     })?;
     if socket.port() == 0 {
@@ -164,13 +139,9 @@ impl Family for Ipv6Addr {
 
 /// A tunnel source: an address or a prefix of family `A`.
 pub(super) fn source_prefix<A: Family>(value: &DeValue<'_>) -> Decoded<SourcePrefix<A>> {
-    let text = value
-        .as_str()
-        .ok_or_else(|| expected(&format!("{} in quotes", A::EXAMPLE), value))?;
+    let text = value.as_str().ok_or_else(|| expected(&format!("{} in quotes", A::EXAMPLE), value))?;
     let shown = printable(text);
-    let (front, length) = text
-        .split_once('/')
-        .map_or((text, None), |(front, length)| (front, Some(length)));
+    let (front, length) = text.split_once('/').map_or((text, None), |(front, length)| (front, Some(length)));
     let address: A = front.parse().map_err(|_| match front.parse::<IpAddr>() {
         Ok(IpAddr::V4(_)) => format!("'{shown}' is of family IPv4; write it as source4"),
         Ok(IpAddr::V6(_)) => format!("'{shown}' is of family IPv6; write it as source6"),
@@ -178,18 +149,18 @@ pub(super) fn source_prefix<A: Family>(value: &DeValue<'_>) -> Decoded<SourcePre
     })?;
     let prefix_len = match length {
         None => A::BITS,
-        Some(length) => length
-            .parse::<u8>()
-            .ok()
-            .filter(|length| (A::SHORTEST..=A::BITS).contains(length))
-            .ok_or_else(|| {
-                format!(
-                    "'{shown}': the prefix length of an {} source goes from /{} to /{}",
-                    A::NAME,
-                    A::SHORTEST,
-                    A::BITS
-                )
-            })?,
+        Some(length) => {
+            length.parse::<u8>().ok().filter(|length| (A::SHORTEST..=A::BITS).contains(length)).ok_or_else(
+                || {
+                    format!(
+                        "'{shown}': the prefix length of an {} source goes from /{} to /{}",
+                        A::NAME,
+                        A::SHORTEST,
+                        A::BITS
+                    )
+                },
+            )?
+        }
     };
     let network = address.network(prefix_len);
     if network.wide() != address.wide() {
@@ -220,10 +191,7 @@ pub(super) fn bytes(value: &DeValue<'_>) -> Decoded<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (count, unit) = text.split_at(digits);
     let unit = unit.trim_start();
-    let factor = UNITS
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, factor)| *factor);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
     factor
         .or((unit.is_empty()).then_some(1))
         .zip(count.parse::<u64>().ok())

@@ -25,10 +25,7 @@ impl ConfigError {
 }
 
 fn lines(path: &std::path::Path, problems: &[Problem]) -> String {
-    let lines: Vec<_> = problems
-        .iter()
-        .map(|problem| format!("{}:{problem}", path.display()))
-        .collect();
+    let lines: Vec<_> = problems.iter().map(|problem| format!("{}:{problem}", path.display())).collect();
     lines.join("\n")
 }
 
@@ -53,10 +50,7 @@ pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
     pub(super) fn add(&mut self, line: u32, text: impl Into<String>) {
-        self.0.push(Problem {
-            line,
-            text: text.into(),
-        });
+        self.0.push(Problem { line, text: text.into() });
     }
 
     /// The problems in the order of the file, or `value` when there are none.
@@ -65,10 +59,7 @@ impl Problems {
         self.0.dedup();
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(ConfigError::Invalid {
-                path: path.to_owned(),
-                problems: self.0,
-            }),
+            _ => Err(ConfigError::Invalid { path: path.to_owned(), problems: self.0 }),
         }
     }
 }
@@ -88,7 +79,5 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 
 /// `; did you mean 'x'?`, or nothing.
 pub(super) fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest
-        .map(|word| format!("; did you mean '{word}'?"))
-        .unwrap_or_default()
+    nearest.map(|word| format!("; did you mean '{word}'?")).unwrap_or_default()
 }

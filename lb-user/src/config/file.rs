@@ -71,11 +71,8 @@ pub(super) struct MemberFile {
     pub(super) weight: Option<Located<u32>>,
 }
 
-pub(super) const XDP_MODES: &[(&str, XdpMode)] = &[
-    ("native", XdpMode::Native),
-    ("generic", XdpMode::Generic),
-    ("offload", XdpMode::Offload),
-];
+pub(super) const XDP_MODES: &[(&str, XdpMode)] =
+    &[("native", XdpMode::Native), ("generic", XdpMode::Generic), ("offload", XdpMode::Offload)];
 pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
 pub(super) const MODES: &[(&str, Mode)] = &[("ipip", Mode::Ipip)];
 pub(super) const AFFINITIES: &[(&str, Affinity)] =
@@ -87,12 +84,7 @@ const DESTS: std::ops::RangeInclusive<u32> = 1..=1 << 20;
 
 impl ConfigFile {
     pub(super) fn read(source: &Source, table: &DeTable<'_>, problems: &mut Problems) -> Self {
-        let top = TableReader {
-            source,
-            table,
-            line: 1,
-            object: String::new(),
-        };
+        let top = TableReader { source, table, line: 1, object: String::new() };
         top.refuse_unknown_keys(problems, &TOP);
         Self {
             interfaces: top.required(problems, "interfaces", |value| texts(source, value)),
@@ -194,21 +186,10 @@ fn section<'a, 'i>(
     let found = top.table.get(key)?;
     let line = top.source.line(found.span().start);
     let Some(table) = found.get_ref().as_table() else {
-        problems.add(
-            line,
-            format!(
-                "{key}: {}",
-                expected(&format!("the table [{key}]"), found.get_ref())
-            ),
-        );
+        problems.add(line, format!("{key}: {}", expected(&format!("the table [{key}]"), found.get_ref())));
         return None;
     };
-    let reader = TableReader {
-        source: top.source,
-        table,
-        line,
-        object: section.title.to_owned(),
-    };
+    let reader = TableReader { source: top.source, table, line, object: section.title.to_owned() };
     reader.refuse_unknown_keys(problems, section);
     Some(reader)
 }
@@ -234,19 +215,12 @@ fn blocks<'a, 'i>(
         let line = top.source.line(entry.span().start);
         match entry.get_ref().as_table() {
             Some(table) => {
-                let reader = TableReader {
-                    source: top.source,
-                    table,
-                    line,
-                    object: section.title.to_owned(),
-                };
+                let reader =
+                    TableReader { source: top.source, table, line, object: section.title.to_owned() };
                 reader.refuse_unknown_keys(problems, section);
                 readers.push(reader);
             }
-            None => problems.add(
-                line,
-                format!("{key}: {}", expected(section.title, entry.get_ref())),
-            ),
+            None => problems.add(line, format!("{key}: {}", expected(section.title, entry.get_ref()))),
         }
     }
     readers
@@ -270,23 +244,15 @@ fn members(vip: &TableReader<'_, '_>, problems: &mut Problems) -> Option<Vec<Mem
     let found = vip.table.get("backends")?;
     let Some(list) = found.get_ref().as_array() else {
         let line = vip.source.line(found.span().start);
-        problems.add(
-            line,
-            vip.say(&format!("backends: {}", expected(wanted, found.get_ref()))),
-        );
+        problems.add(line, vip.say(&format!("backends: {}", expected(wanted, found.get_ref()))));
         return None;
     };
     let mut members = Vec::new();
     for entry in list.iter() {
         let line = vip.source.line(entry.span().start);
         match entry.get_ref() {
-            DeValue::String(name) => members.push(MemberFile {
-                name: Located {
-                    value: name.clone().into_owned(),
-                    line,
-                },
-                weight: None,
-            }),
+            DeValue::String(name) => members
+                .push(MemberFile { name: Located { value: name.clone().into_owned(), line }, weight: None }),
             DeValue::Table(table) => {
                 let reader = TableReader {
                     source: vip.source,

@@ -76,18 +76,13 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or with all problems of its contents.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let good = &bytes[..error.valid_up_to()];
             let line = 1 + good.iter().filter(|byte| **byte == b'\n').count() as u32;
             let text = "not UTF-8; save the file in that encoding".to_owned();
-            ConfigError::Invalid {
-                path: path.to_owned(),
-                problems: vec![Problem { line, text }],
-            }
+            ConfigError::Invalid { path: path.to_owned(), problems: vec![Problem { line, text }] }
         })?;
         Self::parse(path, text)
     }

@@ -21,9 +21,7 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn new(text: &str) -> Self {
         let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self {
-            line_starts: std::iter::once(0).chain(breaks).collect(),
-        }
+        Self { line_starts: std::iter::once(0).chain(breaks).collect() }
     }
 
     pub(super) fn line(&self, offset: usize) -> u32 {
@@ -79,23 +77,15 @@ impl<'a, 'i> TableReader<'a, 'i> {
             if section.keys().any(|known| known == name) {
                 continue;
             }
-            let text = format!(
-                "unknown key '{}' in {}{}",
-                printable(name),
-                section.title,
-                way_out(name, section)
-            );
+            let text =
+                format!("unknown key '{}' in {}{}", printable(name), section.title, way_out(name, section));
             problems.add(self.source.line(key.span().start), text);
         }
     }
 
     /// `text` with the object in front.
     pub(super) fn say(&self, text: &str) -> String {
-        if self.object.is_empty() {
-            text.to_owned()
-        } else {
-            format!("{}: {text}", self.object)
-        }
+        if self.object.is_empty() { text.to_owned() } else { format!("{}: {text}", self.object) }
     }
 }
 
@@ -111,9 +101,7 @@ fn way_out(name: &str, section: &Section) -> String {
     if !here(&settings::TOP) && settings::TOP.keys().any(|key| key == name) {
         return "; it belongs at the top of the file, before the first [section]".to_owned();
     }
-    let home = settings::TABLES
-        .iter()
-        .find(|(_, other)| !here(other) && other.keys().any(|key| key == name));
+    let home = settings::TABLES.iter().find(|(_, other)| !here(other) && other.keys().any(|key| key == name));
     match home {
         Some((_, other)) => format!("; it belongs in {}", other.title),
         None => {

@@ -21,13 +21,7 @@ pub fn reference() -> String {
 
 fn rows(section: &Section) -> String {
     let mut rows = "| Key | Values | Default | Meaning |\n|---|---|---|---|\n".to_owned();
-    for Setting {
-        key,
-        form,
-        absent,
-        doc,
-    } in section.settings
-    {
+    for Setting { key, form, absent, doc } in section.settings {
         let default = match absent {
             Absent::Required => "required".to_owned(),
             Absent::Value(value) => format!("`{value}`"),

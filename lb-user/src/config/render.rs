@@ -65,31 +65,16 @@ impl Config {
     fn limits(&self, out: &mut String) {
         let default = Limits::default();
         let limits = &self.limits;
-        self.some(
-            out,
-            &["limits", "dests"],
-            limits.dests,
-            limits.dests != default.dests,
-        );
+        self.some(out, &["limits", "dests"], limits.dests, limits.dests != default.dests);
         let memory = quoted(&bytes(limits.ring_memory));
-        self.some(
-            out,
-            &["limits", "ring_memory"],
-            memory,
-            limits.ring_memory != default.ring_memory,
-        );
+        self.some(out, &["limits", "ring_memory"], memory, limits.ring_memory != default.ring_memory);
     }
 
     fn backend(&self, out: &mut String, name: &str, backend: &BackendConfig) {
         out.push_str("\n[[backend]]\n");
         line(out, "name", quoted(name));
         line(out, "address", quoted(&backend.address.to_string()));
-        self.some(
-            out,
-            &["backend", name, "weight"],
-            backend.weight,
-            backend.weight != DEFAULT_WEIGHT,
-        );
+        self.some(out, &["backend", name, "weight"], backend.weight, backend.weight != DEFAULT_WEIGHT);
     }
 
     fn vip(&self, out: &mut String, key: VipKey, vip: &VipConfig) {
@@ -99,25 +84,10 @@ impl Config {
         line(out, "address", quoted(&key.address.to_string()));
         line(out, "port", key.port);
         line(out, "protocol", quoted(&key.protocol.to_string()));
-        self.some(
-            out,
-            &["vip", name, "mode"],
-            quoted(mode(vip.mode)),
-            vip.mode != Mode::default(),
-        );
-        self.some(
-            out,
-            &["vip", name, "ring_size"],
-            vip.ring_size,
-            vip.ring_size != DEFAULT_RING_SIZE,
-        );
+        self.some(out, &["vip", name, "mode"], quoted(mode(vip.mode)), vip.mode != Mode::default());
+        self.some(out, &["vip", name, "ring_size"], vip.ring_size, vip.ring_size != DEFAULT_RING_SIZE);
         let stays = quoted(affinity(vip.affinity));
-        self.some(
-            out,
-            &["vip", name, "affinity"],
-            stays,
-            vip.affinity != Affinity::default(),
-        );
+        self.some(out, &["vip", name, "affinity"], stays, vip.affinity != Affinity::default());
         let members: Vec<_> = vip
             .backends
             .iter()
@@ -160,10 +130,7 @@ pub(super) fn affinity(affinity: Affinity) -> &'static str {
 
 /// The word that the file has for `meaning`.
 fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> &'static str {
-    words
-        .iter()
-        .find(|(_, known)| *known == meaning)
-        .map_or("", |(word, _)| word)
+    words.iter().find(|(_, known)| *known == meaning).map_or("", |(word, _)| word)
 }
 
 pub(super) fn dscp(dscp: Dscp) -> String {
@@ -187,8 +154,5 @@ pub(super) fn bytes(bytes: u64) -> String {
     [("GiB", 30), ("MiB", 20), ("KiB", 10)]
         .into_iter()
         .find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift)
-        .map_or_else(
-            || format!("{bytes}B"),
-            |(unit, shift)| format!("{}{unit}", bytes >> shift),
-        )
+        .map_or_else(|| format!("{bytes}B"), |(unit, shift)| format!("{}{unit}", bytes >> shift))
 }

@@ -31,12 +31,7 @@ pub(super) enum Absent {
 }
 
 const fn setting(key: &'static str, form: &'static str, absent: Absent, doc: &'static str) -> Setting {
-    Setting {
-        key,
-        form,
-        absent,
-        doc,
-    }
+    Setting { key, form, absent, doc }
 }
 
 use Absent::{Required, Value, Words};
@@ -152,12 +147,7 @@ pub(super) const VIP: Section = Section {
             Words("address, port and protocol, such as `203.0.113.10:80/tcp`"),
             "How commands and metrics call it.",
         ),
-        setting(
-            "address",
-            "IPv4 or IPv6 address",
-            Required,
-            "The address that clients use.",
-        ),
+        setting("address", "IPv4 or IPv6 address", Required, "The address that clients use."),
         setting(
             "port",
             "0 to 65535",
@@ -202,22 +192,13 @@ pub(super) const MEMBER: Section = Section {
     doc: "",
     settings: &[
         setting("name", "a backend's name", Required, "The backend."),
-        setting(
-            "weight",
-            "0 to 65535",
-            Words("the backend's weight"),
-            "Its weight for this vip.",
-        ),
+        setting("weight", "0 to 65535", Words("the backend's weight"), "Its weight for this vip."),
     ],
 };
 
 /// The tables that the top level holds, by key.
-pub(super) const TABLES: &[(&str, &Section)] = &[
-    ("tunnel", &TUNNEL),
-    ("limits", &LIMITS),
-    ("backend", &BACKEND),
-    ("vip", &VIP),
-];
+pub(super) const TABLES: &[(&str, &Section)] =
+    &[("tunnel", &TUNNEL), ("limits", &LIMITS), ("backend", &BACKEND), ("vip", &VIP)];
 
 impl Section {
     pub(super) fn keys(&self) -> impl Iterator<Item = &'static str> {

@@ -23,11 +23,7 @@ impl Provenance {
 
     #[must_use]
     pub fn origin(&self, path: &str) -> Origin {
-        if self.is_from_file(path) {
-            Origin::File
-        } else {
-            Origin::Default
-        }
+        if self.is_from_file(path) { Origin::File } else { Origin::Default }
     }
 }
 
@@ -61,21 +57,10 @@ pub struct Value {
 #[must_use]
 pub fn path(parts: &[&str]) -> String {
     let bare = |part: &str| {
-        !part.is_empty()
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
     };
-    let parts: Vec<_> = parts
-        .iter()
-        .map(|part| {
-            if bare(part) {
-                (*part).to_owned()
-            } else {
-                render::quoted(part)
-            }
-        })
-        .collect();
+    let parts: Vec<_> =
+        parts.iter().map(|part| if bare(part) { (*part).to_owned() } else { render::quoted(part) }).collect();
     parts.join(".")
 }
 
@@ -93,18 +78,9 @@ impl Config {
         add(&["interfaces"], self.interfaces.join(", "));
         add(&["xdp_mode"], render::xdp_mode(self.xdp_mode).to_owned());
         add(&["hash_seed"], self.hash_seed.to_string());
-        add(
-            &["metrics_listen"],
-            shown(self.metrics_listen.map(|socket| socket.to_string())),
-        );
-        add(
-            &["tunnel", "source4"],
-            shown(self.tunnel.source4.map(render::source)),
-        );
-        add(
-            &["tunnel", "source6"],
-            shown(self.tunnel.source6.map(render::source)),
-        );
+        add(&["metrics_listen"], shown(self.metrics_listen.map(|socket| socket.to_string())));
+        add(&["tunnel", "source4"], shown(self.tunnel.source4.map(render::source)));
+        add(&["tunnel", "source6"], shown(self.tunnel.source6.map(render::source)));
         add(&["tunnel", "ttl"], self.tunnel.ttl.to_string());
         add(&["tunnel", "dscp"], render::dscp(self.tunnel.dscp));
         add(&["limits", "dests"], self.limits.dests.to_string());
@@ -121,10 +97,7 @@ impl Config {
             add(&["vip", name, "protocol"], key.protocol.to_string());
             add(&["vip", name, "mode"], render::mode(vip.mode).to_owned());
             add(&["vip", name, "ring_size"], vip.ring_size.to_string());
-            add(
-                &["vip", name, "affinity"],
-                render::affinity(vip.affinity).to_owned(),
-            );
+            add(&["vip", name, "affinity"], render::affinity(vip.affinity).to_owned());
             let members: Vec<_> = vip.backends.keys().map(String::as_str).collect();
             add(&["vip", name, "backends"], members.join(", "));
         }
@@ -136,11 +109,8 @@ impl Config {
     fn member_weights(&self) -> impl Iterator<Item = Value> {
         self.vips.values().flat_map(move |vip| {
             vip.backends.iter().map(move |(backend, own)| {
-                let inherited = || {
-                    self.backends
-                        .get(backend)
-                        .map_or(super::DEFAULT_WEIGHT, |known| known.weight)
-                };
+                let inherited =
+                    || self.backends.get(backend).map_or(super::DEFAULT_WEIGHT, |known| known.weight);
                 let origin = match own {
                     Some(_) => Origin::File,
                     None => self.provenance.origin(&path(&["backend", backend, "weight"])),

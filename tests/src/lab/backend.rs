@@ -41,14 +41,7 @@ impl Backend {
     ) -> Result<Self> {
         let nginx = start_nginx(&name, &namespace, lab)?;
         let decap = start_decap(&name, &namespace, lab)?;
-        Ok(Self {
-            name,
-            namespace,
-            address4,
-            address6,
-            nginx,
-            decap,
-        })
+        Ok(Self { name, namespace, address4, address6, nginx, decap })
     }
 
     /// Waits until nginx answers and the decapsulation program is attached.
@@ -57,19 +50,12 @@ impl Backend {
         wait_until(&format!("nginx on {}", self.name), limit, || {
             self.nginx.check_running()?;
             self.namespace.inside(|| {
-                http_get(
-                    (Ipv4Addr::LOCALHOST, HTTP_PORTS[0]).into(),
-                    Duration::from_secs(1),
-                )
-                .map(drop)
+                http_get((Ipv4Addr::LOCALHOST, HTTP_PORTS[0]).into(), Duration::from_secs(1)).map(drop)
             })
         })?;
         wait_until(&format!("ferrolev decap on {}", self.name), limit, || {
             self.decap.check_running()?;
-            let link = run(self
-                .namespace
-                .command("ip")?
-                .args(["-json", "link", "show", "dev", "eth0"]))?;
+            let link = run(self.namespace.command("ip")?.args(["-json", "link", "show", "dev", "eth0"]))?;
             if !link.contains("\"xdp\"") {
                 bail!("no XDP program on eth0 yet\n{}", self.decap.log_tail());
             }
@@ -130,19 +116,8 @@ fn start_nginx(name: &str, namespace: &Namespace, lab: &Lab) -> Result<Process> 
     let file = dir.join("nginx.conf");
     fs::write(&file, config)?;
     let mut command = Command::new("nginx");
-    command
-        .arg("-c")
-        .arg(&file)
-        .arg("-e")
-        .arg(dir.join("nginx.log"))
-        .arg("-p")
-        .arg(&dir);
-    Process::start(
-        &format!("nginx of {name}"),
-        namespace,
-        command,
-        dir.join("nginx.log"),
-    )
+    command.arg("-c").arg(&file).arg("-e").arg(dir.join("nginx.log")).arg("-p").arg(&dir);
+    Process::start(&format!("nginx of {name}"), namespace, command, dir.join("nginx.log"))
 }
 
 fn start_decap(name: &str, namespace: &Namespace, lab: &Lab) -> Result<Process> {
@@ -178,10 +153,7 @@ impl Service {
                 }
             }
         });
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { stop, thread: Some(thread) })
     }
 }
 

@@ -25,10 +25,7 @@ pub fn ferrolev() -> Result<PathBuf> {
     if let Some(binary) = std::env::var_os("FERROLEV_BINARY") {
         return Ok(binary.into());
     }
-    BUILT
-        .get_or_init(|| build().map_err(|error| format!("{error:#}")))
-        .clone()
-        .map_err(anyhow::Error::msg)
+    BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }
 
 fn build() -> Result<PathBuf> {
@@ -36,20 +33,11 @@ fn build() -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "lb-user",
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["build", "--quiet", "--package", "lb-user", "--message-format=json-render-diagnostics"])
         .args(release.then_some("--release"));
     let output = cargo.output().context("cannot run cargo")?;
     if !output.status.success() {
-        bail!(
-            "ferrolev does not build:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("ferrolev does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     serde_json::Deserializer::from_slice(&output.stdout)
         .into_iter::<serde_json::Value>()
@@ -70,11 +58,7 @@ pub struct DaemonConfig {
 
 impl Default for DaemonConfig {
     fn default() -> Self {
-        Self {
-            head: "interfaces = [\"eth0\"]\n".to_owned(),
-            backends: String::new(),
-            vips: String::new(),
-        }
+        Self { head: "interfaces = [\"eth0\"]\n".to_owned(), backends: String::new(), vips: String::new() }
     }
 }
 
@@ -82,10 +66,7 @@ impl DaemonConfig {
     #[must_use]
     pub fn backend(mut self, name: &str, address: impl std::fmt::Display) -> Self {
         // Writing to a String cannot fail.
-        let _ = write!(
-            self.backends,
-            "\n[[backend]]\nname = \"{name}\"\naddress = \"{address}\"\n"
-        );
+        let _ = write!(self.backends, "\n[[backend]]\nname = \"{name}\"\naddress = \"{address}\"\n");
         self
     }
 
@@ -156,11 +137,7 @@ impl Daemon {
         };
         fs::create_dir_all(&options.dir)?;
         fs::write(options.config_path(), config.text())?;
-        let mut daemon = Self {
-            process: options.spawn(namespace)?,
-            namespace: namespace.clone(),
-            options,
-        };
+        let mut daemon = Self { process: options.spawn(namespace)?, namespace: namespace.clone(), options };
         daemon.wait_ready()?;
         Ok(daemon)
     }

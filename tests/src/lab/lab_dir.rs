@@ -79,12 +79,7 @@ impl Lab {
         };
         labs.flatten()
             .filter(|lab| {
-                let owner = lab
-                    .file_name()
-                    .to_string_lossy()
-                    .split('-')
-                    .next()
-                    .map(str::to_owned);
+                let owner = lab.file_name().to_string_lossy().split('-').next().map(str::to_owned);
                 let alive = owner.is_some_and(|pid| Path::new("/proc").join(pid).exists());
                 !alive && (kept || !lab.path().join("kept").exists())
             })

@@ -22,14 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn http_get(server: SocketAddr, patience: Duration) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&server, patience).context("connect")?;
     stream.set_read_timeout(Some(patience))?;
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")
-        .context("send")?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n").context("send")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).context("receive")?;
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .with_context(|| format!("no HTTP answer: {answer:?}"))?;
+    let (head, body) =
+        answer.split_once("\r\n\r\n").with_context(|| format!("no HTTP answer: {answer:?}"))?;
     if !head.starts_with("HTTP/1.1 200 ") {
         bail!("{}", head.lines().next().unwrap_or_default());
     }
@@ -51,9 +48,7 @@ pub fn udp_ask(server: SocketAddr, patience: Duration) -> Result<String> {
     socket.connect(server)?;
     socket.send(b"who are you?")?;
     let mut answer = [0; 2048];
-    let length = socket
-        .recv(&mut answer)
-        .with_context(|| format!("no answer from {server}"))?;
+    let length = socket.recv(&mut answer).with_context(|| format!("no answer from {server}"))?;
     Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
@@ -120,11 +115,7 @@ fn ask_until(stopped: &AtomicBool, servers: &[SocketAddr]) -> Vec<Attempt> {
         }
         let began = Instant::now();
         let answer = http_get(*server, PATIENCE).map_err(|error| format!("{server}: {error:#}"));
-        attempts.push(Attempt {
-            began,
-            ended: Instant::now(),
-            answer,
-        });
+        attempts.push(Attempt { began, ended: Instant::now(), answer });
         std::thread::sleep(Duration::from_millis(1));
     }
     attempts
@@ -140,10 +131,7 @@ impl LoadReport {
     /// Requests that failed.
     #[must_use]
     pub fn failures(&self) -> Vec<&Attempt> {
-        self.attempts
-            .iter()
-            .filter(|attempt| attempt.answer.is_err())
-            .collect()
+        self.attempts.iter().filter(|attempt| attempt.answer.is_err()).collect()
     }
 
     /// Failed requests that no change can excuse: those that do not overlap any of the intervals. A connection that is
@@ -153,9 +141,7 @@ impl LoadReport {
         self.failures()
             .into_iter()
             .filter(|attempt| {
-                !changes
-                    .iter()
-                    .any(|(begin, end)| attempt.began <= *end && attempt.ended >= *begin)
+                !changes.iter().any(|(begin, end)| attempt.began <= *end && attempt.ended >= *begin)
             })
             .collect()
     }

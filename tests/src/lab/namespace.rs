@@ -65,11 +65,7 @@ impl Namespace {
         }
         let output = child.wait_with_output()?;
         if !output.status.success() {
-            bail!(
-                "ip in {}: {}\n{lines}",
-                self.name,
-                String::from_utf8_lossy(&output.stderr).trim_end()
-            );
+            bail!("ip in {}: {}\n{lines}", self.name, String::from_utf8_lossy(&output.stderr).trim_end());
         }
         Ok(())
     }
@@ -79,10 +75,8 @@ impl Namespace {
     /// # Errors
     /// When one does not exist.
     pub fn sysctls(&self, settings: &[(&str, &str)]) -> Result<()> {
-        let settings: Vec<_> = settings
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect();
+        let settings: Vec<_> =
+            settings.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         self.inside(move || {
             for (key, value) in settings {
                 let path = Path::new("/proc/sys").join(key);

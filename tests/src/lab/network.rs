@@ -41,10 +41,7 @@ impl Network {
         let lab = Lab::new()?;
         let client = lab.namespace("client")?;
         let router = lab.namespace("router")?;
-        router.sysctls(&[
-            ("net/ipv4/ip_forward", "1"),
-            ("net/ipv6/conf/all/forwarding", "1"),
-        ])?;
+        router.sysctls(&[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")])?;
         router.ip(&format!(
             "link add br0 mtu {LAN_MTU} type bridge mcast_snooping 0\n\
              addr add 10.1.0.1/24 dev br0\n\
@@ -53,13 +50,7 @@ impl Network {
         ))?;
         connect_client(&client, &router)?;
 
-        let mut network = Self {
-            client,
-            router,
-            balancers: Vec::new(),
-            backends: Vec::new(),
-            lab,
-        };
+        let mut network = Self { client, router, balancers: Vec::new(), backends: Vec::new(), lab };
         for number in 1..=shape.balancers {
             network.add_balancer(number)?;
         }
@@ -76,10 +67,7 @@ impl Network {
     #[must_use]
     pub fn vips(number: u8) -> (Ipv4Addr, Ipv6Addr) {
         let raise = u32::from(number - 1);
-        (
-            (u32::from(VIP4) + raise).into(),
-            (u128::from(VIP6) + u128::from(raise)).into(),
-        )
+        ((u32::from(VIP4) + raise).into(), (u128::from(VIP6) + u128::from(raise)).into())
     }
 
     /// A backend's addresses, for backend `number` from 1.
@@ -109,20 +97,15 @@ impl Network {
     fn add_backend(&mut self, number: u8) -> Result<()> {
         let role = format!("web-{number}");
         let namespace = self.lab.namespace(&role)?;
-        namespace.sysctls(&[
-            ("net/ipv4/conf/all/arp_ignore", "1"),
-            ("net/ipv4/conf/all/arp_announce", "2"),
-        ])?;
+        namespace
+            .sysctls(&[("net/ipv4/conf/all/arp_ignore", "1"), ("net/ipv4/conf/all/arp_announce", "2")])?;
         let (address4, address6) = Self::backend_addresses(number);
         self.plug_in(&namespace, &role, &address4.to_string(), &address6.to_string())?;
         for balancer in 1..=self.balancers.len() as u8 {
             let (vip4, vip6) = Self::vips(balancer);
-            namespace.ip(&format!(
-                "addr add {vip4}/32 dev lo\naddr add {vip6}/128 dev lo nodad\n"
-            ))?;
+            namespace.ip(&format!("addr add {vip4}/32 dev lo\naddr add {vip6}/128 dev lo nodad\n"))?;
         }
-        self.backends
-            .push(Backend::start(role, namespace, (address4, address6), &self.lab)?);
+        self.backends.push(Backend::start(role, namespace, (address4, address6), &self.lab)?);
         Ok(())
     }
 
@@ -135,7 +118,7 @@ impl Network {
              addr add {address4}/24 dev eth0\n\
              addr add {address6}/64 dev eth0 nodad\n\
              route add default via 10.1.0.1\n\
-             -6 route add default via fd00:1::1\n"
+             route add ::/0 via fd00:1::1\n"
         ))
     }
 }
@@ -149,7 +132,7 @@ fn connect_client(client: &Namespace, router: &Namespace) -> Result<()> {
          addr add 192.0.2.2/24 dev eth0\n\
          addr add 2001:db8:1::2/64 dev eth0 nodad\n\
          route add default via 192.0.2.1\n\
-         -6 route add default via 2001:db8:1::1\n")
+         route add ::/0 via 2001:db8:1::1\n")
 }
 
 /// A cable between `port` of the router and `eth0` of another. Checksums are computed before a frame is sent: they would

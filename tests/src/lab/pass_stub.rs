@@ -68,21 +68,12 @@ fn attach_here(ifindex: u32, pin: &std::path::Path) -> Result<()> {
     )?;
     let link = bpf_fd(
         BPF_LINK_CREATE,
-        &LinkCreate {
-            program: program.as_raw_fd().cast_unsigned(),
-            ifindex,
-            attach_type: BPF_XDP,
-            flags: 0,
-        },
+        &LinkCreate { program: program.as_raw_fd().cast_unsigned(), ifindex, attach_type: BPF_XDP, flags: 0 },
     )?;
     let path = CString::new(pin.as_os_str().as_bytes())?;
     bpf(
         BPF_OBJ_PIN,
-        &ObjectPin {
-            path: path.as_ptr() as u64,
-            object: link.as_raw_fd().cast_unsigned(),
-            flags: 0,
-        },
+        &ObjectPin { path: path.as_ptr() as u64, object: link.as_raw_fd().cast_unsigned(), flags: 0 },
     )?;
     Ok(())
 }

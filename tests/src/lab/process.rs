@@ -46,12 +46,7 @@ impl Process {
             .process_group(0);
         enter_on_start(&mut command, namespace)?;
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log,
-            keep: false,
-        })
+        Ok(Self { name: name.to_owned(), child, log, keep: false })
     }
 
     #[must_use]

@@ -88,10 +88,8 @@ impl WrkReport {
             } else if let Some(rate) = line.strip_prefix("Requests/sec:") {
                 report.requests_per_second = rate.trim().parse()?;
             } else if let Some(errors) = line.strip_prefix("Socket errors:") {
-                report.errors += errors
-                    .split([' ', ','])
-                    .filter_map(|word| word.parse::<u64>().ok())
-                    .sum::<u64>();
+                report.errors +=
+                    errors.split([' ', ',']).filter_map(|word| word.parse::<u64>().ok()).sum::<u64>();
             } else if let Some(errors) = line.strip_prefix("Non-2xx or 3xx responses:") {
                 report.errors += errors.trim().parse::<u64>()?;
             }
@@ -112,11 +110,7 @@ mod tests {
         let said = "Running 1s test @ http://127.0.0.1/\n  1 threads and 8 connections\n\
             \x20 4321 requests in 1.10s, 1.00MB read\n  Socket errors: connect 1, read 2, write 3, timeout 4\n\
             \x20 Non-2xx or 3xx responses: 5\nRequests/sec:   3928.18\nTransfer/sec:      0.91MB\n";
-        let report = WrkReport {
-            requests: 4321,
-            requests_per_second: 3928.18,
-            errors: 15,
-        };
+        let report = WrkReport { requests: 4321, requests_per_second: 3928.18, errors: 15 };
         assert_eq!(WrkReport::parse(said).unwrap(), report);
     }
 

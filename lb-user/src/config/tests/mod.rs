@@ -56,11 +56,7 @@ fn a_small_file_takes_defaults_for_all_that_it_leaves_out() {
     assert_eq!((config.tunnel.ttl, config.tunnel.dscp), (64, Dscp::Copy));
     assert_eq!(config.backends["web-1"].weight, 100);
     assert_eq!(config.backends["web-2"].weight, 50);
-    let key = VipKey {
-        address: "192.0.2.1".parse().expect("address"),
-        port: 80,
-        protocol: Protocol::Tcp,
-    };
+    let key = VipKey { address: "192.0.2.1".parse().expect("address"), port: 80, protocol: Protocol::Tcp };
     let vip = &config.vips[&key];
     assert_eq!((vip.name.as_str(), vip.ring_size), ("web", 65_537));
     assert_eq!((vip.mode, vip.affinity), (Mode::Ipip, Affinity::FiveTuple));
@@ -102,16 +98,10 @@ backends = ["b"]
     assert_eq!(config.hash_seed, u64::MAX);
     assert_eq!(config.metrics_listen, Some("[::1]:9464".parse().expect("socket")));
     let source4 = config.tunnel.source4.expect("given");
-    assert_eq!(
-        (source4.address.to_string().as_str(), source4.prefix_len),
-        ("172.16.0.0", 16)
-    );
+    assert_eq!((source4.address.to_string().as_str(), source4.prefix_len), ("172.16.0.0", 16));
     assert_eq!(config.tunnel.source6.expect("given").prefix_len, 128);
     assert_eq!((config.tunnel.ttl, config.tunnel.dscp), (255, Dscp::Fixed(46)));
-    assert_eq!(
-        (config.limits.dests, config.limits.ring_memory),
-        (16_384, 64 << 20)
-    );
+    assert_eq!((config.limits.dests, config.limits.ring_memory), (16_384, 64 << 20));
     assert_eq!(config.backends["b"].weight, 0);
     let (key, vip) = config.vips.first_key_value().expect("one vip");
     assert_eq!(key.to_string(), "[2001:db8::1]:0/udp");
@@ -177,13 +167,10 @@ fn the_reference_page_begins_with_a_valid_file() {
 fn the_defaults_of_the_reference_are_the_real_ones() {
     use super::settings::{Absent, BACKEND, LIMITS, Section, TOP, TUNNEL, VIP};
     let given = |section: &Section| -> String {
-        let lines = section
-            .settings
-            .iter()
-            .filter_map(|setting| match setting.absent {
-                Absent::Value(value) => Some(format!("{} = {value}\n", setting.key)),
-                Absent::Required | Absent::Words(_) => None,
-            });
+        let lines = section.settings.iter().filter_map(|setting| match setting.absent {
+            Absent::Value(value) => Some(format!("{} = {value}\n", setting.key)),
+            Absent::Required | Absent::Words(_) => None,
+        });
         lines.collect()
     };
     let bare = "[[backend]]\nname = \"b\"\naddress = \"10.0.0.1\"\n";
@@ -219,10 +206,7 @@ fn a_file_in_another_encoding_is_refused_with_the_line() {
     let path = dir.path().join("f.toml");
     std::fs::write(&path, b"# one\n# caf\xe9\n").expect("written");
     let error = Config::load(&path).expect_err("not UTF-8");
-    assert_eq!(
-        error.to_string(),
-        format!("{}:2: not UTF-8; save the file in that encoding", path.display())
-    );
+    assert_eq!(error.to_string(), format!("{}:2: not UTF-8; save the file in that encoding", path.display()));
 }
 
 #[test]

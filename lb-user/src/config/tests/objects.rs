@@ -18,11 +18,7 @@ fn missing_keys_of_backends_and_vips_are_named() {
             "7: backend web-2: 'address' is missing; add address = …",
         ),
         ("port = 80\n", "", "12: vip web: 'port' is missing; add port = …"),
-        (
-            "protocol = \"tcp\"\n",
-            "",
-            "12: vip web: 'protocol' is missing; add protocol = …",
-        ),
+        ("protocol = \"tcp\"\n", "", "12: vip web: 'protocol' is missing; add protocol = …"),
         (
             "{ name = \"web-2\", weight = 7 }",
             "{ weight = 7 }",
@@ -30,10 +26,7 @@ fn missing_keys_of_backends_and_vips_are_named() {
         ),
     ]);
     let text = format!("{GOOD}[[backend]]\naddress = \"10.0.0.13\"\n");
-    assert_eq!(
-        problems(&text),
-        ["f.toml:18: [[backend]]: 'name' is missing; add name = …"]
-    );
+    assert_eq!(problems(&text), ["f.toml:18: [[backend]]: 'name' is missing; add name = …"]);
 }
 
 #[test]
@@ -116,16 +109,8 @@ fn a_vip_and_a_backend_never_share_an_address() {
 fn weights_stay_within_sixteen_bits() {
     let range = "is out of range; write a whole number from 0 to 65535";
     each_is_one_problem(&[
-        (
-            "weight = 50",
-            "weight = 65536",
-            &format!("10: backend web-2: weight: 65536 {range}"),
-        ),
-        (
-            "weight = 50",
-            "weight = -1",
-            &format!("10: backend web-2: weight: -1 {range}"),
-        ),
+        ("weight = 50", "weight = 65536", &format!("10: backend web-2: weight: 65536 {range}")),
+        ("weight = 50", "weight = -1", &format!("10: backend web-2: weight: -1 {range}")),
         (
             "weight = 7",
             "weight = 70000",
@@ -176,9 +161,7 @@ fn names_are_unique_and_safe_to_type() {
     let text = with("name = \"web\"", &format!("name = \"{long}\""));
     assert_eq!(
         problems(&text),
-        [format!(
-            "f.toml:13: vip 192.0.2.1:80/tcp: name: '{long}' has 65 characters; write at most 64"
-        )]
+        [format!("f.toml:13: vip 192.0.2.1:80/tcp: name: '{long}' has 65 characters; write at most 64")]
     );
 }
 
@@ -206,18 +189,12 @@ fn a_vip_stands_in_one_block_only() {
 fn ring_sizes_are_primes_and_the_nearest_are_named() {
     let size = |size: &str, expected: &str| {
         let text = with("port = 80\n", &format!("port = 80\nring_size = {size}\n"));
-        assert_eq!(
-            problems(&text),
-            [format!("f.toml:16: vip 192.0.2.1:80/tcp: ring_size: {expected}")]
-        );
+        assert_eq!(problems(&text), [format!("f.toml:16: vip 192.0.2.1:80/tcp: ring_size: {expected}")]);
     };
     size("65536", "65536 is not a prime; write 65521 or 65537");
     size("100", "100 is out of range (251 to 655373); write 251");
     size("1000000", "1000000 is out of range (251 to 655373); write 655373");
-    size(
-        "-7",
-        "-7 is out of range; write a whole number from 0 to 4294967295",
-    );
+    size("-7", "-7 is out of range; write a whole number from 0 to 4294967295");
 }
 
 #[test]
@@ -226,22 +203,13 @@ fn a_vip_names_each_backend_and_each_address_once() {
     let list = "[\"web-1\", { name = \"web-2\", weight = 7 }]";
     let refuse =
         |to: &str, expected: &str| assert_eq!(problems(&with(list, to)), [format!("{vip} {expected}")]);
-    refuse(
-        "[\"web-1\", \"web-1\"]",
-        "'web-1' is named twice; remove one, and use weight for a larger share",
-    );
-    refuse(
-        "[\"cache\"]",
-        "no backend is called 'cache'; add a [[backend]] with name = \"cache\"",
-    );
+    refuse("[\"web-1\", \"web-1\"]", "'web-1' is named twice; remove one, and use weight for a larger share");
+    refuse("[\"cache\"]", "no backend is called 'cache'; add a [[backend]] with name = \"cache\"");
     refuse(
         "\"web-1\"",
         "found the text 'web-1'; write a list such as [\"web-1\", { name = \"web-2\", weight = 50 }]",
     );
-    refuse(
-        "[1]",
-        "found the number 1; write a list such as [\"web-1\", { name = \"web-2\", weight = 50 }]",
-    );
+    refuse("[1]", "found the number 1; write a list such as [\"web-1\", { name = \"web-2\", weight = 50 }]");
     let text = with("\"10.0.0.12\"", "\"10.0.0.11\"");
     assert_eq!(
         problems(&text),
@@ -283,10 +251,7 @@ fn rings_must_fit_the_ring_memory_with_one_to_spare() {
     );
     parse(&many_vips(252, 65_537, "[limits]\nring_memory = \"33MiB\"\n")).expect("the advice is right");
     let refused = problems(&many_vips(1, 251, "[limits]\nring_memory = \"3KiB\"\n"));
-    assert!(
-        refused[0].starts_with("f.toml:13: [limits]: ring_memory: the 1 rings"),
-        "{refused:?}"
-    );
+    assert!(refused[0].starts_with("f.toml:13: [limits]: ring_memory: the 1 rings"), "{refused:?}");
 }
 
 #[test]

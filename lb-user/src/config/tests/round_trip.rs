@@ -66,12 +66,7 @@ fn config() -> impl Strategy<Value = Config> {
         prop::sample::select(vec![XdpMode::Native, XdpMode::Generic, XdpMode::Offload]),
         any::<u64>(),
         prop::option::of((any::<IpAddr>(), 1..=u16::MAX)),
-        (
-            any::<bool>(),
-            any::<bool>(),
-            1..=u8::MAX,
-            prop::option::of(0u8..64),
-        ),
+        (any::<bool>(), any::<bool>(), 1..=u8::MAX, prop::option::of(0u8..64)),
         (100..=1u32 << 20, 20_000u64..=(4 << 20)),
     );
     let objects = backends().prop_flat_map(|backends| {
@@ -93,15 +88,10 @@ fn config() -> impl Strategy<Value = Config> {
                 xdp_mode,
                 hash_seed,
                 metrics_listen: metrics.map(SocketAddr::from),
-                limits: Limits {
-                    dests: limits.0,
-                    ring_memory: limits.1 << 10,
-                },
+                limits: Limits { dests: limits.0, ring_memory: limits.1 << 10 },
                 tunnel: Tunnel {
-                    source4: source4.then_some(SourcePrefix {
-                        address: Ipv4Addr::new(172, 16, 0, 0),
-                        prefix_len: 30,
-                    }),
+                    source4: source4
+                        .then_some(SourcePrefix { address: Ipv4Addr::new(172, 16, 0, 0), prefix_len: 30 }),
                     source6: source6.then_some(SourcePrefix {
                         address: "2001:db9::1".parse().expect("address"),
                         prefix_len: 128,

@@ -3,11 +3,7 @@
 use super::*;
 
 fn value(config: &Config, path: &str) -> (String, Origin) {
-    let found: Vec<_> = config
-        .values()
-        .into_iter()
-        .filter(|value| value.path == path)
-        .collect();
+    let found: Vec<_> = config.values().into_iter().filter(|value| value.path == path).collect();
     assert_eq!(found.len(), 1, "{path}");
     (found[0].value.clone(), found[0].origin)
 }
@@ -37,28 +33,19 @@ fn every_value_says_whether_the_file_gave_it() {
 #[test]
 fn a_value_that_equals_its_default_still_comes_from_the_file_when_it_is_written_there() {
     let config = parse(&with("weight = 50", "weight = 100")).expect("valid");
-    assert_eq!(
-        value(&config, "backend.web-2.weight"),
-        ("100".to_owned(), Origin::File)
-    );
+    assert_eq!(value(&config, "backend.web-2.weight"), ("100".to_owned(), Origin::File));
 }
 
 #[test]
 fn a_weight_of_the_backend_in_the_file_is_one_of_the_vip_too() {
     let config = parse(&with("{ name = \"web-2\", weight = 7 }", "\"web-2\"")).expect("valid");
-    assert_eq!(
-        value(&config, "vip.web.backends.web-2.weight"),
-        ("50".to_owned(), Origin::File)
-    );
+    assert_eq!(value(&config, "vip.web.backends.web-2.weight"), ("50".to_owned(), Origin::File));
 }
 
 #[test]
 fn names_with_dots_are_quoted_in_paths() {
     let config = parse(&with("name = \"web\"\n", "")).expect("valid");
     let path = "vip.\"192.0.2.1:80/tcp\".name";
-    assert_eq!(
-        value(&config, path),
-        ("192.0.2.1:80/tcp".to_owned(), Origin::Default)
-    );
+    assert_eq!(value(&config, path), ("192.0.2.1:80/tcp".to_owned(), Origin::Default));
     assert_eq!(super::path(&["vip", "a.b", "c-d_1"]), "vip.\"a.b\".c-d_1");
 }

@@ -19,9 +19,7 @@ pub(super) fn validate(check: &mut Check<'_>, file: &ConfigFile, objects: &Objec
     let dests_line = file.limits.dests.as_ref().map_or(end, |found| found.line);
     let memory_line = file.limits.ring_memory.as_ref().map_or(end, |found| found.line);
     let limits = Limits {
-        dests: check
-            .take(&["limits", "dests"], file.limits.dests.clone())
-            .unwrap_or(default.dests),
+        dests: check.take(&["limits", "dests"], file.limits.dests.clone()).unwrap_or(default.dests),
         ring_memory: check
             .take(&["limits", "ring_memory"], file.limits.ring_memory.clone())
             .unwrap_or(default.ring_memory),
@@ -34,11 +32,7 @@ pub(super) fn validate(check: &mut Check<'_>, file: &ConfigFile, objects: &Objec
 
 fn vips(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) {
     for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
-        let count = objects
-            .vips
-            .keys()
-            .filter(|key| key.address.is_ipv4() == is_v4)
-            .count();
+        let count = objects.vips.keys().filter(|key| key.address.is_ipv4() == is_v4).count();
         if count <= VIPS_MAX {
             continue;
         }
@@ -46,11 +40,7 @@ fn vips(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) {
         let first_too_many = file
             .vips
             .iter()
-            .filter(|vip| {
-                vip.address
-                    .as_ref()
-                    .is_some_and(|address| in_family(address.value))
-            })
+            .filter(|vip| vip.address.as_ref().is_some_and(|address| in_family(address.value)))
             .nth(VIPS_MAX);
         check.problems.add(
             first_too_many.map_or(1, |vip| vip.line),
@@ -79,12 +69,7 @@ fn dests(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
 
 /// Rings of all vips, and a spare one of the largest size, in which a new ring is built before it is published.
 fn ring_memory(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
-    let pages = || {
-        objects
-            .vips
-            .values()
-            .map(|vip| u64::from(ring_pages(vip.ring_size)))
-    };
+    let pages = || objects.vips.values().map(|vip| u64::from(ring_pages(vip.ring_size)));
     let needed = (pages().sum::<u64>() + pages().max().unwrap_or(0)) * PAGE_BYTES;
     if needed > limits.ring_memory {
         check.problems.add(

@@ -23,10 +23,7 @@ const INTERFACES_MAX: usize = 64;
 /// The configuration that `file` describes; problems are noted, and then the result must not be used.
 pub(super) fn validate(file_path: &Path, file: ConfigFile, problems: &mut Problems) -> Option<Config> {
     let mut provenance = Provenance::default();
-    let mut check = Check {
-        problems,
-        provenance: &mut provenance,
-    };
+    let mut check = Check { problems, provenance: &mut provenance };
     let interfaces = check.interfaces(file.interfaces.as_ref());
     let objects = Objects::read(&mut check, &file.backends, &file.vips);
     let tunnel = check.tunnel(&file.tunnel, &objects);
@@ -73,23 +70,16 @@ impl Check<'_> {
         if found.value.len() > INTERFACES_MAX {
             self.problems.add(
                 found.line,
-                format!(
-                    "interfaces: {} are too many; name at most {INTERFACES_MAX}",
-                    found.value.len()
-                ),
+                format!("interfaces: {} are too many; name at most {INTERFACES_MAX}", found.value.len()),
             );
         }
         let mut names: Vec<String> = Vec::new();
         for name in &found.value {
             let shown = printable(&name.value);
             if let Some(why) = why_no_interface(&name.value) {
-                self.problems
-                    .add(name.line, format!("interfaces: '{shown}' {why}"));
+                self.problems.add(name.line, format!("interfaces: '{shown}' {why}"));
             } else if names.contains(&name.value) {
-                self.problems.add(
-                    name.line,
-                    format!("interfaces: '{shown}' is named twice; remove one"),
-                );
+                self.problems.add(name.line, format!("interfaces: '{shown}' is named twice; remove one"));
             } else {
                 names.push(name.value.clone());
             }
@@ -103,12 +93,8 @@ impl Check<'_> {
         Tunnel {
             source4: self.take(&["tunnel", "source4"], file.source4.clone()),
             source6: self.take(&["tunnel", "source6"], file.source6.clone()),
-            ttl: self
-                .take(&["tunnel", "ttl"], file.ttl.clone())
-                .unwrap_or(DEFAULT_TTL),
-            dscp: self
-                .take(&["tunnel", "dscp"], file.dscp.clone())
-                .unwrap_or_default(),
+            ttl: self.take(&["tunnel", "ttl"], file.ttl.clone()).unwrap_or(DEFAULT_TTL),
+            dscp: self.take(&["tunnel", "dscp"], file.dscp.clone()).unwrap_or_default(),
         }
     }
 
@@ -124,18 +110,13 @@ impl Check<'_> {
         };
         let shown = super::render::source(*prefix);
         if let Some(why) = why_unusable(prefix.address.wide()) {
-            self.problems
-                .add(*line, format!("[tunnel]: {key}: {shown} {why}"));
+            self.problems.add(*line, format!("[tunnel]: {key}: {shown} {why}"));
         }
         for (address, owner) in objects.addresses() {
             if holds(prefix, address) {
                 let text = format!(
                     "[tunnel]: {key}: {shown} {} the address of {owner}, which would drop such packets as forged; use addresses of this host",
-                    if prefix.prefix_len == A::BITS {
-                        "is"
-                    } else {
-                        "contains"
-                    },
+                    if prefix.prefix_len == A::BITS { "is" } else { "contains" },
                 );
                 self.problems.add(*line, text);
             }

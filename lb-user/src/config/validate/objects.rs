@@ -39,10 +39,8 @@ impl Objects {
 
     /// Every address in use, with the name of its owner.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (IpAddr, String)> {
-        let backends = self
-            .backends
-            .iter()
-            .map(|(name, backend)| (backend.address, format!("backend {name}")));
+        let backends =
+            self.backends.iter().map(|(name, backend)| (backend.address, format!("backend {name}")));
         let vips = self.vips.keys().map(|key| (key.address, format!("vip {key}")));
         backends.chain(vips)
     }
@@ -67,14 +65,10 @@ impl Objects {
         }
         self.backend_lines.insert(name.value.clone(), name.line);
         let Some(address) = &file.address else { return };
-        let weight = check
-            .take(&["backend", &name.value, "weight"], file.weight.clone())
-            .unwrap_or(DEFAULT_WEIGHT);
+        let weight =
+            check.take(&["backend", &name.value, "weight"], file.weight.clone()).unwrap_or(DEFAULT_WEIGHT);
         check.provenance.note(path(&["backend", &name.value, "address"]));
-        let backend = BackendConfig {
-            address: address.value,
-            weight,
-        };
+        let backend = BackendConfig { address: address.value, weight };
         self.backends.insert(name.value.clone(), backend);
     }
 
@@ -91,11 +85,7 @@ impl Objects {
         let (Some(address), Some(port), Some(protocol)) = (&file.address, &file.port, &file.protocol) else {
             return;
         };
-        let key = VipKey {
-            address: address.value,
-            port: port.value,
-            protocol: protocol.value,
-        };
+        let key = VipKey { address: address.value, port: port.value, protocol: protocol.value };
         if let Some(first) = self.vip_lines.get(&key) {
             let text = format!(
                 "{object}: the same address, port and protocol are in line {first}; put all backends into one of the two"
@@ -116,11 +106,7 @@ impl Objects {
                 .map(|size| size.value)
                 .filter(|size| is_ring_size(*size))
                 .unwrap_or(DEFAULT_RING_SIZE),
-            affinity: file
-                .affinity
-                .as_ref()
-                .map(|affinity| affinity.value)
-                .unwrap_or_default(),
+            affinity: file.affinity.as_ref().map(|affinity| affinity.value).unwrap_or_default(),
             backends: members,
             name,
         };
@@ -135,9 +121,7 @@ impl Objects {
         };
         let shown = printable(&name);
         if let Some(why) = why_no_name(&name) {
-            check
-                .problems
-                .add(line, format!("{object}: name: '{shown}' {why}"));
+            check.problems.add(line, format!("{object}: name: '{shown}' {why}"));
             return None;
         }
         if name.parse::<VipKey>().is_ok_and(|other| other != key) {
@@ -159,10 +143,7 @@ impl Objects {
     }
 
     fn no_backends_address(&self, check: &mut Check<'_>, object: &str, address: &Located<IpAddr>) {
-        let owner = self
-            .backends
-            .iter()
-            .find(|(_, backend)| backend.address == address.value);
+        let owner = self.backends.iter().find(|(_, backend)| backend.address == address.value);
         if let Some((name, _)) = owner {
             let line = self.backend_lines.get(name).copied().unwrap_or(0);
             let text = format!(
@@ -181,11 +162,7 @@ impl Objects {
     ) -> BTreeMap<String, Option<u32>> {
         let mut members = BTreeMap::new();
         let mut by_address: BTreeMap<IpAddr, &str> = BTreeMap::new();
-        for MemberFile {
-            name: Located { value: name, line },
-            weight,
-        } in files
-        {
+        for MemberFile { name: Located { value: name, line }, weight } in files {
             let shown = printable(name);
             if !self.backend_lines.contains_key(name) {
                 let hint = nearest(name, self.backend_lines.keys().map(String::as_str));
@@ -193,16 +170,12 @@ impl Objects {
                     Some(_) => did_you_mean(hint),
                     None => format!("; add a [[backend]] with name = \"{shown}\""),
                 };
-                check.problems.add(
-                    *line,
-                    format!("{object}: backends: no backend is called '{shown}'{way_out}"),
-                );
+                check
+                    .problems
+                    .add(*line, format!("{object}: backends: no backend is called '{shown}'{way_out}"));
                 continue;
             }
-            if members
-                .insert(name.clone(), weight.as_ref().map(|weight| weight.value))
-                .is_some()
-            {
+            if members.insert(name.clone(), weight.as_ref().map(|weight| weight.value)).is_some() {
                 let text = format!(
                     "{object}: backends: '{shown}' is named twice; remove one, and use weight for a larger share"
                 );
@@ -226,10 +199,7 @@ impl Objects {
 
 fn usable(check: &mut Check<'_>, object: &str, address: &Located<IpAddr>) {
     if let Some(why) = why_unusable(address.value) {
-        check.problems.add(
-            address.line,
-            format!("{object}: address: {} {why}", address.value),
-        );
+        check.problems.add(address.line, format!("{object}: address: {} {why}", address.value));
     }
 }
 
@@ -243,16 +213,8 @@ fn ring_size(check: &mut Check<'_>, object: &str, size: &Located<u32>) {
         format!("is out of range ({} to {})", RING_SIZES.start(), RING_SIZES.end())
     };
     let (below, above) = nearest_ring_sizes(size.value);
-    let near: Vec<_> = below
-        .into_iter()
-        .chain(above)
-        .map(|prime| prime.to_string())
-        .collect();
-    let text = format!(
-        "{object}: ring_size: {} {why}; write {}",
-        size.value,
-        near.join(" or ")
-    );
+    let near: Vec<_> = below.into_iter().chain(above).map(|prime| prime.to_string()).collect();
+    let text = format!("{object}: ring_size: {} {why}; write {}", size.value, near.join(" or "));
     check.problems.add(size.line, text);
 }
 
@@ -278,15 +240,10 @@ fn why_no_name(name: &str) -> Option<String> {
     if name.is_empty() {
         Some("is empty; write 1 to 64 characters".to_owned())
     } else if name.len() > NAME_LEN_MAX {
-        Some(format!(
-            "has {} characters; write at most {NAME_LEN_MAX}",
-            name.chars().count()
-        ))
+        Some(format!("has {} characters; write at most {NAME_LEN_MAX}", name.chars().count()))
     } else {
         let foreign = name.chars().find(|c| !allowed(*c))?;
         let shown = printable(&foreign.to_string());
-        Some(format!(
-            "contains '{shown}'; use letters, digits and . _ : / [ ] -"
-        ))
+        Some(format!("contains '{shown}'; use letters, digits and . _ : / [ ] -"))
     }
 }
