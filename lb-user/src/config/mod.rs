@@ -30,6 +30,7 @@ use crate::state::{Affinity, Mode, Tunnel, VipKey};
 
 pub use error::{ConfigError, Problem};
 pub use reference::reference;
+pub use render::{affinity as affinity_word, mode as mode_word, xdp_mode as xdp_mode_word};
 pub use values::{Origin, Provenance, Value, path};
 
 /// A backend's weight when nobody says otherwise.

@@ -116,15 +116,21 @@ pub(super) fn quoted(text: &str) -> String {
     toml_edit::Value::from(text).to_string()
 }
 
-pub(super) fn xdp_mode(mode: XdpMode) -> &'static str {
+/// The word for a mode in the configuration file.
+#[must_use]
+pub fn xdp_mode(mode: XdpMode) -> &'static str {
     word(XDP_MODES, mode)
 }
 
-pub(super) fn mode(mode: Mode) -> &'static str {
+/// The word for a forwarding mode in the configuration file.
+#[must_use]
+pub fn mode(mode: Mode) -> &'static str {
     word(MODES, mode)
 }
 
-pub(super) fn affinity(affinity: Affinity) -> &'static str {
+/// The word for an affinity in the configuration file.
+#[must_use]
+pub fn affinity(affinity: Affinity) -> &'static str {
     word(AFFINITIES, affinity)
 }
 

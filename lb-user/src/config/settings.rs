@@ -101,7 +101,7 @@ pub(super) const LIMITS: Section = Section {
             "dests",
             "1 to 1048576",
             Value("8192"),
-            "Room for dests: a backend counts once for each vip that uses it, and a vip that is being changed counts twice for a moment.",
+            "Room for dests. A vip takes the next power of two that holds its backends twice, at least 4, so that backends can be exchanged without a pause; one spare block of the largest size is needed for changes.",
         ),
         setting(
             "ring_memory",

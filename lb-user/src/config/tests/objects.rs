@@ -255,19 +255,19 @@ fn rings_must_fit_the_ring_memory_with_one_to_spare() {
 }
 
 #[test]
-fn dests_must_fit_with_the_largest_vip_twice() {
-    parse(&many_vips(3, 251, "[limits]\ndests = 8\n")).expect("3 x 2 + 2 fit");
+fn dests_must_fit_twice_with_one_block_to_spare() {
+    parse(&many_vips(3, 251, "[limits]\ndests = 16\n")).expect("3 x 4 + 4 fit");
     assert_eq!(
-        problems(&many_vips(3, 251, "[limits]\ndests = 7\n")),
+        problems(&many_vips(3, 251, "[limits]\ndests = 15\n")),
         [
-            "f.toml:13: [limits]: dests: the vips of this file take 8 (each backend once for each of its vips, and the largest vip twice for changes), but dests = 7; write dests = 8 or more"
+            "f.toml:13: [limits]: dests: the vips of this file take 16 (each vip a power of two with room for its backends twice, and one spare), but dests = 15; write dests = 16 or more"
         ]
     );
 }
 
 #[test]
 fn a_family_has_room_for_4096_vips() {
-    let limits = "[limits]\ndests = 16384\n";
+    let limits = "[limits]\ndests = 32768\n";
     parse(&many_vips(4096, 251, limits)).expect("4096 vips fit");
     let refused = problems(&many_vips(4097, 251, limits));
     assert_eq!(

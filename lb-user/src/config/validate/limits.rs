@@ -1,15 +1,13 @@
 //! Whether the file's vips fit the tables that its limits ask for.
 
-use lb_common::abi::{RING_PAGE_SLOTS, VIP_SLOTS, ring_pages};
+use lb_common::abi::{RING_PAGE_SLOTS, ring_pages};
 
 use super::Check;
 use super::objects::Objects;
 use crate::config::file::ConfigFile;
 use crate::config::render::bytes;
-use crate::dataplane::Limits;
+use crate::dataplane::{Limits, MAX_VIPS};
 
-/// Vips a family: the two-choice table finds a place for every key up to a quarter of its slots.
-const VIPS_MAX: usize = VIP_SLOTS as usize / 4;
 /// Bytes of one ring page: 2 a slot.
 const PAGE_BYTES: u64 = RING_PAGE_SLOTS as u64 * 2;
 
@@ -33,7 +31,7 @@ pub(super) fn validate(check: &mut Check<'_>, file: &ConfigFile, objects: &Objec
 fn vips(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) {
     for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
         let count = objects.vips.keys().filter(|key| key.address.is_ipv4() == is_v4).count();
-        if count <= VIPS_MAX {
+        if count <= MAX_VIPS {
             continue;
         }
         let in_family = |address: std::net::IpAddr| address.is_ipv4() == is_v4;
@@ -41,30 +39,36 @@ fn vips(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) {
             .vips
             .iter()
             .filter(|vip| vip.address.as_ref().is_some_and(|address| in_family(address.value)))
-            .nth(VIPS_MAX);
+            .nth(MAX_VIPS);
         check.problems.add(
             first_too_many.map_or(1, |vip| vip.line),
             format!(
-                "[[vip]]: {count} {family} vips do not fit, there is room for {VIPS_MAX}; take port 0 for addresses with many ports, or split them over two instances"
+                "[[vip]]: {count} {family} vips do not fit, there is room for {MAX_VIPS}; take port 0 for addresses with many ports, or split them over two instances"
             ),
         );
     }
 }
 
-/// Dests of one vip are consecutive, and a vip that changes is written anew beside the old one.
+/// A vip takes consecutive entries for its backends and as many successors, and one that outgrows its entries is written
+/// anew elsewhere before the old ones are free.
 fn dests(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
-    let members = || objects.vips.values().map(|vip| vip.backends.len() as u64);
-    let needed = members().sum::<u64>() + members().max().unwrap_or(0);
+    let blocks = || objects.vips.values().map(|vip| dest_block(vip.backends.len()));
+    let needed = blocks().sum::<u64>() + blocks().max().unwrap_or(0);
     if needed > u64::from(limits.dests) {
         check.problems.add(
             line,
             format!(
-                "[limits]: dests: the vips of this file take {needed} (each backend once for each of its vips, and the largest vip twice for changes), but dests = {}; write dests = {} or more",
+                "[limits]: dests: the vips of this file take {needed} (each vip a power of two with room for its backends twice, and one spare), but dests = {}; write dests = {} or more",
                 limits.dests,
                 needed.next_power_of_two()
             ),
         );
     }
+}
+
+/// Entries for a vip with `backends` backends.
+fn dest_block(backends: usize) -> u64 {
+    (backends as u64 * 2).next_power_of_two().max(4)
 }
 
 /// Rings of all vips, and a spare one of the largest size, in which a new ring is built before it is published.
