@@ -5,6 +5,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod client;
 mod error;
 mod extract;
 mod metrics;
