@@ -1,4 +1,8 @@
 //! The `ferrolev` binary.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lb_user::cli::main()
+}

@@ -1,7 +1,6 @@
-//! Helpers of the integration tests and of the demo.
+//! Helpers of the integration tests.
 
 pub mod host;
 pub mod kernel;
-pub mod lab;
 pub mod packets;
 pub mod world;

@@ -1,0 +1,63 @@
+//! `run`, `detach` and `decap`: the parts that touch the kernel, called with what the command line says.
+
+use crate::cli::args::{DecapArgs, DetachArgs, RunArgs};
+use crate::cli::error::CliError;
+use crate::controller::{self, options::RunOptions};
+use crate::dataplane;
+use crate::decap::options::DecapOptions;
+
+pub(in crate::cli) fn run(args: RunArgs) -> Result<(), CliError> {
+    controller::run(run_options(args)).map_err(CliError::Daemon)
+}
+
+pub(in crate::cli) fn detach(args: &DetachArgs) -> Result<(), CliError> {
+    let pin_dir = args.pins.instance.pin_dir(&args.pins.bpffs);
+    dataplane::bpf::detach(&pin_dir)
+        .map_err(CliError::operation(format!("cannot detach instance {}", args.pins.instance)))
+}
+
+pub(in crate::cli) fn decap(args: DecapArgs) -> Result<(), CliError> {
+    let options = decap_options(args);
+    Err(CliError::Operation(format!(
+        "this build has no decapsulation agent; nothing was attached to {}",
+        options.interface
+    )))
+}
+
+fn run_options(args: RunArgs) -> RunOptions {
+    let socket = args.socket.unwrap_or_else(|| args.pins.instance.default_socket());
+    RunOptions {
+        config: args.config,
+        instance: args.pins.instance,
+        bpffs: args.pins.bpffs,
+        state_dir: args.state_dir,
+        socket,
+        xdp_mode: args.xdp_mode,
+        detach_on_exit: args.detach_on_exit,
+    }
+}
+
+fn decap_options(args: DecapArgs) -> DecapOptions {
+    DecapOptions { interface: args.dev, sources: args.source, xdp_mode: args.xdp_mode }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::{Args, Command};
+
+    #[test]
+    fn an_instance_has_its_own_socket_unless_one_is_named() {
+        let socket = |line: &str| {
+            let args = Args::try_parse_from(line.split_whitespace()).expect("valid");
+            let Command::Run(args) = args.command else { panic!("run") };
+            run_options(args).socket
+        };
+        assert_eq!(socket("ferrolev run --instance edge"), Path::new("/run/ferrolev/edge.sock"));
+        assert_eq!(socket("ferrolev run --instance edge --socket /x"), Path::new("/x"));
+    }
+}

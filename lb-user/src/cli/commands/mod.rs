@@ -1,0 +1,14 @@
+//! One module a group of commands.
+
+pub(super) mod backend;
+pub(super) mod changes;
+pub(super) mod config;
+pub(super) mod daemon;
+pub(super) mod explain;
+pub(super) mod shell;
+pub(super) mod stats;
+pub(super) mod status;
+pub(super) mod vip;
+
+#[cfg(test)]
+mod samples;

@@ -1,0 +1,112 @@
+//! Replies of the API for tests of tables.
+
+use std::net::IpAddr;
+
+use crate::api::types::{
+    BackendState, ChangeMark, CounterValues, DestStatus, DormantChange, InterfaceStatus, NextHopStatus,
+    Status, VipStatus,
+};
+use crate::dataplane::XdpMode;
+use crate::state::{Affinity, Mode, Protocol};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("address")
+}
+
+pub(super) const BUSY: CounterValues = CounterValues { packets: 12_345, bytes: 3_400_000, new_flows: 456 };
+
+pub(super) fn mark() -> ChangeMark {
+    ChangeMark { by: "root".to_owned(), pid: Some(99), at: "2026-01-02T03:04:07Z".to_owned() }
+}
+
+pub(super) fn dormant() -> DormantChange {
+    DormantChange {
+        vip: "192.0.2.9:80/tcp".to_owned(),
+        backend: "web-1".to_owned(),
+        what: "drained".to_owned(),
+        reason: "the vip is not in the file".to_owned(),
+        changed: mark(),
+    }
+}
+
+fn dest(name: &str, address: &str, state: BackendState) -> DestStatus {
+    DestStatus {
+        vip: "web".to_owned(),
+        name: name.to_owned(),
+        address: ip(address),
+        weight: 100,
+        state,
+        reason: None,
+        slots: 0,
+        share: 0.0,
+        next_hop: None,
+        counters: CounterValues::default(),
+        changed: None,
+    }
+}
+
+fn hop(mac: &str) -> NextHopStatus {
+    NextHopStatus { interface: "eth0".to_owned(), mac: mac.to_owned(), gateway: None, vlan: None }
+}
+
+/// A vip with an active, a draining and an unresolved backend.
+pub(super) fn vip() -> VipStatus {
+    let active = DestStatus {
+        slots: 65_537,
+        share: 1.0,
+        next_hop: Some(NextHopStatus {
+            gateway: Some(ip("192.0.2.254")),
+            vlan: Some(42),
+            ..hop("02:00:00:00:00:01")
+        }),
+        counters: BUSY,
+        ..dest("web-1", "10.0.0.11", BackendState::Active)
+    };
+    let draining = DestStatus {
+        weight: 50,
+        next_hop: Some(hop("02:00:00:00:00:02")),
+        counters: CounterValues { packets: 7, bytes: 700, new_flows: 1 },
+        changed: Some(mark()),
+        ..dest("web-2", "10.0.0.12", BackendState::Draining)
+    };
+    let unresolved = DestStatus {
+        reason: Some("no route to 10.0.0.13; add a route".to_owned()),
+        ..dest("web-3", "10.0.0.13", BackendState::Unresolved)
+    };
+    VipStatus {
+        name: "web".to_owned(),
+        address: ip("192.0.2.1"),
+        port: 80,
+        protocol: Protocol::Tcp,
+        mode: Mode::Ipip,
+        ring_size: 65_537,
+        affinity: Affinity::FiveTuple,
+        ring_build_us: 850,
+        counters: BUSY,
+        backends: vec![active, draining, unresolved],
+    }
+}
+
+pub(super) fn status() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        revision: "abc1234".to_owned(),
+        abi_version: lb_common::abi::ABI_VERSION,
+        object_hash: "00".repeat(32),
+        instance: "default".to_owned(),
+        pid: 77,
+        started_at: "2026-01-02T03:04:05Z".to_owned(),
+        config_path: "/etc/ferrolev/ferrolev.toml".to_owned(),
+        config_loaded_at: "2026-01-02T03:04:06Z".to_owned(),
+        config_error: None,
+        dataplane_error: None,
+        interfaces: vec![InterfaceStatus {
+            name: "eth0".to_owned(),
+            ifindex: 2,
+            mode: XdpMode::Native,
+            driver: "veth".to_owned(),
+        }],
+        vips: vec![vip()],
+        dormant_changes: Vec::new(),
+    }
+}

@@ -1,0 +1,155 @@
+//! `status`: the daemon at a glance, and everything that is not as it should be.
+
+use lb_common::abi::ABI_VERSION;
+
+use super::vip;
+use crate::api::types::{BackendState, Status};
+use crate::cli::args::ClientArgs;
+use crate::cli::error::CliError;
+use crate::cli::output::Style;
+use crate::cli::table::{Table, Tone, left, right};
+use crate::config;
+
+pub(in crate::cli) async fn run(client: &ClientArgs) -> Result<(), CliError> {
+    let reply = client.client().get("/v1/status").await?;
+    client.show(&reply, text)
+}
+
+fn text(status: &Status, style: Style) -> String {
+    let mut text = head(status);
+    text.push_str(&format!("\n{}", interfaces(status).render(style)));
+    if !status.vips.is_empty() {
+        text.push_str(&format!("\n{}", vip::list(&status.vips, style)));
+    }
+    let troubles = troubles(status);
+    if !troubles.is_empty() {
+        text.push('\n');
+    }
+    for (tone, trouble) in troubles {
+        text.push_str(&style.paint(&trouble, tone));
+        text.push('\n');
+    }
+    text
+}
+
+fn head(status: &Status) -> String {
+    let Status { version, revision, instance, pid, started_at, config_path, config_loaded_at, .. } = status;
+    format!(
+        "ferrolev {version} ({revision}), instance {instance}, process {pid}, since {started_at}\n\
+         configuration {config_path}, read {config_loaded_at}\n"
+    )
+}
+
+fn interfaces(status: &Status) -> Table<4> {
+    let mut table = Table::new([left("INTERFACE"), right("INDEX"), left("XDP"), left("DRIVER")]);
+    for interface in &status.interfaces {
+        table.row([
+            interface.name.as_str().into(),
+            interface.ifindex.to_string().into(),
+            config::xdp_mode_word(interface.mode).into(),
+            interface.driver.as_str().into(),
+        ]);
+    }
+    table
+}
+
+/// What an operator should know, the worst first.
+fn troubles(status: &Status) -> Vec<(Tone, String)> {
+    let mut troubles = Vec::new();
+    if let Some(error) = &status.dataplane_error {
+        troubles.push((Tone::Bad, format!("the kernel does not forward as shown: {error}")));
+    }
+    if let Some(error) = &status.config_error {
+        troubles.push((Tone::Bad, format!("the last reload was refused:\n{error}")));
+    }
+    if status.abi_version != ABI_VERSION {
+        let text = format!(
+            "the daemon has ABI version {}, this command {ABI_VERSION}; restart the daemon after an upgrade",
+            status.abi_version
+        );
+        troubles.push((Tone::Waiting, text));
+    }
+    for vip in &status.vips {
+        if !vip.backends.iter().any(|dest| dest.slots > 0) {
+            troubles
+                .push((Tone::Bad, format!("vip {}: no backend serves it, packets are dropped", vip.name)));
+        }
+        for dest in &vip.backends {
+            let reason = dest.reason.as_deref().unwrap_or("no reason given");
+            if dest.state == BackendState::Unresolved {
+                troubles.push((
+                    Tone::Bad,
+                    format!("vip {}: backend {} is unresolved: {reason}", vip.name, dest.name),
+                ));
+            }
+        }
+    }
+    for dormant in &status.dormant_changes {
+        let text = format!(
+            "runtime change without effect: vip {}, backend {}, {} ({}): {}",
+            dormant.vip,
+            dormant.backend,
+            dormant.what,
+            super::changes::mark(&dormant.changed),
+            dormant.reason
+        );
+        troubles.push((Tone::Waiting, text));
+    }
+    troubles
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn a_healthy_daemon_is_shown_in_two_tables() {
+        let mut status = samples::status();
+        status.vips[0].backends.truncate(2);
+        assert_eq!(
+            text(&status, Style::PLAIN),
+            "\
+ferrolev 0.1.0 (abc1234), instance default, process 77, since 2026-01-02T03:04:05Z
+configuration /etc/ferrolev/ferrolev.toml, read 2026-01-02T03:04:06Z
+
+INTERFACE  INDEX  XDP     DRIVER
+eth0           2  native  veth
+
+VIP  ADDRESS          MODE  RING SIZE  AFFINITY    BACKENDS  PACKETS  BYTES  NEW FLOWS
+web  192.0.2.1:80/tcp  ipip      65537  five-tuple       1/2    12.3k  3.4 MB        456
+"
+            .replace("ADDRESS          MODE", "ADDRESS           MODE")
+            .replace("PACKETS  BYTES  NEW", "PACKETS   BYTES  NEW")
+        );
+    }
+
+    #[test]
+    fn troubles_come_with_their_reasons() {
+        let mut status = samples::status();
+        status.config_error = Some("f.toml:3: unknown key".to_owned());
+        status.dataplane_error = Some("RINGS is full".to_owned());
+        status.dormant_changes = vec![samples::dormant()];
+        let text = text(&status, Style::PLAIN);
+        let (_, troubles) = text.rsplit_once("\n\n").expect("a paragraph of its own");
+        assert_eq!(
+            troubles,
+            "\
+the kernel does not forward as shown: RINGS is full
+the last reload was refused:
+f.toml:3: unknown key
+vip web: backend web-3 is unresolved: no route to 10.0.0.13; add a route
+runtime change without effect: vip 192.0.2.9:80/tcp, backend web-1, drained (root, 2026-01-02T03:04:07Z): the vip is not in the file
+"
+        );
+    }
+
+    #[test]
+    fn a_vip_that_nobody_serves_is_a_trouble() {
+        let mut status = samples::status();
+        status.vips[0].backends.clear();
+        assert!(
+            text(&status, Style::PLAIN).ends_with("\nvip web: no backend serves it, packets are dropped\n")
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! `vip list` and `vip show`.
+
+use std::net::SocketAddr;
+
+use crate::api::client::path_segment;
+use crate::api::types::{BackendState, DestStatus, NextHopStatus, VipStatus};
+use crate::cli::args::VipCommand;
+use crate::cli::error::CliError;
+use crate::cli::output::Style;
+use crate::cli::table::{Cell, Table, Tone, left, right};
+use crate::cli::units::{bytes, count, percent};
+use crate::config;
+
+pub(in crate::cli) async fn run(command: &VipCommand) -> Result<(), CliError> {
+    match command {
+        VipCommand::List(client) => {
+            let reply = client.client().get("/v1/vips").await?;
+            client.show(&reply, |vips: &Vec<VipStatus>, style| list(vips, style))
+        }
+        VipCommand::Show { vip, client } => {
+            let path = format!("/v1/vips/{}", path_segment(vip));
+            let reply = client.client().get(&path).await?;
+            client.show(&reply, show)
+        }
+    }
+}
+
+pub(super) fn list(vips: &[VipStatus], style: Style) -> String {
+    let mut table = Table::new([
+        left("VIP"),
+        left("ADDRESS"),
+        left("MODE"),
+        right("RING SIZE"),
+        left("AFFINITY"),
+        right("BACKENDS"),
+        right("PACKETS"),
+        right("BYTES"),
+        right("NEW FLOWS"),
+    ]);
+    for vip in vips {
+        let active = vip.backends.iter().filter(|dest| dest.state == BackendState::Active).count();
+        let tone = match active {
+            0 => Tone::Bad,
+            n if n < vip.backends.len() => Tone::Waiting,
+            _ => Tone::Good,
+        };
+        table.row([
+            vip.name.as_str().into(),
+            key(vip).into(),
+            config::mode_word(vip.mode).into(),
+            vip.ring_size.to_string().into(),
+            config::affinity_word(vip.affinity).into(),
+            Cell::new(format!("{active}/{}", vip.backends.len()), tone),
+            count(vip.counters.packets).into(),
+            bytes(vip.counters.bytes).into(),
+            count(vip.counters.new_flows).into(),
+        ]);
+    }
+    table.render(style)
+}
+
+fn show(vip: &VipStatus, style: Style) -> String {
+    let mut text = format!(
+        "vip {}: {}, mode {}, affinity {}\n\
+         ring of {} slots, built in {} µs\n\
+         {} packets, {}, {} new flows\n\n",
+        vip.name,
+        key(vip),
+        config::mode_word(vip.mode),
+        config::affinity_word(vip.affinity),
+        vip.ring_size,
+        vip.ring_build_us,
+        count(vip.counters.packets),
+        bytes(vip.counters.bytes),
+        count(vip.counters.new_flows),
+    );
+    let mut table = Table::new([
+        left("BACKEND"),
+        left("ADDRESS"),
+        right("WEIGHT"),
+        left("STATE"),
+        right("SLOTS"),
+        right("SHARE"),
+        right("PACKETS"),
+        right("BYTES"),
+        right("NEW FLOWS"),
+        left("NEXT HOP"),
+        left("NOTE"),
+    ]);
+    for dest in &vip.backends {
+        table.row([
+            dest.name.as_str().into(),
+            dest.address.to_string().into(),
+            dest.weight.to_string().into(),
+            state(dest.state),
+            dest.slots.to_string().into(),
+            percent(dest.share).into(),
+            count(dest.counters.packets).into(),
+            bytes(dest.counters.bytes).into(),
+            count(dest.counters.new_flows).into(),
+            dest.next_hop.as_ref().map(next_hop).unwrap_or_default().into(),
+            note(dest).into(),
+        ]);
+    }
+    text.push_str(&table.render(style));
+    text
+}
+
+fn key(vip: &VipStatus) -> String {
+    format!("{}/{}", SocketAddr::new(vip.address, vip.port), vip.protocol)
+}
+
+/// A state in its colour.
+pub(super) fn state(state: BackendState) -> Cell {
+    match state {
+        BackendState::Active => Cell::new("active", Tone::Good),
+        BackendState::Draining => Cell::new("draining", Tone::Waiting),
+        BackendState::Unused => Cell::new("unused", Tone::Faint),
+        BackendState::Unresolved => Cell::new("unresolved", Tone::Bad),
+    }
+}
+
+fn next_hop(hop: &NextHopStatus) -> String {
+    let mut text = match hop.gateway {
+        Some(gateway) => format!("{} via {gateway} {}", hop.interface, hop.mac),
+        None => format!("{} {}", hop.interface, hop.mac),
+    };
+    if let Some(vlan) = hop.vlan {
+        text.push_str(&format!(" vlan {vlan}"));
+    }
+    text
+}
+
+/// Why the state is what it is, and who made it so.
+pub(super) fn note(dest: &DestStatus) -> String {
+    let changed = dest.changed.as_ref().map(|mark| format!("changed by {}", super::changes::mark(mark)));
+    let parts: Vec<_> = dest.reason.clone().into_iter().chain(changed).collect();
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn a_vip_shows_its_backends_with_shares_and_next_hops() {
+        assert_eq!(
+            show(&samples::vip(), Style::PLAIN),
+            "\
+vip web: 192.0.2.1:80/tcp, mode ipip, affinity five-tuple
+ring of 65537 slots, built in 850 µs
+12.3k packets, 3.4 MB, 456 new flows
+
+BACKEND  ADDRESS    WEIGHT  STATE       SLOTS    SHARE  PACKETS   BYTES  NEW FLOWS  NEXT HOP                                        NOTE
+web-1    10.0.0.11     100  active      65537  100.0 %    12.3k  3.4 MB        456  eth0 via 192.0.2.254 02:00:00:00:00:01 vlan 42
+web-2    10.0.0.12      50  draining        0    0.0 %        7   700 B          1  eth0 02:00:00:00:00:02                          changed by root, 2026-01-02T03:04:07Z
+web-3    10.0.0.13     100  unresolved      0    0.0 %        0     0 B          0                                                  no route to 10.0.0.13; add a route
+"
+        );
+    }
+
+    #[test]
+    fn states_have_colours_on_a_terminal() {
+        let shown = show(&samples::vip(), Style::COLOURED);
+        for painted in ["\u{1b}[32mactive", "\u{1b}[33mdraining", "\u{1b}[31munresolved"] {
+            assert!(shown.contains(painted), "{painted:?}");
+        }
+        let listed = list(&[samples::vip()], Style::COLOURED);
+        assert!(listed.contains("\u{1b}[33m1/3\u{1b}[0m"), "{listed:?}");
+    }
+}
