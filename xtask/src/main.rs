@@ -34,6 +34,9 @@ enum Task {
         /// Leave everything running afterwards and print commands to play with
         #[arg(long)]
         keep: bool,
+        /// Only remove what an earlier --keep left running
+        #[arg(long, conflicts_with = "keep")]
+        clean: bool,
     },
     /// Run all tests: host, kernel and network namespaces
     Test(test::Selection),
@@ -69,9 +72,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             command::succeed(cargo(["build", "--release", "--package", "lb-user"]))?;
             println!("{}", command::target_dir().join("release/ferrolev").display());
         }
-        Task::Demo { keep } => {
-            let keep: &[String] = if keep { &["--keep".to_owned()] } else { &[] };
-            return in_lab("demo", keep);
+        Task::Demo { keep, clean } => {
+            let flags = [("--keep", keep), ("--clean", clean)];
+            let given = flags.into_iter().filter(|(_, given)| *given);
+            return in_lab("demo", &given.map(|(flag, _)| flag.to_owned()).collect::<Vec<_>>());
         }
         Task::Test(selection) => return test::run(&selection),
         Task::Bench { arguments } => return in_lab("bench", &arguments),
