@@ -1,6 +1,7 @@
-//! Helpers of the integration tests.
+//! Helpers of the integration tests and of the demo.
 
 pub mod host;
 pub mod kernel;
+pub mod lab;
 pub mod packets;
 pub mod world;

@@ -36,10 +36,7 @@ pub(crate) fn succeed(mut command: Command) -> Result<()> {
 
 /// Runs without output; an error with all of it when it fails.
 pub(crate) fn succeed_quietly(mut command: Command) -> Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| cannot_run(&command))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| cannot_run(&command))?;
     if !output.status.success() {
         bail!(
             "`{}`: {}\n{}{}",

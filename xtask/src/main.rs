@@ -88,20 +88,10 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
 fn in_lab(name: &str, arguments: &[String]) -> anyhow::Result<ExitCode> {
     setup::kernel_side()?;
     setup::lab()?;
-    let build = [
-        "build",
-        "--release",
-        "--package",
-        "lb-user",
-        "--package",
-        "tests",
-        "--bins",
-    ];
+    let build = ["build", "--release", "--package", "lb-user", "--package", "tests", "--bins"];
     command::succeed(cargo(build))?;
     let release = command::target_dir().join("release");
     let mut binary = std::process::Command::new(release.join(name));
-    binary
-        .args(arguments)
-        .env("FERROLEV_BINARY", release.join("ferrolev"));
+    binary.args(arguments).env("FERROLEV_BINARY", release.join("ferrolev"));
     command::exit_code(binary)
 }

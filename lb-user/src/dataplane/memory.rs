@@ -49,7 +49,9 @@ impl<T: Pod> MappedArray<T> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         assert!(start + bytes.len() <= self.memory.len(), "entries {index}.. are beyond the map");
         // SAFETY: the target lies within the mapping, as just checked; the source is another object.
-        unsafe { self.memory.as_mut_ptr().wrapping_add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe {
+            self.memory.as_mut_ptr().wrapping_add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+        };
     }
 
     /// Reads one value. Values that the kernel changes meanwhile may be torn between their words.

@@ -40,9 +40,7 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     let _no_services = NoServices::guard()?;
     let had_nginx = find("nginx").is_some();
     let mut install = apt_get();
-    install
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(packages);
+    install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
     succeed_quietly(install)?;
     if !had_nginx && find("nginx").is_some() {
         disable("nginx")?;
@@ -52,9 +50,7 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
 
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    command
-        .args(["--quiet", "-o", "DPkg::Lock::Timeout=300"])
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["--quiet", "-o", "DPkg::Lock::Timeout=300"]).env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 
@@ -85,12 +81,9 @@ impl NoServices {
             return Ok(Self { ours: false });
         }
         let guard = Self { ours: true };
-        fs::write(
-            POLICY,
-            "#!/bin/sh\n# Made by `cargo xtask setup` while it installs packages.\nexit 101\n",
-        )
-        .and_then(|()| fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)))
-        .with_context(|| format!("cannot write {POLICY}"))?;
+        fs::write(POLICY, "#!/bin/sh\n# Made by `cargo xtask setup` while it installs packages.\nexit 101\n")
+            .and_then(|()| fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)))
+            .with_context(|| format!("cannot write {POLICY}"))?;
         Ok(guard)
     }
 }

@@ -21,31 +21,11 @@ struct Tool {
 }
 
 const LAB_TOOLS: [Tool; 5] = [
-    Tool {
-        program: "ip",
-        package: "iproute2",
-        purpose: "namespaces, links and routes",
-    },
-    Tool {
-        program: "ethtool",
-        package: "ethtool",
-        purpose: "checksum offload off on veth links",
-    },
-    Tool {
-        program: "nginx",
-        package: "nginx",
-        purpose: "the backends",
-    },
-    Tool {
-        program: "curl",
-        package: "curl",
-        purpose: "single requests",
-    },
-    Tool {
-        program: "wrk",
-        package: "wrk",
-        purpose: "load",
-    },
+    Tool { program: "ip", package: "iproute2", purpose: "namespaces, links and routes" },
+    Tool { program: "ethtool", package: "ethtool", purpose: "checksum offload off on veth links" },
+    Tool { program: "nginx", package: "nginx", purpose: "the backends" },
+    Tool { program: "curl", package: "curl", purpose: "single requests" },
+    Tool { program: "wrk", package: "wrk", purpose: "load" },
 ];
 
 /// Everything it takes to build for BPF.
@@ -65,22 +45,13 @@ pub(crate) fn kernel_side() -> Result<BpfToolchain> {
 
 /// What the demo and the namespace tests run.
 pub(crate) fn lab() -> Result<()> {
-    let missing: Vec<&Tool> = LAB_TOOLS
-        .iter()
-        .filter(|tool| find(tool.program).is_none())
-        .collect();
+    let missing: Vec<&Tool> = LAB_TOOLS.iter().filter(|tool| find(tool.program).is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = missing
-        .iter()
-        .map(|tool| format!("{} ({})", tool.program, tool.purpose))
-        .collect();
+    let names: Vec<_> = missing.iter().map(|tool| format!("{} ({})", tool.program, tool.purpose)).collect();
     if !debian::can_install() {
-        bail!(
-            "missing: {}; install them, or run `cargo xtask setup` as root on Debian",
-            names.join(", ")
-        );
+        bail!("missing: {}; install them, or run `cargo xtask setup` as root on Debian", names.join(", "));
     }
     println!("setup: installing {}", names.join(", "));
     let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
@@ -119,10 +90,7 @@ fn install_linker(compiler: &BpfCompiler) -> Result<()> {
 fn build_linker() -> Result<()> {
     const LLVM: &str = "/usr/lib/llvm-22";
     let development_files = ["include/llvm-c/Core.h", "lib/libPolly.a"];
-    if !development_files
-        .iter()
-        .all(|file| std::path::Path::new(LLVM).join(file).is_file())
-    {
+    if !development_files.iter().all(|file| std::path::Path::new(LLVM).join(file).is_file()) {
         if !debian::can_install() {
             bail!(
                 "no bpf-linker: run this as root, or install the packages llvm-22-dev and libpolly-22-dev and run it again"
@@ -133,9 +101,7 @@ fn build_linker() -> Result<()> {
     }
     println!("setup: building {BPF_LINKER} (about a minute)");
     let mut install = cargo(["install", BPF_LINKER]);
-    install
-        .args(["--no-default-features", "--features", "llvm-22"])
-        .env("LLVM_PREFIX", LLVM);
+    install.args(["--no-default-features", "--features", "llvm-22"]).env("LLVM_PREFIX", LLVM);
     command::succeed_quietly(install)
 }
 

@@ -72,11 +72,7 @@ pub(crate) fn run(selection: &Selection) -> Result<ExitCode> {
     prepare_lab()?;
     let started = Instant::now();
     let programs = build()?;
-    println!(
-        "build: {} test programs, {:.0?}",
-        programs.len(),
-        started.elapsed()
-    );
+    println!("build: {} test programs, {:.0?}", programs.len(), started.elapsed());
 
     let mut total = Outcome::default();
     for ring in Ring::ALL {
@@ -85,20 +81,13 @@ pub(crate) fn run(selection: &Selection) -> Result<ExitCode> {
         }
     }
     if total.skipped > 0 {
-        println!(
-            "{} skipped for want of privileges; run as root to have them too",
-            total.skipped
-        );
+        println!("{} skipped for want of privileges; run as root to have them too", total.skipped);
     }
     if total.passed + total.failed == 0 {
         bail!("no test has that name");
     }
     println!("{} passed, {} failed", total.passed, total.failed);
-    Ok(if total.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The namespace tests need their tools only where they can run.
@@ -115,24 +104,8 @@ fn prepare_lab() -> Result<()> {
 
 /// Builds every test program, and the daemon that the namespace tests start.
 fn build() -> Result<Vec<TestProgram>> {
-    succeed(cargo([
-        "build",
-        "--quiet",
-        "--package",
-        "lb-user",
-        "--package",
-        "tests",
-        "--bins",
-    ]))?;
-    let mut command = cargo([
-        "test",
-        "--quiet",
-        "--workspace",
-        "--lib",
-        "--bins",
-        "--tests",
-        "--no-run",
-    ]);
+    succeed(cargo(["build", "--quiet", "--package", "lb-user", "--package", "tests", "--bins"]))?;
+    let mut command = cargo(["test", "--quiet", "--workspace", "--lib", "--bins", "--tests", "--no-run"]);
     let output = command
         .arg("--message-format=json-render-diagnostics")
         .stderr(std::process::Stdio::inherit())
@@ -152,12 +125,6 @@ fn run_ring(ring: Ring, programs: &[TestProgram], filter: Option<&str>) -> Resul
         command.env("FERROLEV_BINARY", &daemon);
         total += program.run(command)?;
     }
-    println!(
-        "{}: {} passed, {} failed, {:.0?}",
-        ring.label(),
-        total.passed,
-        total.failed,
-        started.elapsed()
-    );
+    println!("{}: {} passed, {} failed, {:.0?}", ring.label(), total.passed, total.failed, started.elapsed());
     Ok(total)
 }

@@ -64,19 +64,13 @@ impl TestProgram {
         let mut programs = Vec::new();
         for message in serde_json::Deserializer::from_slice(messages).into_iter::<CargoMessage>() {
             let message = message?;
-            if let (Some(executable), Some(manifest), Some(target), Some(CargoProfile { test: true })) = (
-                message.executable,
-                message.manifest_path,
-                message.target,
-                message.profile,
-            ) {
+            if let (Some(executable), Some(manifest), Some(target), Some(CargoProfile { test: true })) =
+                (message.executable, message.manifest_path, message.target, message.profile)
+            {
                 programs.push(Self {
                     name: target.name,
                     executable,
-                    directory: manifest
-                        .parent()
-                        .context("a manifest lies in a directory")?
-                        .to_owned(),
+                    directory: manifest.parent().context("a manifest lies in a directory")?.to_owned(),
                 });
             }
         }
@@ -85,10 +79,7 @@ impl TestProgram {
 
     pub(super) fn command(&self, filter: Option<&str>, threads: Option<u32>) -> Command {
         let mut command = Command::new(&self.executable);
-        command
-            .current_dir(&self.directory)
-            .arg("--show-output")
-            .args(filter);
+        command.current_dir(&self.directory).arg("--show-output").args(filter);
         if let Some(threads) = threads {
             command.arg(format!("--test-threads={threads}"));
         }
@@ -106,10 +97,8 @@ impl TestProgram {
         let (status, said) = finish(&mut child)?;
         let outcome = Outcome::read(&said, status.is_some_and(|status| status.success()));
         if outcome.failed > 0 {
-            let end = status.map_or_else(
-                || format!("stopped after {TIME_LIMIT:.0?}"),
-                |status| status.to_string(),
-            );
+            let end =
+                status.map_or_else(|| format!("stopped after {TIME_LIMIT:.0?}"), |status| status.to_string());
             println!("----- {}: {end}\n{}\n-----", self.name, said.trim_end());
         }
         Ok(outcome)
@@ -120,14 +109,8 @@ impl TestProgram {
 fn finish(child: &mut Child) -> Result<(Option<ExitStatus>, String)> {
     let (sender, lines) = mpsc::channel();
     for mut pipe in [
-        child
-            .stdout
-            .take()
-            .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
-        child
-            .stderr
-            .take()
-            .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
+        child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
+        child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
     ]
     .into_iter()
     .flatten()
@@ -169,12 +152,8 @@ impl Outcome {
             outcome.passed += number_before(result, " passed");
             outcome.failed += number_before(result, " failed");
         }
-        outcome.skipped = said
-            .lines()
-            .filter(|line| line.starts_with("skipped: "))
-            .count()
-            .try_into()
-            .unwrap_or(u32::MAX);
+        outcome.skipped =
+            said.lines().filter(|line| line.starts_with("skipped: ")).count().try_into().unwrap_or(u32::MAX);
         outcome.passed = outcome.passed.saturating_sub(outcome.skipped);
         if !success {
             outcome.failed = outcome.failed.max(1);
@@ -184,9 +163,7 @@ impl Outcome {
 }
 
 fn number_before(text: &str, word: &str) -> u32 {
-    text.split_once(word)
-        .and_then(|(before, _)| before.rsplit([' ', '.']).next()?.parse().ok())
-        .unwrap_or(0)
+    text.split_once(word).and_then(|(before, _)| before.rsplit([' ', '.']).next()?.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -198,11 +175,7 @@ mod tests {
         let said = "running 2 tests\n\
             test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.00s\n\
             test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
-        let expected = Outcome {
-            passed: 15,
-            failed: 2,
-            skipped: 0,
-        };
+        let expected = Outcome { passed: 15, failed: 2, skipped: 0 };
         assert_eq!(Outcome::read(said, false), expected);
     }
 
@@ -210,21 +183,13 @@ mod tests {
     fn a_skipped_test_is_not_counted_as_passed() {
         let said = "---- a stdout ----\nskipped: not root\n\n\
             test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
-        let expected = Outcome {
-            passed: 2,
-            failed: 0,
-            skipped: 1,
-        };
+        let expected = Outcome { passed: 2, failed: 0, skipped: 1 };
         assert_eq!(Outcome::read(said, true), expected);
     }
 
     #[test]
     fn a_program_that_dies_silently_is_a_failure() {
-        let expected = Outcome {
-            passed: 0,
-            failed: 1,
-            skipped: 0,
-        };
+        let expected = Outcome { passed: 0, failed: 1, skipped: 0 };
         assert_eq!(Outcome::read("", false), expected);
     }
 

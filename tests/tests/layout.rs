@@ -1,0 +1,156 @@
+//! Changes as packets see them: between any two steps of any change, every packet finds a whole, valid way.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use lb_common::abi::{DropReason, PassReason};
+use lb_ebpf::Verdict;
+use lb_user::dataplane::layout::{Capacity, Layout};
+use lb_user::state::{Forwarding, VipKey};
+use proptest::prelude::*;
+use tests::host::HostTables;
+use tests::packets::{Kind, Packet};
+use tests::world::World;
+
+const VIPS: [&str; 4] =
+    ["198.51.100.1:80/tcp", "198.51.100.1:443/tcp", "198.51.100.2:0/tcp", "[2001:db8::1]:80/tcp"];
+const DESTINATIONS: [&str; 4] = ["198.51.100.1:80", "198.51.100.1:443", "198.51.100.2:9", "[2001:db8::1]:80"];
+/// Room for eight rings of 251 slots and few dests, so that entries are reused all the time.
+const TIGHT: Capacity = Capacity { ring_pages: 8, dests: 64 };
+
+#[derive(Clone, Debug)]
+enum Step {
+    Weight { vip: usize, backend: u8, weight: u32 },
+    Remove { vip: usize, backend: u8 },
+    RemoveVip { vip: usize },
+    Reroute { backend: u8, mac: u8 },
+    Seed(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        5 => (0..4usize, 1..6u8, 0..4u32).prop_map(|(vip, backend, weight)| Step::Weight { vip, backend, weight }),
+        3 => (0..4usize, 1..6u8).prop_map(|(vip, backend)| Step::Remove { vip, backend }),
+        1 => (0..4usize).prop_map(|vip| Step::RemoveVip { vip }),
+        2 => (1..6u8, any::<u8>()).prop_map(|(backend, mac)| Step::Reroute { backend, mac }),
+        1 => any::<u64>().prop_map(Step::Seed),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+fn take(world: &mut World, step: &Step) {
+    let key = |vip: usize| -> VipKey { VIPS[vip].parse().expect("a vip") };
+    match step {
+        Step::Weight { vip, backend, weight } => {
+            if !world.desired.vips.contains_key(&key(*vip)) {
+                *world = world.clone().vip(VIPS[*vip], &[]).with(VIPS[*vip], |vip| vip.ring_size = 251);
+            }
+            let routes = world.hops.clone();
+            world.add(key(*vip), &format!("10.0.0.{backend}"), *weight);
+            world.hops.extend(routes);
+        }
+        Step::Remove { vip, backend } => {
+            if let Some(vip) = world.desired.vips.get_mut(&key(*vip)) {
+                vip.members.remove(&format!("10.0.0.{backend}"));
+            }
+        }
+        Step::RemoveVip { vip } => drop(world.desired.vips.remove(&key(*vip))),
+        Step::Reroute { backend, mac } => {
+            if let Some(Ok(hop)) = world.hops.get_mut(&IpAddr::from([10, 0, 0, *backend])) {
+                hop.destination_mac.0[5] = *mac;
+            }
+        }
+        Step::Seed(seed) => world.desired.hash_seed = *seed,
+    }
+}
+
+/// What may come out for a vip: nothing, or a backend by a certain next hop.
+type Ways = BTreeMap<[u8; 4], [u8; 6]>;
+
+fn ways(forwarding: &Forwarding, vip: usize) -> Option<Ways> {
+    let vip = forwarding.vips.get(&VIPS[vip].parse().expect("a vip"))?;
+    let way = |dest: &lb_user::state::ForwardDest| {
+        let IpAddr::V4(address) = dest.address else { panic!("an IPv6 backend") };
+        Some((address.octets(), dest.next_hop.as_ref().ok()?.destination_mac.0))
+    };
+    Some(vip.dests.values().filter(|dest| dest.weight > 0).filter_map(way).collect())
+}
+
+/// Sends packets to all vips and demands that each goes a way that the old or the new state knows.
+fn check(tables: &HostTables, before: &Forwarding, after: &Forwarding) {
+    for (vip, destination) in DESTINATIONS.iter().enumerate() {
+        let allowed = [ways(before, vip), ways(after, vip)];
+        for port in [1, 77, 4000, 65_000u16] {
+            let source = if destination.starts_with('[') { "[2001:db8:9::9]" } else { "203.0.113.9" };
+            let frame = Packet::new(Kind::Ack, &format!("{source}:{port}"), destination).frame();
+            match tables.run(&frame) {
+                (Ok(Verdict::Transmit), output) => {
+                    let way: ([u8; 4], [u8; 6]) =
+                        (output[30..34].try_into().expect("4"), output[..6].try_into().expect("6"));
+                    let known = allowed.iter().flatten().any(|ways| ways.get(&way.0) == Some(&way.1));
+                    assert!(known, "{destination} went to {way:?}, allowed {allowed:?}");
+                }
+                (Ok(Verdict::Pass(PassReason::NotVip | PassReason::NoService)), _) => {
+                    assert!(allowed.contains(&None), "{destination} was not found");
+                }
+                (Err(DropReason::NoBackend), _) => {
+                    let empty = allowed.iter().flatten().any(BTreeMap::is_empty);
+                    assert!(empty, "{destination} had no backend, allowed {allowed:?}");
+                }
+                (verdict, _) => panic!("{destination}: {verdict:?}"),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_packet_sees_half_a_change(steps in steps()) {
+        let mut world = World::default();
+        let mut forwarding = world.forwarding();
+        let (mut tables, mut layout) = HostTables::filled(TIGHT, &forwarding);
+        for step in steps {
+            take(&mut world, &step);
+            let next = world.forwarding();
+            let (after, writes) = layout.stage(&next).expect("room: what a change leaves behind is reused");
+            for write in &writes {
+                tables.write(write);
+                check(&tables, &forwarding, &next);
+            }
+            check(&tables, &next, &next);
+            (layout, forwarding) = (after, next);
+        }
+    }
+}
+
+#[test]
+fn the_same_again_writes_nothing() {
+    let world = World::default().vip(VIPS[0], &["10.0.0.1", "10.0.0.2"]).vip(VIPS[3], &["10.0.0.1"]);
+    let (_, layout) = HostTables::filled(tests::world::CAPACITY, &world.forwarding());
+    let (_, writes) = layout.stage(&world.forwarding()).expect("room");
+    assert!(writes.is_empty(), "{writes:?}");
+}
+
+#[test]
+fn a_weight_writes_one_ring_and_moves_one_vip() {
+    let world = World::default().vip(VIPS[0], &["10.0.0.1", "10.0.0.2"]).vip(VIPS[3], &["10.0.0.1"]);
+    let (_, layout) = HostTables::filled(tests::world::CAPACITY, &world.forwarding());
+    let mut changed = world;
+    changed.add(VIPS[0].parse().expect("a vip"), "10.0.0.1", 50);
+    let (_, writes) = layout.stage(&changed.forwarding()).expect("room");
+    use lb_user::dataplane::layout::Write;
+    assert!(matches!(writes.as_slice(), [Write::Ring { .. }, Write::Place { .. }]), "{writes:?}");
+}
+
+#[test]
+fn too_little_room_is_said_before_anything_is_written() {
+    let world = World::default().vip(VIPS[0], &["10.0.0.1"]);
+    let layout = Layout::new(Capacity { ring_pages: 3, dests: 64 });
+    let error = layout.stage(&world.forwarding()).expect_err("a ring of 4093 slots takes four pages");
+    assert_eq!(
+        error.to_string(),
+        "RINGS is full: 8192 entries needed, 6144 there; raise limits.ring_memory in the configuration and restart"
+    );
+}
