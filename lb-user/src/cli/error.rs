@@ -24,18 +24,31 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// An invalid file is told as `ferrolev check` tells it, whatever the daemon was about to do with it.
+    pub(super) fn from_daemon(error: anyhow::Error) -> Self {
+        error.downcast::<ConfigError>().map_or_else(Self::Daemon, Self::Config)
+    }
+
     /// Puts `what` in front of an error.
     pub(super) fn operation<E: Display>(what: impl Display) -> impl FnOnce(E) -> Self {
         move |error| Self::Operation(format!("{what}: {error}"))
     }
 
+    /// The text for standard error: problems of a file begin with their place, all else with this program's name.
+    #[must_use]
+    pub fn report(&self) -> String {
+        match self {
+            Self::Config(ConfigError::Invalid { .. }) | Self::Reload(_) => self.to_string(),
+            _ => format!("ferrolev: {self}"),
+        }
+    }
+
     /// 1: refused or failed, 3: the daemon cannot be reached, 4: the configuration is invalid. (2 is clap's, for usage.)
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Client(ClientError::Unreachable { .. } | ClientError::Timeout { .. }) => 3,
             Self::Config(_) | Self::Reload(_) => 4,
-            Self::Daemon(error) if error.chain().any(|cause| cause.is::<ConfigError>()) => 4,
             Self::Client(_) | Self::Daemon(_) | Self::Operation(_) => 1,
         }
     }
@@ -51,6 +64,13 @@ mod tests {
     use crate::config::Config;
 
     #[test]
+    fn problems_of_a_file_begin_with_their_place_so_that_editors_find_it() {
+        let invalid = Config::parse(Path::new("f.toml"), "").expect_err("empty");
+        assert!(CliError::from(invalid).report().starts_with("f.toml:1: "));
+        assert_eq!(CliError::operation("cannot write")("full").report(), "ferrolev: cannot write: full");
+    }
+
+    #[test]
     fn exit_codes_tell_an_invalid_file_from_a_failure_and_from_a_missing_daemon() {
         let invalid = || Config::parse(Path::new("f.toml"), "").expect_err("empty");
         let unreachable = ClientError::Unreachable {
@@ -62,12 +82,12 @@ mod tests {
         let wrapped = Err::<(), _>(invalid()).context("cannot start").expect_err("invalid");
         for (error, code) in [
             (CliError::from(invalid()), 4),
-            (CliError::Daemon(wrapped), 4),
+            (CliError::from_daemon(wrapped), 4),
             (CliError::Reload("f.toml:1: wrong".to_owned()), 4),
             (CliError::from(unreachable), 3),
             (CliError::from(ClientError::Timeout { socket: "/x".into(), seconds: 1.0 }), 3),
             (CliError::from(refused), 1),
-            (CliError::Daemon(anyhow::anyhow!("no")), 1),
+            (CliError::from_daemon(anyhow::anyhow!("no")), 1),
             (CliError::operation("cannot write")("full"), 1),
         ] {
             assert_eq!(error.exit_code(), code, "{error}");

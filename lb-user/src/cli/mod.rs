@@ -32,7 +32,7 @@ pub fn main() -> ExitCode {
     match run(args.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ferrolev: {error}");
+            eprintln!("{}", error.report());
             ExitCode::from(error.exit_code())
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Why a configuration is not believed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read {}: {source}; name another file with --config", path.display())]
+    #[error("cannot read {}: {source}; name another file", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     /// One line a problem.
     #[error("{}", lines(path, problems))]

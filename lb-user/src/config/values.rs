@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::Config;
-use super::render::{self, bytes};
+use super::{Config, VipConfig, render};
+use crate::state::VipKey;
 
 /// The paths of the values that a file gave, such as `vip.web.ring_size`; all others are defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,59 +68,67 @@ impl Config {
     /// Every value in effect, in the order of the file's reference.
     #[must_use]
     pub fn values(&self) -> Vec<Value> {
-        let mut values = Vec::new();
-        let mut add = |parts: &[&str], value: String| {
-            let path = path(parts);
-            let origin = self.provenance.origin(&path);
-            values.push(Value { path, value, origin });
-        };
-        let shown = |value: Option<String>| value.unwrap_or_default();
-        add(&["interfaces"], self.interfaces.join(", "));
-        add(&["xdp_mode"], render::xdp_mode(self.xdp_mode).to_owned());
-        add(&["hash_seed"], self.hash_seed.to_string());
-        add(&["metrics_listen"], shown(self.metrics_listen.map(|socket| socket.to_string())));
-        add(&["tunnel", "source4"], shown(self.tunnel.source4.map(render::source)));
-        add(&["tunnel", "source6"], shown(self.tunnel.source6.map(render::source)));
-        add(&["tunnel", "ttl"], self.tunnel.ttl.to_string());
-        add(&["tunnel", "dscp"], render::dscp(self.tunnel.dscp));
-        add(&["limits", "dests"], self.limits.dests.to_string());
-        add(&["limits", "ring_memory"], bytes(self.limits.ring_memory));
+        let mut values = self.settings();
         for (name, backend) in &self.backends {
-            add(&["backend", name, "address"], backend.address.to_string());
-            add(&["backend", name, "weight"], backend.weight.to_string());
+            values.push(self.value(&["backend", name, "address"], backend.address));
+            values.push(self.value(&["backend", name, "weight"], backend.weight));
         }
         for (key, vip) in &self.vips {
-            let name = vip.name.as_str();
-            add(&["vip", name, "name"], vip.name.clone());
-            add(&["vip", name, "address"], key.address.to_string());
-            add(&["vip", name, "port"], key.port.to_string());
-            add(&["vip", name, "protocol"], key.protocol.to_string());
-            add(&["vip", name, "mode"], render::mode(vip.mode).to_owned());
-            add(&["vip", name, "ring_size"], vip.ring_size.to_string());
-            add(&["vip", name, "affinity"], render::affinity(vip.affinity).to_owned());
-            let members: Vec<_> = vip.backends.keys().map(String::as_str).collect();
-            add(&["vip", name, "backends"], members.join(", "));
+            values.extend(self.vip_values(*key, vip));
+            values.extend(vip.backends.iter().map(|(backend, own)| self.member_weight(vip, backend, *own)));
         }
-        values.extend(self.member_weights());
         values
     }
 
-    /// The weight of each backend in each vip. Without one of its own it comes from where the backend's weight does.
-    fn member_weights(&self) -> impl Iterator<Item = Value> {
-        self.vips.values().flat_map(move |vip| {
-            vip.backends.iter().map(move |(backend, own)| {
-                let inherited =
-                    || self.backends.get(backend).map_or(super::DEFAULT_WEIGHT, |known| known.weight);
-                let origin = match own {
-                    Some(_) => Origin::File,
-                    None => self.provenance.origin(&path(&["backend", backend, "weight"])),
-                };
-                Value {
-                    path: path(&["vip", &vip.name, "backends", backend, "weight"]),
-                    value: own.unwrap_or_else(inherited).to_string(),
-                    origin,
-                }
-            })
-        })
+    fn settings(&self) -> Vec<Value> {
+        let Self { tunnel, limits, .. } = self;
+        let metrics_listen = self.metrics_listen.map(|socket| socket.to_string());
+        vec![
+            self.value(&["interfaces"], self.interfaces.join(", ")),
+            self.value(&["xdp_mode"], render::xdp_mode(self.xdp_mode)),
+            self.value(&["hash_seed"], self.hash_seed),
+            self.value(&["metrics_listen"], metrics_listen.unwrap_or_default()),
+            self.value(&["tunnel", "source4"], tunnel.source4.map(render::source).unwrap_or_default()),
+            self.value(&["tunnel", "source6"], tunnel.source6.map(render::source).unwrap_or_default()),
+            self.value(&["tunnel", "ttl"], tunnel.ttl),
+            self.value(&["tunnel", "dscp"], render::dscp(tunnel.dscp)),
+            self.value(&["limits", "dests"], limits.dests),
+            self.value(&["limits", "ring_memory"], render::bytes(limits.ring_memory)),
+        ]
+    }
+
+    fn vip_values(&self, key: VipKey, vip: &VipConfig) -> [Value; 8] {
+        let name = vip.name.as_str();
+        let members: Vec<_> = vip.backends.keys().map(String::as_str).collect();
+        [
+            self.value(&["vip", name, "name"], name),
+            self.value(&["vip", name, "address"], key.address),
+            self.value(&["vip", name, "port"], key.port),
+            self.value(&["vip", name, "protocol"], key.protocol),
+            self.value(&["vip", name, "mode"], render::mode(vip.mode)),
+            self.value(&["vip", name, "ring_size"], vip.ring_size),
+            self.value(&["vip", name, "affinity"], render::affinity(vip.affinity)),
+            self.value(&["vip", name, "backends"], members.join(", ")),
+        ]
+    }
+
+    /// The weight of a backend in a vip. Without one of its own it comes from where the backend's weight does.
+    fn member_weight(&self, vip: &VipConfig, backend: &str, own: Option<u32>) -> Value {
+        let inherited = || self.backends.get(backend).map_or(super::DEFAULT_WEIGHT, |known| known.weight);
+        let origin = match own {
+            Some(_) => Origin::File,
+            None => self.provenance.origin(&path(&["backend", backend, "weight"])),
+        };
+        Value {
+            path: path(&["vip", &vip.name, "backends", backend, "weight"]),
+            value: own.unwrap_or_else(inherited).to_string(),
+            origin,
+        }
+    }
+
+    fn value(&self, parts: &[&str], value: impl ToString) -> Value {
+        let path = path(parts);
+        let origin = self.provenance.origin(&path);
+        Value { path, value: value.to_string(), origin }
     }
 }

@@ -2,18 +2,24 @@
 
 use crate::cli::args::{DecapArgs, DetachArgs, RunArgs};
 use crate::cli::error::CliError;
+use crate::cli::output::print;
 use crate::controller::{self, options::RunOptions};
 use crate::dataplane;
 use crate::decap::options::DecapOptions;
 
 pub(in crate::cli) fn run(args: RunArgs) -> Result<(), CliError> {
-    controller::run(run_options(args)).map_err(CliError::Daemon)
+    controller::run(run_options(args)).map_err(CliError::from_daemon)
 }
 
 pub(in crate::cli) fn detach(args: &DetachArgs) -> Result<(), CliError> {
-    let pin_dir = args.pins.instance.pin_dir(&args.pins.bpffs);
-    dataplane::bpf::detach(&pin_dir)
-        .map_err(CliError::operation(format!("cannot detach instance {}", args.pins.instance)))
+    let instance = &args.pins.instance;
+    let pin_dir = instance.pin_dir(&args.pins.bpffs);
+    let what = format!("cannot detach instance {instance}");
+    if !pin_dir.try_exists().map_err(CliError::operation(&what))? {
+        return print(&format!("instance {instance} has nothing pinned in {}\n", pin_dir.display()));
+    }
+    dataplane::bpf::detach(&pin_dir).map_err(CliError::operation(&what))?;
+    print(&format!("instance {instance} is detached, nothing of it is pinned any more\n"))
 }
 
 pub(in crate::cli) fn decap(args: DecapArgs) -> Result<(), CliError> {

@@ -196,7 +196,7 @@ fn a_file_that_cannot_be_read_is_named() {
     let error = Config::load(Path::new("/nowhere/f.toml")).expect_err("missing");
     assert_eq!(
         error.to_string(),
-        "cannot read /nowhere/f.toml: No such file or directory (os error 2); name another file with --config"
+        "cannot read /nowhere/f.toml: No such file or directory (os error 2); name another file"
     );
 }
 
