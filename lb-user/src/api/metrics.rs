@@ -33,7 +33,7 @@ pub fn render(snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
     page.control(snapshot);
     let mut text = String::new();
     encode(&mut text, &page.registry)?;
-    Ok(text)
+    Ok(sorted(&text))
 }
 
 struct Page {
@@ -166,8 +166,9 @@ impl Page {
             Some(Unit::Seconds),
             snapshot.config_loaded_at,
         );
-        let errors = self.counter("apply_errors", "Times that the dataplane refused what it was told");
-        errors.set_value(Labels::new(), snapshot.apply_errors);
+        let errors = Counter::<u64, AtomicU64>::default();
+        errors.inc_by(snapshot.apply_errors);
+        self.registry.register("apply_errors", "Times that the dataplane refused what it was told", errors);
         self.number(
             "dataplane_in_sync",
             "1 while the kernel forwards as it should",
@@ -192,8 +193,22 @@ impl Page {
     }
 
     fn number(&mut self, name: &str, help: &str, unit: Option<Unit>, value: f64) {
-        self.gauge(name, help, unit).set_value(Labels::new(), value);
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(value);
+        match unit {
+            Some(unit) => self.registry.register_with_unit(name, help, unit, gauge),
+            None => self.registry.register(name, help, gauge),
+        }
     }
+}
+
+/// The samples of each metric in order, since they come out of hash maps.
+fn sorted(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    for samples in lines.chunk_by_mut(|before, after| !before.starts_with('#') && !after.starts_with('#')) {
+        samples.sort_unstable();
+    }
+    lines.join("\n") + "\n"
 }
 
 const STATES: [(BackendState, &str); 4] = [

@@ -85,7 +85,7 @@ where
     O: FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
     X: FnOnce(D) -> Result<(), DataplaneError>,
 {
-    let lock = SocketLock::acquire(&options.socket)?;
+    let mut lock = SocketLock::acquire(&options.socket)?;
     let config = Config::load(&options.config)?;
     let metrics_listen = config.metrics_listen;
     let setup = Setup {

@@ -30,4 +30,4 @@ pub use socket::{SocketError, SocketLock};
 pub use task::spawn;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,6 +14,7 @@ const MODE: u32 = 0o660;
 #[derive(Debug)]
 pub struct SocketLock {
     socket: PathBuf,
+    bound: bool,
     // Never removed: a lock file that comes and goes can be held twice.
     _lock: File,
 }
@@ -45,16 +46,17 @@ impl SocketLock {
             TryLockError::WouldBlock => SocketError::Taken(socket.to_owned()),
             TryLockError::Error(source) => failed(source),
         })?;
-        Ok(Self { socket: socket.to_owned(), _lock: lock })
+        Ok(Self { socket: socket.to_owned(), bound: false, _lock: lock })
     }
 
     /// Binds the socket, replacing the one of a dead process.
     ///
     /// # Errors
     /// When the path is taken by something else or cannot be written.
-    pub fn bind(&self) -> Result<UnixListener, SocketError> {
+    pub fn bind(&mut self) -> Result<UnixListener, SocketError> {
         use std::os::unix::fs::FileTypeExt;
-        let failed = |source| SocketError::Io { path: self.socket.clone(), source };
+        let socket = self.socket.clone();
+        let failed = |source| SocketError::Io { path: socket.clone(), source };
         match fs::symlink_metadata(&self.socket) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(SocketError::NotASocket(self.socket.clone()));
@@ -70,6 +72,7 @@ impl SocketLock {
         let listener = UnixListener::bind(&fresh).map_err(failed)?;
         fs::set_permissions(&fresh, Permissions::from_mode(MODE)).map_err(failed)?;
         fs::rename(&fresh, &self.socket).map_err(failed)?;
+        self.bound = true;
         Ok(listener)
     }
 }
@@ -82,7 +85,9 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 impl Drop for SocketLock {
     fn drop(&mut self) {
-        // Nobody else can have bound it while the lock is held; a socket that is gone already is no harm.
-        let _ = fs::remove_file(&self.socket);
+        if self.bound {
+            // Nobody else can have bound it while the lock is held; a socket that is gone already is no harm.
+            let _ = fs::remove_file(&self.socket);
+        }
     }
 }

@@ -130,17 +130,18 @@ impl<D: Dataplane> Task<D> {
     async fn wait_for_answers(&mut self, wanted: &BTreeSet<IpAddr>) {
         let deadline = Instant::now() + ANSWER_WAIT;
         loop {
-            self.refresh();
-            let answered = all_answered(&self.resolver.hops.borrow(), wanted);
+            let answered = all_answered(&self.refresh(), wanted);
             if answered || !matches!(timeout_at(deadline, self.resolver.hops.changed()).await, Ok(Ok(()))) {
                 return;
             }
         }
     }
 
-    fn refresh(&mut self) {
+    /// Hands the present next hops to the engine, and gives back which.
+    fn refresh(&mut self) -> NextHops {
         let hops = self.resolver.hops.borrow_and_update().clone();
-        block_in_place(|| self.engine.refresh(hops));
+        block_in_place(|| self.engine.refresh(hops.clone()));
+        hops
     }
 
     /// Asks for the next hops that the engine and `more` need.

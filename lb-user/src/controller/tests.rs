@@ -1,1 +1,8 @@
+//! The whole controller over its socket, with a played kernel and played routes.
 
+mod changes;
+mod daemon;
+pub(crate) mod harness;
+mod reload;
+mod resolve;
+mod socket;

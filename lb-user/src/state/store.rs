@@ -221,7 +221,9 @@ fn append(write: &WriteTransaction, entry: &JournalEntry) -> Result<u64, redb::E
     let mut table = write.open_table(JOURNAL)?;
     let sequence = table.last()?.map_or(0, |(last, _)| last.value() + 1);
     table.insert(sequence, json(entry)?.as_slice())?;
-    table.retain(|old, _| old + JOURNAL_LEN > sequence)?;
+    while table.first()?.is_some_and(|(oldest, _)| oldest.value() + JOURNAL_LEN <= sequence) {
+        table.pop_first()?;
+    }
     Ok(sequence)
 }
 

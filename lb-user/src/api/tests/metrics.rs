@@ -1,0 +1,116 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use hyper::{Method, StatusCode};
+
+use crate::api::serve_metrics;
+use crate::controller::tests::harness::{Running, start};
+
+async fn scrape(running: &Running) -> String {
+    let (status, text) = running.send_text(Method::GET, "/metrics", "").await;
+    assert_eq!(status, StatusCode::OK);
+    text
+}
+
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{series} in\n{text}")).parse().unwrap()
+}
+
+/// Name of each family as it stands in queries, with its type.
+fn families(text: &str) -> BTreeMap<String, String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let suffix = match kind {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => "",
+            };
+            (format!("{name}{suffix}"), kind.to_owned())
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_is_documented_and_back() {
+    let running = start().await;
+    let exported: BTreeSet<String> = families(&scrape(&running).await).into_keys().collect();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/METRICS.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `ferrolev_"));
+    let documented: BTreeSet<String> =
+        rows.filter_map(|row| row.split('`').next()).map(|name| format!("ferrolev_{name}")).collect();
+    assert_eq!(exported, documented);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vip_counts_what_its_former_backends_carried() {
+    let running = start().await;
+    running.count("203.0.113.10:80/tcp", "10.0.0.11", 1000);
+    running.count("203.0.113.10:80/tcp", "10.0.0.12", 200);
+    running.count("203.0.113.10:53/udp", "10.0.0.11", 7);
+    let before = scrape(&running).await;
+    assert_eq!(value(&before, r#"ferrolev_vip_packets_total{vip="web"}"#), 1200.0);
+    assert_eq!(value(&before, r#"ferrolev_backend_new_flows_total{vip="web",backend="web-1"}"#), 100.0);
+    running.post("/v1/changes", r#"{"action":"remove","backend":"web-1","vip":"web"}"#).await;
+    let after = scrape(&running).await;
+    assert_eq!(value(&after, r#"ferrolev_vip_packets_total{vip="web"}"#), 1200.0);
+    assert_eq!(value(&after, r#"ferrolev_vip_bytes_total{vip="web"}"#), 72_000.0);
+    assert!(!after.contains(r#"ferrolev_backend_packets_total{vip="web",backend="web-1"}"#));
+    assert_eq!(value(&after, r#"ferrolev_vip_packets_total{vip="dns"}"#), 7.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_reloads_and_refusals_are_counted() {
+    let running = start().await;
+    running.post("/v1/changes", r#"{"action":"drain","backend":"web-1","vip":"web"}"#).await;
+    running.post("/v1/reload", "").await;
+    running.write_file("nonsense");
+    running.post("/v1/reload", "").await;
+    running.dataplane.kernel().refusal = Some("full".to_owned());
+    running.post("/v1/changes", r#"{"action":"drain","backend":"web-2"}"#).await;
+    let text = scrape(&running).await;
+    for (series, expected) in [
+        (r#"ferrolev_backend_state{vip="web",backend="web-1",state="draining"}"#, 1.0),
+        (r#"ferrolev_backend_state{vip="web",backend="web-1",state="active"}"#, 0.0),
+        (r#"ferrolev_backend_slots{vip="web",backend="web-1"}"#, 0.0),
+        (r#"ferrolev_reloads_total{result="success"}"#, 1.0),
+        (r#"ferrolev_reloads_total{result="failure"}"#, 1.0),
+        ("ferrolev_last_reload_successful", 0.0),
+        ("ferrolev_apply_errors_total", 1.0),
+        ("ferrolev_dataplane_in_sync", 1.0),
+        ("ferrolev_dests", 5.0),
+        ("ferrolev_dests_capacity", 8192.0),
+        (r#"ferrolev_vips{family="ipv4"}"#, 2.0),
+        (r#"ferrolev_overrides{effect="active"}"#, 1.0),
+        ("ferrolev_ring_memory_bytes", 4096.0),
+    ] {
+        assert_eq!(value(&text, series), expected, "{series}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tcp_listener_serves_metrics_and_nothing_else() {
+    use http_body_util::{BodyExt, Empty};
+    use hyper::body::Bytes;
+    use hyper_util::rt::TokioIo;
+    let running = start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve_metrics(listener, running.controller.clone(), std::future::pending()));
+    for (path, expected) in [("/metrics", 200), ("/v1/status", 404), ("/v1/changes", 404)] {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = hyper::Request::get(path).header("host", "x").body(Empty::<Bytes>::new()).unwrap();
+        let reply = sender.send_request(request).await.unwrap();
+        assert_eq!(reply.status().as_u16(), expected, "{path}");
+        let body = reply.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.starts_with(b"# HELP"), expected == 200);
+        connection.abort();
+    }
+    server.abort();
+}

@@ -1,0 +1,303 @@
+//! A whole controller with its API on a real unix socket; only kernel and netlink are played.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use lb_common::abi::{Counters, PassReason};
+use serde_json::Value;
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::api::serve_socket;
+use crate::config::Config;
+use crate::controller::{ControllerHandle, Engine, Setup, SocketLock, spawn};
+use crate::dataplane::{
+    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, OpenOptions, Totals,
+    XdpMode,
+};
+use crate::net::Resolver;
+use crate::state::{Forwarding, MacAddress, NextHop, NextHops, Store, Unresolved, predict};
+
+pub(crate) const FILE: &str = r#"
+interfaces = ["eth0"]
+
+[[backend]]
+name = "web-1"
+address = "10.0.0.11"
+
+[[backend]]
+name = "web-2"
+address = "10.0.0.12"
+
+[[backend]]
+name = "web-3"
+address = "10.0.0.13"
+
+[[vip]]
+name = "web"
+address = "203.0.113.10"
+port = 80
+protocol = "tcp"
+ring_size = 251
+backends = ["web-1", "web-2", "web-3"]
+
+[[vip]]
+name = "dns"
+address = "203.0.113.10"
+port = 53
+protocol = "udp"
+ring_size = 251
+backends = ["web-1", { name = "web-2", weight = 50 }]
+"#;
+
+/// What the played kernel was told, and what it answers.
+#[derive(Debug, Default)]
+pub(crate) struct Kernel {
+    pub(crate) forwarding: Option<Forwarding>,
+    pub(crate) options: Vec<OpenOptions>,
+    pub(crate) applies: usize,
+    pub(crate) refusal: Option<String>,
+    pub(crate) totals: Totals,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FakeDataplane(Arc<Mutex<Kernel>>);
+
+impl FakeDataplane {
+    pub(crate) fn kernel(&self) -> MutexGuard<'_, Kernel> {
+        self.0.lock().unwrap()
+    }
+
+    fn take_in(
+        &self,
+        options: Option<&OpenOptions>,
+        forwarding: &Forwarding,
+    ) -> Result<Applied, DataplaneError> {
+        let mut kernel = self.kernel();
+        kernel.applies += 1;
+        if let Some(refusal) = &kernel.refusal {
+            return Err(DataplaneError::Other(refusal.clone()));
+        }
+        kernel.options.extend(options.cloned());
+        kernel.forwarding = Some(forwarding.clone());
+        Ok(Applied::default())
+    }
+}
+
+impl Dataplane for FakeDataplane {
+    fn apply(&mut self, forwarding: &Forwarding) -> Result<Applied, DataplaneError> {
+        self.take_in(None, forwarding)
+    }
+
+    fn reopen(&mut self, options: &OpenOptions, forwarding: &Forwarding) -> Result<Applied, DataplaneError> {
+        self.take_in(Some(options), forwarding)
+    }
+
+    fn counters(&mut self) -> Result<Totals, DataplaneError> {
+        Ok(self.kernel().totals.clone())
+    }
+
+    fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError> {
+        let kernel = self.kernel();
+        let forwarding = kernel.forwarding.as_ref().unwrap();
+        let found = predict(forwarding, flow.source, flow.destination, flow.protocol);
+        let outcome = match found.as_ref().map(|found| (found.vip, found.backend)) {
+            Some((vip, Some((_, dest)))) => ExplainOutcome::Forwarded { vip, backend: dest.address },
+            _ => ExplainOutcome::Stopped(PassReason::NotVip as u32),
+        };
+        Ok(Explanation { outcome, slot: found.and_then(|found| found.slot), frame: vec![0xab, 0xcd] })
+    }
+
+    fn attachments(&self) -> Vec<Attachment> {
+        let (interface, driver) = ("eth0".to_owned(), "veth".to_owned());
+        vec![Attachment { interface, ifindex: 7, mode: XdpMode::Native, driver }]
+    }
+}
+
+/// Answers for every address that is asked for, unless it is in `broken`.
+#[derive(Debug)]
+pub(crate) struct FakeNet {
+    broken: watch::Sender<BTreeSet<IpAddr>>,
+}
+
+impl FakeNet {
+    pub(crate) fn start() -> (Self, Resolver) {
+        let (wanted, mut asked) = watch::channel(BTreeSet::<IpAddr>::new());
+        let (answers, hops) = watch::channel(NextHops::new());
+        let (broken, mut breaks) = watch::channel(BTreeSet::<IpAddr>::new());
+        tokio::spawn(async move {
+            loop {
+                let now: NextHops = {
+                    let (asked, broken) = (asked.borrow_and_update(), breaks.borrow_and_update());
+                    asked.iter().map(|address| (*address, hop(*address, &broken))).collect()
+                };
+                answers.send_replace(now);
+                tokio::select! {
+                    changed = asked.changed() => if changed.is_err() { return },
+                    changed = breaks.changed() => if changed.is_err() { return },
+                }
+            }
+        });
+        (Self { broken }, Resolver { wanted, hops })
+    }
+
+    pub(crate) fn break_route(&self, address: &str) {
+        self.broken.send_modify(|broken| {
+            broken.insert(address.parse().unwrap());
+        });
+    }
+
+    pub(crate) fn mend_routes(&self) {
+        self.broken.send_modify(BTreeSet::clear);
+    }
+}
+
+pub(crate) fn hop(address: IpAddr, broken: &BTreeSet<IpAddr>) -> Result<NextHop, Unresolved> {
+    if broken.contains(&address) {
+        return Err(Unresolved::NoRoute(address));
+    }
+    Ok(NextHop {
+        ifindex: 7,
+        interface: "eth0".to_owned(),
+        source_mac: MacAddress([2, 0, 0, 0, 0, 1]),
+        destination_mac: MacAddress([2, 0, 0, 0, 0, 2]),
+        gateway: None,
+        vlan: None,
+        preferred_source: Some(if address.is_ipv4() { "10.0.0.1" } else { "fd00::1" }.parse().unwrap()),
+        mtu: 1500,
+    })
+}
+
+/// A running controller.
+pub(crate) struct Running {
+    pub(crate) dataplane: FakeDataplane,
+    pub(crate) net: FakeNet,
+    pub(crate) controller: ControllerHandle,
+    pub(crate) directory: Arc<tempfile::TempDir>,
+    task: JoinHandle<Engine<FakeDataplane>>,
+    server: JoinHandle<std::io::Result<()>>,
+    lock: SocketLock,
+}
+
+pub(crate) async fn start() -> Running {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(directory.path().join("ferrolev.toml"), FILE).unwrap();
+    start_in(directory).await
+}
+
+pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
+    let file = directory.path().join("ferrolev.toml");
+    let setup = Setup {
+        instance: "test".to_owned(),
+        pin_dir: PathBuf::from("/nowhere"),
+        xdp_mode: None,
+        config: Config::load(&file).unwrap(),
+        load: Box::new(move || Config::load(&file).map_err(|error| error.to_string())),
+        store: Store::open(&directory.path().join("state/test.redb")).unwrap(),
+    };
+    let (net, resolver) = FakeNet::start();
+    let hops = setup
+        .wanted()
+        .unwrap()
+        .into_iter()
+        .map(|address| (address, hop(address, &BTreeSet::new())))
+        .collect();
+    let dataplane = FakeDataplane::default();
+    let engine = Engine::start(setup, hops, |options, forwarding| {
+        let mut dataplane = dataplane.clone();
+        dataplane.reopen(options, forwarding)?;
+        Ok(dataplane)
+    });
+    let (controller, task) = spawn(engine.unwrap(), resolver);
+    let mut lock = SocketLock::acquire(&directory.path().join("run/api.sock")).unwrap();
+    let listener = lock.bind().unwrap();
+    let server = tokio::spawn(serve_socket(listener, controller.clone(), std::future::pending()));
+    Running { dataplane, net, controller, directory, task, server, lock }
+}
+
+impl Running {
+    /// Ends without a farewell, as a kill would; the files stay.
+    pub(crate) async fn crash(self) -> Arc<tempfile::TempDir> {
+        self.server.abort();
+        self.task.abort();
+        let _ = (self.server.await, self.task.await);
+        drop(self.lock);
+        self.directory
+    }
+
+    pub(crate) fn write_file(&self, text: &str) {
+        std::fs::write(self.directory.path().join("ferrolev.toml"), text).unwrap();
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
+        self.send(Method::GET, path, "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) -> (StatusCode, Value) {
+        self.send(Method::POST, path, body).await
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
+        let (status, text) = self.send_text(method, path, body).await;
+        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}")))
+    }
+
+    pub(crate) async fn send_text(&self, method: Method, path: &str, body: &str) -> (StatusCode, String) {
+        let stream = UnixStream::connect(self.directory.path().join("run/api.sock")).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "ferrolev")
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .unwrap();
+        let reply = sender.send_request(request).await.unwrap();
+        let status = reply.status();
+        let bytes = reply.into_body().collect().await.unwrap().to_bytes();
+        connection.abort();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    pub(crate) fn forwarding(&self) -> Forwarding {
+        self.dataplane.kernel().forwarding.clone().unwrap()
+    }
+
+    /// Slots of each backend of `web`, as the kernel has them.
+    pub(crate) fn web_slots(&self) -> BTreeMap<String, u32> {
+        let forwarding = self.forwarding();
+        let web = &forwarding.vips[&"203.0.113.10:80/tcp".parse().unwrap()];
+        web.dests.keys().cloned().zip(web.shares()).collect()
+    }
+
+    /// Waits until `ready` holds for the status.
+    pub(crate) async fn until(&self, ready: impl Fn(&crate::api::types::Status) -> bool) {
+        for _ in 0..2000 {
+            if ready(&self.controller.status().await.unwrap()) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("never happened: {:#?}", self.controller.status().await);
+    }
+
+    pub(crate) fn count(&self, vip: &str, backend: &str, packets: u64) {
+        let counters = Counters { packets, bytes: packets * 60, new_flows: packets / 10 };
+        let key = (vip.parse().unwrap(), backend.parse().unwrap());
+        self.dataplane.kernel().totals.dests.insert(key, counters);
+    }
+}
+
+pub(crate) fn flow(source: &str, destination: &str) -> String {
+    let (source, destination): (SocketAddr, SocketAddr) =
+        (source.parse().unwrap(), destination.parse().unwrap());
+    format!(r#"{{"source":"{source}","destination":"{destination}","protocol":"tcp"}}"#)
+}

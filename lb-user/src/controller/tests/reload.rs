@@ -1,0 +1,83 @@
+use hyper::StatusCode;
+
+use super::harness::{FILE, start};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_changes_nothing_and_its_error_stays_in_the_status() {
+    let running = start().await;
+    let before = running.forwarding();
+    running.write_file(&FILE.replace("ring_size = 251", "ring_size = 250"));
+    let (status, reply) = running.post("/v1/reload", "").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(reply["error"].as_str().unwrap().contains("ferrolev.toml:"), "{reply}");
+    assert_eq!(running.forwarding(), before);
+    assert_eq!(running.get("/v1/status").await.1["config_error"], reply["error"]);
+
+    running.write_file(FILE);
+    let (status, _) = running.post("/v1/reload", "").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(running.get("/v1/status").await.1["config_error"], serde_json::Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_reload_of_a_bad_file_leaves_no_error_behind() {
+    let running = start().await;
+    running.write_file("nonsense");
+    let (status, _) = running.post("/v1/reload?dry_run=true", "").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(running.get("/v1/status").await.1["config_error"], serde_json::Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_keeps_runtime_changes_and_shows_those_without_effect() {
+    let running = start().await;
+    running.post("/v1/changes", r#"{"action":"drain","backend":"web-1","vip":"web"}"#).await;
+    running.post("/v1/changes", r#"{"action":"drain","backend":"web-2","vip":"dns"}"#).await;
+    let without = FILE.replace(", { name = \"web-2\", weight = 50 }", "");
+    running.write_file(&without);
+    let (status, reply) = running.post("/v1/reload", "").await;
+    assert_eq!(status, StatusCode::OK, "{reply}");
+    assert_eq!(reply["vips"][0]["vip"], "dns");
+    assert!(reply["notes"][0].as_str().unwrap().contains("web-2"), "{reply}");
+    assert_eq!(running.web_slots()["web-1"], 0);
+    let (_, status) = running.get("/v1/status").await;
+    assert_eq!(status["dormant_changes"][0]["backend"], "web-2");
+    assert_eq!(status["dormant_changes"][0]["what"], "drained");
+
+    running.write_file(FILE);
+    running.post("/v1/reload", "").await;
+    let (_, dns) = running.get("/v1/vips/dns").await;
+    assert_eq!(dns["backends"][1]["state"], "draining");
+    assert_eq!(running.get("/v1/status").await.1["dormant_changes"], serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_interfaces_open_the_dataplane_anew_and_a_refusal_changes_nothing() {
+    let running = start().await;
+    let other = FILE.replace("\"eth0\"", "\"eth0\", \"eth1\"").replace("10.0.0.13", "10.0.0.33");
+    running.write_file(&other);
+    let before = running.forwarding();
+    running.dataplane.kernel().refusal = Some("no eth1".to_owned());
+    let (status, _) = running.post("/v1/reload", "").await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(running.forwarding(), before);
+    let error = running.get("/v1/status").await.1["config_error"].clone();
+    assert_eq!(error, "the dataplane refuses: no eth1");
+    assert_eq!(running.dataplane.kernel().options.len(), 1);
+
+    running.dataplane.kernel().refusal = None;
+    let (status, _) = running.post("/v1/reload", "").await;
+    assert_eq!(status, StatusCode::OK);
+    let options = running.dataplane.kernel().options.clone();
+    assert_eq!(options[1].interfaces, ["eth0", "eth1"]);
+    let slots = running.web_slots();
+    assert!(slots.values().all(|count| *count > 0), "published before its next hop was known: {slots:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_reload_cannot_change_is_said() {
+    let running = start().await;
+    running.write_file(&format!("metrics_listen = \"127.0.0.1:9464\"\n{FILE}"));
+    let (_, reply) = running.post("/v1/reload", "").await;
+    assert!(reply["notes"][0].as_str().unwrap().starts_with("metrics_listen"), "{reply}");
+}

@@ -1,0 +1,46 @@
+use super::harness::start;
+use crate::api::types::BackendState;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_without_next_hop_leaves_the_ring_and_says_why() {
+    let running = start().await;
+    running.net.break_route("10.0.0.12");
+    running.until(|status| status.vips[1].backends[1].state == BackendState::Unresolved).await;
+    assert_eq!(running.web_slots()["web-2"], 0);
+    let (_, vip) = running.get("/v1/vips/web").await;
+    assert_eq!(vip["backends"][1]["state"], "unresolved");
+    assert_eq!(vip["backends"][1]["reason"], "no route to 10.0.0.12; add a route");
+    assert_eq!(vip["backends"][1]["next_hop"], serde_json::Value::Null);
+    assert_eq!(vip["backends"][1]["slots"], 0);
+
+    running.net.mend_routes();
+    running.until(|status| status.vips[1].backends[1].state == BackendState::Active).await;
+    assert!(running.web_slots()["web-2"] > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_added_without_a_route_is_accepted_with_a_note() {
+    let running = start().await;
+    running.net.break_route("10.0.0.50");
+    let body = r#"{"action":"add","backend":"lost","vip":"web","address":"10.0.0.50"}"#;
+    let (status, reply) = running.post("/v1/changes", body).await;
+    assert_eq!(status, hyper::StatusCode::OK);
+    assert!(reply["notes"][0].as_str().unwrap().contains("no route to 10.0.0.50"), "{reply}");
+    assert_eq!(running.web_slots()["lost"], 0);
+    running.net.mend_routes();
+    running.until(|status| status.vips[1].backends[0].slots > 0).await;
+    assert!(running.web_slots()["lost"] > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_in_the_background_is_shown_and_tried_again() {
+    let running = start().await;
+    let before = running.forwarding();
+    running.dataplane.kernel().refusal = Some("busy".to_owned());
+    running.net.break_route("10.0.0.11");
+    running.until(|status| status.dataplane_error.as_deref() == Some("busy")).await;
+    assert_eq!(running.forwarding(), before);
+    running.dataplane.kernel().refusal = None;
+    running.until(|status| status.dataplane_error.is_none()).await;
+    assert_eq!(running.web_slots()["web-1"], 0);
+}
