@@ -316,6 +316,20 @@ mod tests {
     }
 
     #[test]
+    fn the_service_files_call_commands_that_exist() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
+        for (name, commands) in [("ferrolev.service", 2), ("ferrolev-decap@.service", 1)] {
+            let text = std::fs::read_to_string(dir.join(name)).expect(name);
+            let lines = text.lines().filter_map(|line| line.strip_prefix("Exec")?.split_once("=/usr/bin/"));
+            let lines: Vec<_> = lines.map(|(_, line)| line.replace("$FERROLEV_DECAP_OPTIONS", "")).collect();
+            assert_eq!(lines.len(), commands, "{name}");
+            for line in lines {
+                parse(&line).unwrap_or_else(|error| panic!("{name}: {line}: {error}"));
+            }
+        }
+    }
+
+    #[test]
     fn usage_errors_are_found_before_the_daemon_is_asked() {
         for line in [
             "ferrolev",
