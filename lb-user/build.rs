@@ -17,8 +17,8 @@ use std::process::{Command, ExitCode};
 
 use sha2::{Digest, Sha256};
 
-/// Where the object lies below the target directory of its build.
-const OBJECT: &str = "bpfel-unknown-none/bpf/ferrolev-ebpf";
+/// The kernel side of the product.
+const BINARY: &str = "ferrolev-ebpf";
 
 fn main() -> ExitCode {
     match build() {
@@ -71,11 +71,11 @@ fn build_object(root: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
     let target_dir =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("ebpf");
     // The compiler's messages go to this script's stderr, which cargo shows when the script fails.
-    let status = tools.build_command(root, &target_dir, &[]).status()?;
+    let status = tools.build_command(BINARY, root, &target_dir, &[]).status()?;
     if !status.success() {
         return Err(format!("the eBPF program (lb-ebpf) does not build with {tools}: see above").into());
     }
-    Ok(fs::read(target_dir.join(OBJECT))?)
+    Ok(fs::read(toolchain::object(&target_dir, BINARY))?)
 }
 
 fn sha256(bytes: &[u8]) -> String {

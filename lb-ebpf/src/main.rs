@@ -1,5 +1,5 @@
-//! XDP entry points. `maps.rs` and `xdp.rs` are the only files that touch the kernel's interfaces; the story itself is
-//! the library.
+//! XDP entry points. `maps.rs`, `trace.rs` and `xdp.rs` are the only files that touch the kernel's interfaces; the story
+//! itself is the library.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(not(target_arch = "bpf"))]
@@ -9,6 +9,8 @@ fn main() {
 
 #[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod trace;
 #[cfg(target_arch = "bpf")]
 mod xdp;
 
@@ -23,11 +25,12 @@ mod programs {
     use lb_ebpf::{Verdict, balance};
 
     use crate::maps::{Counting, DEVICES, KernelTables, Tracing, count_reason};
-    use crate::xdp::{XdpFrame, answer_trace, trace_request};
+    use crate::trace::{answer_trace, trace_request};
+    use crate::xdp::XdpFrame;
 
     /// The balancer.
     #[xdp]
-    pub fn balancer(ctx: XdpContext) -> u32 {
+    fn balancer(ctx: XdpContext) -> u32 {
         match trace_request(&ctx) {
             None => run(&ctx),
             Some(request) => explain(&ctx, request),
@@ -75,7 +78,7 @@ mod programs {
 
     /// Passes everything. A veth's peer needs an XDP program to receive what `XDP_TX` sends.
     #[xdp]
-    pub fn pass(_ctx: XdpContext) -> u32 {
+    fn pass(_ctx: XdpContext) -> u32 {
         XDP_PASS
     }
 

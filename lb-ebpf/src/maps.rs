@@ -29,16 +29,16 @@ static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_COUNT, 0);
 #[map]
-pub static DEVICES: DevMap = DevMap::with_max_entries(64, 0);
+pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(64, 0);
 
 /// What becomes of the choices made for a packet.
-pub trait Recorder {
+pub(crate) trait Recorder {
     fn count(&self, dest: u32, bytes: u64, new_flow: bool);
     fn chosen(&self, vip: u32, slot: u32, dest: u32);
 }
 
 /// Counts them: the normal case.
-pub struct Counting;
+pub(crate) struct Counting;
 
 impl Recorder for Counting {
     #[inline(always)]
@@ -57,8 +57,8 @@ impl Recorder for Counting {
 }
 
 /// Remembers them for the asker of a test run, and changes nothing.
-pub struct Tracing {
-    pub trace: Cell<Trace>,
+pub(crate) struct Tracing {
+    pub(crate) trace: Cell<Trace>,
 }
 
 impl Recorder for Tracing {
@@ -73,7 +73,7 @@ impl Recorder for Tracing {
 
 /// Counts a pass or a drop.
 #[inline(always)]
-pub fn count_reason(reason: u32) {
+pub(crate) fn count_reason(reason: u32) {
     if let Some(count) = REASONS.get_ptr_mut(reason) {
         // SAFETY: as in `Counting::count`.
         unsafe { *count += 1 };
@@ -81,7 +81,7 @@ pub fn count_reason(reason: u32) {
 }
 
 /// The maps as the story reads them.
-pub struct KernelTables<R>(pub R);
+pub(crate) struct KernelTables<R>(pub(crate) R);
 
 impl<R: Recorder> Tables for KernelTables<R> {
     #[inline(always)]

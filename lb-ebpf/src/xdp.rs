@@ -1,9 +1,8 @@
-//! An XDP packet as a [`Frame`], and the metadata area in front of it.
+//! An XDP packet as a [`Frame`].
 
 use aya_ebpf::helpers::bpf_xdp_adjust_head;
 use aya_ebpf::programs::XdpContext;
 use bytemuck::Pod;
-use lb_common::abi::Trace;
 use lb_ebpf::Frame;
 
 /// The packet of one program run. Bounds are read anew for each view, because `adjust_head` moves them.
@@ -47,31 +46,4 @@ impl Frame for XdpFrame<'_> {
         let result = unsafe { bpf_xdp_adjust_head(self.0.ctx, -bytes) };
         if result == 0 { Some(()) } else { None }
     }
-}
-
-/// The request for a trace that a test run carries in its metadata area. Traffic never has metadata here: drivers hand
-/// packets over without any.
-#[inline(always)]
-pub(crate) fn trace_request(ctx: &XdpContext) -> Option<Trace> {
-    if ctx.metadata() == ctx.data() { None } else { trace_slot(ctx).map(|slot| *slot) }
-}
-
-/// Answers a trace in place.
-#[inline(always)]
-pub(crate) fn answer_trace(ctx: &XdpContext, trace: Trace) {
-    if let Some(slot) = trace_slot(ctx) {
-        *slot = trace;
-    }
-}
-
-#[inline(always)]
-fn trace_slot(ctx: &XdpContext) -> Option<&mut Trace> {
-    let start = ctx.metadata();
-    if start + size_of::<Trace>() > ctx.data() {
-        return None;
-    }
-    // SAFETY: the bytes lie within the metadata area, which nothing else refers to; metadata is 4-byte aligned by kernel
-    // contract.
-    let trace = unsafe { &mut *(start as *mut Trace) };
-    if trace.magic == Trace::MAGIC { Some(trace) } else { None }
 }

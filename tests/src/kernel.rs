@@ -67,6 +67,12 @@ impl Kernel {
         self.dataplane.as_mut().context("no dataplane")
     }
 
+    /// The pinned program.
+    #[must_use]
+    pub const fn program(&self) -> &Xdp {
+        &self.program
+    }
+
     /// Opens the same instance once more, as a restarted daemon does.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Helpers of the integration tests and of the demo.
 
+pub mod bench;
 pub mod host;
 pub mod kernel;
 pub mod lab;

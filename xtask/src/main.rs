@@ -9,6 +9,7 @@ mod setup;
 mod test;
 mod toolchain;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -75,17 +76,29 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Demo { keep, clean } => {
             let flags = [("--keep", keep), ("--clean", clean)];
             let given = flags.into_iter().filter(|(_, given)| *given);
-            return in_lab("demo", &given.map(|(flag, _)| flag.to_owned()).collect::<Vec<_>>());
+            let given: Vec<_> = given.map(|(flag, _)| flag.to_owned()).collect();
+            return in_lab("demo", &given, &[]);
         }
         Task::Test(selection) => return test::run(&selection),
-        Task::Bench { arguments } => return in_lab("bench", &arguments),
+        Task::Bench { arguments } => return bench(&arguments),
         Task::Check => check::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Builds the benchmark's own kernel side, then runs the benchmark around the product's.
+fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let tools = setup::kernel_side()?;
+    let target_dir = command::target_dir().join("ebpf");
+    let binary = "ferrolev-bench-ebpf";
+    let mut build = tools.build_command(binary, command::root(), &target_dir, &[]);
+    build.arg("--quiet");
+    command::succeed(build)?;
+    in_lab("bench", arguments, &[("FERROLEV_BENCH_OBJECT", toolchain::object(&target_dir, binary))])
+}
+
 /// Builds and runs a binary of the tests package, with its output and its exit code.
-fn in_lab(name: &str, arguments: &[String]) -> anyhow::Result<ExitCode> {
+fn in_lab(name: &str, arguments: &[String], environment: &[(&str, PathBuf)]) -> anyhow::Result<ExitCode> {
     setup::kernel_side()?;
     setup::lab()?;
     let build = ["build", "--release", "--package", "lb-user", "--package", "tests", "--bins"];
@@ -93,5 +106,6 @@ fn in_lab(name: &str, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let release = command::target_dir().join("release");
     let mut binary = std::process::Command::new(release.join(name));
     binary.args(arguments).env("FERROLEV_BINARY", release.join("ferrolev"));
+    binary.envs(environment.iter().map(|(name, value)| (name, value)));
     command::exit_code(binary)
 }

@@ -14,6 +14,12 @@ use std::process::Command;
 /// The triple of little-endian BPF.
 const TARGET: &str = "bpfel-unknown-none";
 
+/// Where [`BpfToolchain::build_command`] leaves the object `binary` below its target directory.
+#[must_use]
+pub(crate) fn object(target_dir: &Path, binary: &str) -> PathBuf {
+    target_dir.join(TARGET).join("bpf").join(binary)
+}
+
 /// A complete set of tools for the kernel side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BpfToolchain {
@@ -87,14 +93,20 @@ impl BpfToolchain {
         }
     }
 
-    /// The cargo command that builds the object of the workspace at `root` into `target_dir`, which must not be a
+    /// The cargo command that builds the object `binary` of the workspace at `root` into `target_dir`, which must not be a
     /// directory that an outer cargo has locked. `flags` go to the compiler beside those that every build takes.
     #[must_use]
-    pub(crate) fn build_command(&self, root: &Path, target_dir: &Path, flags: &[&str]) -> Command {
+    pub(crate) fn build_command(
+        &self,
+        binary: &str,
+        root: &Path,
+        target_dir: &Path,
+        flags: &[&str],
+    ) -> Command {
         let mut command = self.cargo();
         command
             .current_dir(root)
-            .args(["build", "--package", "lb-ebpf", "--bin", "ferrolev-ebpf"])
+            .args(["build", "--package", "lb-ebpf", "--bin", binary])
             .args(["--profile", "bpf", "--target", TARGET, "-Z", "build-std=core"])
             .arg("--target-dir")
             .arg(target_dir)

@@ -14,12 +14,14 @@
 //! DEVICES   DEVMAP[64]          ifindex        where a redirect leaves
 //! ```
 
+mod bench;
 mod control;
 mod decap;
 mod dest;
 mod reason;
 mod vip;
 
+pub use bench::{BenchConfig, BenchTarget};
 pub use control::{Control, FILTER_BITS, FILTER_WORDS};
 pub use decap::{DECAP_OUTCOME_COUNT, DecapOutcome, SourceKey};
 pub use dest::{Counters, Dest, DestKind, HEAD_LEN};

@@ -1,0 +1,3 @@
+//! Benchmarks. Timing never decides a test: these report medians with their spread, and ratios within one run.
+
+pub mod datapath;
