@@ -107,7 +107,7 @@ pub(super) const LIMITS: Section = Section {
             "ring_memory",
             "bytes, or a text such as `\"32MiB\"` (KiB, MiB, GiB), up to 4GiB",
             Value("\"32MiB\""),
-            "Room for rings. A slot takes 2 bytes and a ring is rounded up to 2 KiB, so a ring of 65537 slots takes 130 KiB. One spare ring of the largest size is needed for changes.",
+            "Room for rings. A slot takes 2 bytes and a ring is rounded up to 2 KiB, so a ring of 65537 slots takes 130 KiB. Every ring needs room twice, because a change writes new rings beside the old ones; the default holds 126 rings of the default size.",
         ),
     ],
 };

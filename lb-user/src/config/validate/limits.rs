@@ -71,15 +71,16 @@ fn dest_block(backends: usize) -> u64 {
     (backends as u64 * 2).next_power_of_two().max(4)
 }
 
-/// Rings of all vips, and a spare one of the largest size, in which a new ring is built before it is published.
+/// All rings twice: a change of a backend that every vip uses writes every ring anew beside the old one, and publishes
+/// all of them at once.
 fn ring_memory(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
-    let pages = || objects.vips.values().map(|vip| u64::from(ring_pages(vip.ring_size)));
-    let needed = (pages().sum::<u64>() + pages().max().unwrap_or(0)) * PAGE_BYTES;
+    let pages: u64 = objects.vips.values().map(|vip| u64::from(ring_pages(vip.ring_size))).sum();
+    let needed = 2 * pages * PAGE_BYTES;
     if needed > limits.ring_memory {
         check.problems.add(
             line,
             format!(
-                "[limits]: ring_memory: the {} rings of this file and one spare take {}, but ring_memory = \"{}\"; write ring_memory = \"{}\" or choose smaller ring sizes",
+                "[limits]: ring_memory: the {} rings of this file take {} (each twice, so that all can change at once), but ring_memory = \"{}\"; write ring_memory = \"{}\" or choose smaller ring sizes",
                 objects.vips.len(),
                 bytes(needed),
                 bytes(limits.ring_memory),
