@@ -135,7 +135,7 @@ pub fn measure(object: &Path, effort: Effort) -> Result<Vec<Measured>> {
             }
         }
     }
-    let bound = summary("bound: empty XDP_TX (the wrapper alone)", &mut vec![0.0], &mut floor, None);
+    let bound = summary("bound: empty XDP_TX (the wrapper alone)", &mut [0.0], &mut floor, None);
     let lines = cases
         .iter()
         .zip(net.iter_mut().zip(&mut gross))
