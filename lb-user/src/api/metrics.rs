@@ -126,13 +126,23 @@ impl Page {
         let vips = self.gauge("vips", "Vips, by address family", None);
         vips.set_value(family("ipv4"), snapshot.vips_v4 as f64);
         vips.set_value(family("ipv6"), snapshot.vips_v6 as f64);
-        let capacity = self.gauge("vips_capacity", "Vips that surely fit, by address family", None);
+        let capacity = self.gauge("vips_capacity", "Vips that fit, by address family", None);
         capacity.set_value(family("ipv4"), snapshot.vips_capacity as f64);
         capacity.set_value(family("ipv6"), snapshot.vips_capacity as f64);
-        self.number("dests", "Dests: backends, once for each of their vips", None, snapshot.dests as f64);
+        self.number(
+            "dests",
+            "Dests taken: for each vip a power of two with room for its backends twice, and one spare",
+            None,
+            snapshot.dests as f64,
+        );
         self.number("dests_capacity", "Dests that fit (limits.dests)", None, snapshot.dests_capacity as f64);
         let bytes = || Some(Unit::Bytes);
-        self.number("ring_memory", "Memory that the rings take", bytes(), snapshot.ring_bytes as f64);
+        self.number(
+            "ring_memory",
+            "Memory that the rings take, each twice so that it can be replaced",
+            bytes(),
+            snapshot.ring_bytes as f64,
+        );
         self.number(
             "ring_memory_capacity",
             "Memory that there is for rings (limits.ring_memory)",

@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use lb_common::abi::{RING_PAGE_SLOTS, ReasonInfo, RingPage, VIP_SLOTS, reasons, ring_pages};
+use lb_common::abi::{RING_PAGE_SLOTS, ReasonInfo, RingPage, reasons, ring_pages};
 
 use super::engine::Engine;
 use super::view::vip_counters;
 use crate::api::types::{CounterValues, DestStatus, InterfaceStatus};
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, Limits, MAX_VIPS};
 
 /// Every value of `/metrics`.
 #[derive(Clone, Debug)]
@@ -24,8 +24,9 @@ pub struct MetricsSnapshot {
     pub interfaces: Vec<InterfaceStatus>,
     pub vips_v4: u64,
     pub vips_v6: u64,
-    /// Vips of one address family that surely fit.
+    /// Vips of one address family that fit.
     pub vips_capacity: u64,
+    /// As [`Limits::dests_needed`] counts.
     pub dests: u64,
     pub dests_capacity: u64,
     pub ring_bytes: u64,
@@ -66,11 +67,11 @@ impl<D: Dataplane> Engine<D> {
         MetricsSnapshot {
             vips_v4: v4,
             vips_v6: self.desired.vips.len() as u64 - v4,
-            // Two choices with one place each fill to one half before a key finds no place.
-            vips_capacity: u64::from(VIP_SLOTS / 2),
-            dests: status.vips.iter().map(|vip| vip.backends.len() as u64).sum(),
+            vips_capacity: MAX_VIPS as u64,
+            dests: Limits::dests_needed(status.vips.iter().map(|vip| vip.backends.len())),
             dests_capacity: u64::from(limits.dests),
-            ring_bytes: pages * PAGE_BYTES,
+            // Each ring twice: a new one is written beside the one in use.
+            ring_bytes: 2 * pages * PAGE_BYTES,
             ring_bytes_capacity: limits.ring_memory,
             overrides_active: self.overlay.iter().count() as u64 - dormant,
             overrides_dormant: dormant,

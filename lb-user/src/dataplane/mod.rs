@@ -147,6 +147,18 @@ pub struct Limits {
     pub ring_memory: u64,
 }
 
+impl Limits {
+    /// Dests that vips with so many backends each take: for each the next power of two that holds its backends twice,
+    /// at least 4, so that backends are exchanged without a pause; and one spare block of the largest size, into which
+    /// a vip grows.
+    #[must_use]
+    pub fn dests_needed(backends: impl Iterator<Item = usize>) -> u64 {
+        let blocks = backends.map(|count| (count as u64 * 2).next_power_of_two().max(4));
+        let (sum, largest) = blocks.fold((0, 0), |(sum, largest), block| (sum + block, block.max(largest)));
+        sum + largest
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { dests: 8192, ring_memory: 32 << 20 }

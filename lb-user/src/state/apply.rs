@@ -9,6 +9,7 @@ use super::overlay::{
 };
 use super::{Change, ChangeMark, Desired, DesiredVip, VipKey};
 use crate::config::{Config, DEFAULT_WEIGHT};
+use crate::dataplane::Limits;
 
 /// The largest weight.
 pub const MAX_WEIGHT: u32 = 65_535;
@@ -18,7 +19,7 @@ pub const MAX_WEIGHT: u32 = 65_535;
 pub enum ChangeError {
     #[error("there is no vip '{vip}'{}; `ferrolev vip list` shows all", did_you_mean(.nearest))]
     UnknownVip { vip: String, nearest: Option<String> },
-    #[error("{} has no backend '{backend}'{}; `ferrolev backend list` shows all", .vip.as_ref().map_or("no vip".to_owned(), |vip| format!("vip {vip}")), did_you_mean(.nearest))]
+    #[error("{} backend '{backend}'{}; `ferrolev backend list` shows all", .vip.as_ref().map_or("no vip has".to_owned(), |vip| format!("vip {vip} has no")), did_you_mean(.nearest))]
     UnknownBackend { vip: Option<String>, backend: String, nearest: Option<String> },
     #[error(
         "vip {vip} already has backend {backend}; use `ferrolev backend weight` or `undrain` to change it"
@@ -36,8 +37,10 @@ pub enum ChangeError {
     BadName(String),
     #[error("weight {0} is too large; use 0 to {MAX_WEIGHT}")]
     Weight(u32),
-    #[error("{needed} dests are needed and limits.dests is {capacity}; raise it in {file} and reload")]
-    TooManyDests { needed: usize, capacity: u32, file: String },
+    #[error(
+        "{needed} dests would be taken (each vip a power of two with room for its backends twice, and one spare) and limits.dests is {capacity}; raise it in {file} and reload"
+    )]
+    TooManyDests { needed: u64, capacity: u32, file: String },
     #[error("vip {0} would have more than 65534 backends, which do not fit a ring")]
     TooManyMembers(String),
 }
@@ -267,8 +270,8 @@ fn check_limits(config: &Config, after: &Desired) -> Result<(), ChangeError> {
     if let Some(vip) = after.vips.values().find(|vip| vip.members.len() >= usize::from(maglev::EMPTY)) {
         return Err(ChangeError::TooManyMembers(vip.name.clone()));
     }
-    let needed = after.vips.values().map(|vip| vip.members.len()).sum::<usize>();
-    if needed > config.limits.dests as usize {
+    let needed = Limits::dests_needed(after.vips.values().map(|vip| vip.members.len()));
+    if needed > u64::from(config.limits.dests) {
         return Err(ChangeError::TooManyDests {
             needed,
             capacity: config.limits.dests,

@@ -80,11 +80,11 @@ async fn states_reloads_and_refusals_are_counted() {
         ("ferrolev_last_reload_successful", 0.0),
         ("ferrolev_apply_errors_total", 1.0),
         ("ferrolev_dataplane_in_sync", 1.0),
-        ("ferrolev_dests", 5.0),
+        ("ferrolev_dests", 20.0),
         ("ferrolev_dests_capacity", 8192.0),
         (r#"ferrolev_vips{family="ipv4"}"#, 2.0),
         (r#"ferrolev_overrides{effect="active"}"#, 1.0),
-        ("ferrolev_ring_memory_bytes", 4096.0),
+        ("ferrolev_ring_memory_bytes", 8192.0),
     ] {
         assert_eq!(value(&text, series), expected, "{series}");
     }

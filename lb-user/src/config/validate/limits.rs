@@ -52,8 +52,7 @@ fn vips(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) {
 /// A vip takes consecutive entries for its backends and as many successors, and one that outgrows its entries is written
 /// anew elsewhere before the old ones are free.
 fn dests(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
-    let blocks = || objects.vips.values().map(|vip| dest_block(vip.backends.len()));
-    let needed = blocks().sum::<u64>() + blocks().max().unwrap_or(0);
+    let needed = Limits::dests_needed(objects.vips.values().map(|vip| vip.backends.len()));
     if needed > u64::from(limits.dests) {
         check.problems.add(
             line,
@@ -64,11 +63,6 @@ fn dests(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
             ),
         );
     }
-}
-
-/// Entries for a vip with `backends` backends.
-fn dest_block(backends: usize) -> u64 {
-    (backends as u64 * 2).next_power_of_two().max(4)
 }
 
 /// All rings twice: a change of a backend that every vip uses writes every ring anew beside the old one, and publishes
