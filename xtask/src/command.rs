@@ -2,8 +2,9 @@
 //! in `PATH`.
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -49,11 +50,10 @@ pub(crate) fn succeed_quietly(mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs with this program's output and passes its exit code on.
-pub(crate) fn exit_code(mut command: Command) -> Result<ExitCode> {
-    let status = command.status().with_context(|| cannot_run(&command))?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+/// Becomes the other program, so that its exit code, and Ctrl-C, are its own affair. Returns only when that fails.
+pub(crate) fn become_program(mut command: Command) -> anyhow::Error {
+    let error = command.exec();
+    anyhow::Error::new(error).context(cannot_run(&command))
 }
 
 /// The program in `PATH`, or where administrators' programs are when `PATH` leaves those out.

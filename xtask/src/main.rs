@@ -97,7 +97,7 @@ fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
     in_lab("bench", arguments, &[("FERROLEV_BENCH_OBJECT", toolchain::object(&target_dir, binary))])
 }
 
-/// Builds and runs a binary of the tests package, with its output and its exit code.
+/// Builds a binary of the tests package and becomes it.
 fn in_lab(name: &str, arguments: &[String], environment: &[(&str, PathBuf)]) -> anyhow::Result<ExitCode> {
     setup::kernel_side()?;
     setup::lab()?;
@@ -107,5 +107,5 @@ fn in_lab(name: &str, arguments: &[String], environment: &[(&str, PathBuf)]) -> 
     let mut binary = std::process::Command::new(release.join(name));
     binary.args(arguments).env("FERROLEV_BINARY", release.join("ferrolev"));
     binary.envs(environment.iter().map(|(name, value)| (name, value)));
-    command::exit_code(binary)
+    Err(command::become_program(binary))
 }

@@ -152,8 +152,9 @@ impl Outcome {
             outcome.passed += number_before(result, " passed");
             outcome.failed += number_before(result, " failed");
         }
-        outcome.skipped =
-            said.lines().filter(|line| line.starts_with("skipped: ")).count().try_into().unwrap_or(u32::MAX);
+        // Every test's own output comes after a line `---- NAME stdout ----`.
+        let skipped = said.split("\n---- ").skip(1).filter(|output| output.contains("\nskipped: "));
+        outcome.skipped = skipped.count().try_into().unwrap_or(u32::MAX);
         outcome.passed = outcome.passed.saturating_sub(outcome.skipped);
         if !success {
             outcome.failed = outcome.failed.max(1);
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_skipped_test_is_not_counted_as_passed() {
-        let said = "---- a stdout ----\nskipped: not root\n\n\
+        let said = "successes:\n\n---- a stdout ----\nskipped: not root\nskipped: not root\n\n---- b stdout ----\nhello\n\n\
             test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
         let expected = Outcome { passed: 2, failed: 0, skipped: 1 };
         assert_eq!(Outcome::read(said, true), expected);

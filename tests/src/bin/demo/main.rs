@@ -20,7 +20,10 @@ fn main() -> ExitCode {
         [] => run(false),
         ["--keep"] => run(true),
         ["--clean"] => {
-            println!("removed {} networks that were left running", Lab::sweep(true));
+            match Lab::sweep(true) {
+                0 => println!("nothing was left running"),
+                _ => println!("removed what was left running"),
+            }
             return ExitCode::SUCCESS;
         }
         _ => {
