@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
@@ -72,13 +72,14 @@ where
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
-        let stop = Stop::listen()?;
-        daemon(options, edges, stop).await
-    })
+    runtime.block_on(async { daemon(options, edges, orders()?).await })
 }
 
-async fn daemon<D, R, O, X>(options: &RunOptions, edges: Edges<R, O, X>, mut stop: Stop) -> anyhow::Result<()>
+pub(super) async fn daemon<D, R, O, X>(
+    options: &RunOptions,
+    edges: Edges<R, O, X>,
+    mut orders: mpsc::Receiver<Order>,
+) -> anyhow::Result<()>
 where
     D: Dataplane + 'static,
     R: FnOnce() -> anyhow::Result<Resolver>,
@@ -118,7 +119,7 @@ where
         "ready"
     );
     notify("READY=1");
-    let ended = until_stopped(&controller, &task, &mut stop).await;
+    let ended = until_ended(&controller, &task, &mut orders).await;
     notify("STOPPING=1");
     servers.stop().await;
     controller.stop().await;
@@ -160,23 +161,24 @@ async fn first_answers(resolver: &mut Resolver, wanted: &BTreeSet<IpAddr>) -> Ne
     }
 }
 
-/// Takes signals until one of them, or the end of the controller, ends the daemon.
-async fn until_stopped<T>(
+/// Does what is ordered until that is to end, or the controller has broken down.
+async fn until_ended<T>(
     controller: &ControllerHandle,
     task: &JoinHandle<T>,
-    stop: &mut Stop,
+    orders: &mut mpsc::Receiver<Order>,
 ) -> anyhow::Result<()> {
     let mut alive = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
-            Some(()) = stop.hangup.recv() => {
-                notify(&reloading());
-                // The outcome is logged and shown in the status.
-                let _ = controller.reload(false).await;
-                notify("READY=1");
-            }
-            Some(()) = stop.terminate.recv() => return Ok(()),
-            Some(()) = stop.interrupt.recv() => return Ok(()),
+            order = orders.recv() => match order {
+                Some(Order::Reload) => {
+                    notify(&reloading());
+                    // The outcome is logged and shown in the status.
+                    let _ = controller.reload(false).await;
+                    notify("READY=1");
+                }
+                Some(Order::End) | None => return Ok(()),
+            },
             _ = alive.tick() => anyhow::ensure!(!task.is_finished(), "the controller broke down; please report this"),
         }
     }
@@ -194,21 +196,34 @@ fn reloading() -> String {
     }
 }
 
-struct Stop {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
+/// What signals ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Reload,
+    End,
 }
 
-impl Stop {
-    fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            hangup: listen(SignalKind::hangup())?,
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
+/// SIGHUP, SIGTERM and SIGINT as orders.
+fn orders() -> anyhow::Result<mpsc::Receiver<Order>> {
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let mut hangup = listen(SignalKind::hangup())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let (sender, orders) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let order = tokio::select! {
+                Some(()) = hangup.recv() => Order::Reload,
+                Some(()) = terminate.recv() => Order::End,
+                Some(()) = interrupt.recv() => Order::End,
+                else => return,
+            };
+            if sender.send(order).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(orders)
 }
 
 struct Servers {

@@ -62,7 +62,7 @@ prop_compose! {
 
 fn config() -> impl Strategy<Value = Config> {
     let settings = (
-        prop::collection::btree_set("[a-z]{2}[a-z0-9.\"'#=-]{0,13}", 1..4),
+        prop::collection::btree_set("[a-km-z][a-z][a-z0-9.\"'#=-]{0,13}", 1..4),
         prop::sample::select(vec![XdpMode::Native, XdpMode::Generic, XdpMode::Offload]),
         any::<u64>(),
         prop::option::of((any::<IpAddr>(), 1..=u16::MAX)),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use http_body_util::{BodyExt, Full};
@@ -250,21 +250,7 @@ impl Running {
     }
 
     pub(crate) async fn send_text(&self, method: Method, path: &str, body: &str) -> (StatusCode, String) {
-        let stream = UnixStream::connect(self.directory.path().join("run/api.sock")).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        let connection = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "ferrolev")
-            .body(Full::new(Bytes::from(body.to_owned())))
-            .unwrap();
-        let reply = sender.send_request(request).await.unwrap();
-        let status = reply.status();
-        let bytes = reply.into_body().collect().await.unwrap().to_bytes();
-        connection.abort();
-        (status, String::from_utf8(bytes.to_vec()).unwrap())
+        send_to(&self.directory.path().join("run/api.sock"), method, path, body).await
     }
 
     pub(crate) fn forwarding(&self) -> Forwarding {
@@ -294,6 +280,24 @@ impl Running {
         let key = (vip.parse().unwrap(), backend.parse().unwrap());
         self.dataplane.kernel().totals.dests.insert(key, counters);
     }
+}
+
+/// One request on a connection of its own.
+pub(crate) async fn send_to(socket: &Path, method: Method, path: &str, body: &str) -> (StatusCode, String) {
+    let stream = UnixStream::connect(socket).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "ferrolev")
+        .body(Full::new(Bytes::from(body.to_owned())))
+        .unwrap();
+    let reply = sender.send_request(request).await.unwrap();
+    let status = reply.status();
+    let bytes = reply.into_body().collect().await.unwrap().to_bytes();
+    connection.abort();
+    (status, String::from_utf8(bytes.to_vec()).unwrap())
 }
 
 pub(crate) fn flow(source: &str, destination: &str) -> String {
