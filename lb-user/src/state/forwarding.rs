@@ -207,3 +207,6 @@ pub fn identity(address: IpAddr) -> maglev::Identity {
         IpAddr::V6(v6) => v6.octets(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,3 +79,26 @@ impl Unresolved {
 
 /// The next hops of all backends that are looked up.
 pub type NextHops = BTreeMap<IpAddr, Result<NextHop, Unresolved>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_address_is_written_in_lower_case_with_colons() {
+        assert_eq!(MacAddress([0x02, 0xAB, 0, 1, 0xff, 0x10]).to_string(), "02:ab:00:01:ff:10");
+    }
+
+    #[test]
+    fn only_questions_under_way_are_open() {
+        let neighbour = |state: &str| Unresolved::NoNeighbour {
+            hop: "10.0.0.1".parse().unwrap(),
+            interface: "eth0".to_owned(),
+            state: state.to_owned(),
+        };
+        assert!(Unresolved::Pending.is_open());
+        assert!(neighbour("incomplete").is_open());
+        assert!(!neighbour("failed").is_open());
+        assert!(!Unresolved::NoRoute("10.0.0.1".parse().unwrap()).is_open());
+    }
+}

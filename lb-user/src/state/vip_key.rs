@@ -81,3 +81,40 @@ impl FromStr for VipKey {
         Ok(Self { address: socket.ip(), port: socket.port(), protocol: protocol.parse()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_vip_is_refused_with_an_example() {
+        for text in [
+            "",
+            "192.0.2.1",
+            "192.0.2.1:80",
+            "192.0.2.1/tcp",
+            "2001:db8::1:80/tcp",
+            "a:80/tcp",
+            "1.2.3.4:65536/udp",
+        ] {
+            let error = text.parse::<VipKey>().unwrap_err();
+            assert_eq!(error, ParseVipKeyError::Form(text.to_owned()));
+            assert!(error.to_string().contains("such as 192.0.2.1:80/tcp"));
+        }
+        let error = "192.0.2.1:80/sctp".parse::<VipKey>().unwrap_err();
+        assert_eq!(error.to_string(), "'sctp' is not a protocol; use tcp or udp");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_written_vip_reads_back_equal(address in any::<IpAddr>(), port in any::<u16>(), udp in any::<bool>()) {
+            let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
+            let key = VipKey { address, port, protocol };
+            prop_assert_eq!(key.to_string().parse(), Ok(key));
+        }
+    }
+}
