@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Why no packet can be sent to `address` as to one host, with the way out; nothing for usable addresses.
-pub(super) fn why_unusable(address: IpAddr) -> Option<String> {
+pub(crate) fn why_unusable(address: IpAddr) -> Option<String> {
     match address {
         IpAddr::V4(v4) => why_unusable_v4(v4).map(str::to_owned),
         IpAddr::V6(v6) => why_unusable_v6(v6),

@@ -28,9 +28,11 @@ use toml::de::DeTable;
 use crate::dataplane::{Limits, XdpMode};
 use crate::state::{Affinity, Mode, Tunnel, VipKey};
 
+pub(crate) use address::why_unusable;
 pub use error::{ConfigError, Problem};
 pub use reference::reference;
 pub use render::{affinity as affinity_word, mode as mode_word, xdp_mode as xdp_mode_word};
+pub(crate) use validate::why_no_name;
 pub use values::{Origin, Provenance, Value, path};
 
 /// A backend's weight when nobody says otherwise.

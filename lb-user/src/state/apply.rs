@@ -8,7 +8,7 @@ use super::overlay::{
     Dormant, MemberOverride, Merged, Overlay, Override, WeightOverride, file_member, merge,
 };
 use super::{Change, ChangeMark, Desired, DesiredVip, VipKey};
-use crate::config::{Config, DEFAULT_WEIGHT};
+use crate::config::{Config, DEFAULT_WEIGHT, why_no_name, why_unusable};
 use crate::dataplane::Limits;
 
 /// The largest weight.
@@ -31,10 +31,10 @@ pub enum ChangeError {
     OtherAddress { backend: String, address: IpAddr, known: IpAddr },
     #[error("backend '{backend}' is not in the file, so it needs an address{}; add --address ADDRESS", did_you_mean(.nearest))]
     NoAddress { backend: String, nearest: Option<String> },
-    #[error("{address} cannot be the address of a backend: it is {what}")]
-    BadAddress { address: IpAddr, what: &'static str },
-    #[error("'{0}' cannot be the name of a backend; use 1 to 64 letters, digits, '-', '_' or '.'")]
-    BadName(String),
+    #[error("the backend address {address} {why}")]
+    BadAddress { address: IpAddr, why: String },
+    #[error("the backend name '{name}' {why}")]
+    BadName { name: String, why: String },
     #[error("weight {0} is too large; use 0 to {MAX_WEIGHT}")]
     Weight(u32),
     #[error(
@@ -246,24 +246,18 @@ fn check_weight(weight: u32) -> Result<(), ChangeError> {
     if weight > MAX_WEIGHT { Err(ChangeError::Weight(weight)) } else { Ok(()) }
 }
 
+/// The rules are those of the file.
 fn check_name(name: &str) -> Result<(), ChangeError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
-        return Err(ChangeError::BadName(name.to_owned()));
-    }
-    Ok(())
+    why_no_name(name).map_or(Ok(()), |why| Err(ChangeError::BadName { name: name.to_owned(), why }))
 }
 
 fn check_address(config: &Config, address: IpAddr) -> Result<(), ChangeError> {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    let what = match address {
-        _ if address.is_unspecified() => "the unspecified address",
-        _ if address.is_loopback() => "a loopback address",
-        _ if address.is_multicast() || broadcast => "not a unicast address",
-        _ if config.vips.keys().any(|key| key.address == address) => "the address of a vip",
-        _ => return Ok(()),
+    let of_vip = || {
+        let vip = config.vips.iter().find(|(key, _)| key.address == address);
+        vip.map(|(_, vip)| format!("is the address of vip {}; a backend must be another host", vip.name))
     };
-    Err(ChangeError::BadAddress { address, what })
+    let why = why_unusable(address).or_else(of_vip);
+    why.map_or(Ok(()), |why| Err(ChangeError::BadAddress { address, why }))
 }
 
 fn check_limits(config: &Config, after: &Desired) -> Result<(), ChangeError> {

@@ -3,6 +3,8 @@
 mod limits;
 mod objects;
 
+pub(crate) use objects::why_no_name;
+
 use std::net::IpAddr;
 use std::path::Path;
 

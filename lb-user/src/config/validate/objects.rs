@@ -235,7 +235,7 @@ fn note_origins(check: &mut Check<'_>, file: &VipFile, name: &str) {
 }
 
 /// Why a vip or a backend cannot have this name.
-fn why_no_name(name: &str) -> Option<String> {
+pub(crate) fn why_no_name(name: &str) -> Option<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._:/[]-".contains(c);
     if name.is_empty() {
         Some("is empty; write 1 to 64 characters".to_owned())
