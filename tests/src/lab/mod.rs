@@ -64,11 +64,14 @@ pub fn privileged() -> bool {
 /// Waits until `ready` says yes; an error naming `what` and the last reason when it does not in time.
 ///
 /// # Errors
-/// After `limit`, or when the process is interrupted.
+/// After `limit`, when a program that it takes has ended, or when this process is interrupted.
 pub fn wait_until(what: &str, limit: Duration, mut ready: impl FnMut() -> Result<()>) -> Result<()> {
     let deadline = Instant::now() + limit;
     loop {
         let Err(reason) = ready() else { return Ok(()) };
+        if reason.is::<process::Ended>() {
+            return Err(reason);
+        }
         if interrupted() {
             bail!("interrupted");
         }

@@ -61,7 +61,7 @@ impl Process {
     pub fn check_running(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("{} ended: {status}\n{}", self.name, self.log_tail()),
+            Some(status) => Err(Ended(format!("{} ended: {status}\n{}", self.name, self.log_tail())).into()),
         }
     }
 
@@ -117,6 +117,18 @@ impl Drop for Process {
         }
     }
 }
+
+/// A program that should run has ended: waiting for it is in vain.
+#[derive(Debug)]
+pub(super) struct Ended(String);
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Ended {}
 
 /// Runs a command to its end and returns what it printed.
 ///

@@ -79,7 +79,9 @@ impl TestProgram {
 
     pub(super) fn command(&self, filter: Option<&str>, threads: Option<u32>) -> Command {
         let mut command = Command::new(&self.executable);
-        command.current_dir(&self.directory).arg("--show-output").args(filter);
+        // A panic's message and place say what is wrong; backtraces would bury them.
+        command.current_dir(&self.directory).env("RUST_BACKTRACE", "0");
+        command.arg("--show-output").args(filter);
         if let Some(threads) = threads {
             command.arg(format!("--test-threads={threads}"));
         }
