@@ -10,6 +10,15 @@ pub const fn fold(sum: u32) -> u16 {
     twice as u16
 }
 
+/// Folds a sum of 32-bit words, taken in memory order, into 16 bits.
+#[must_use]
+#[inline(always)]
+pub const fn fold64(sum: u64) -> u16 {
+    let half = (sum & 0xffff_ffff) + (sum >> 32);
+    let quarter = (half & 0xffff) + (half >> 16);
+    fold(quarter as u32)
+}
+
 /// The unfolded sum of `bytes`, at most 64 KiB of them; an odd last byte is padded with zero.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u32 {

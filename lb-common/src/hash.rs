@@ -80,12 +80,12 @@ pub const fn vip4_slots(key: u64, salt: u64) -> (u32, u32) {
 #[must_use]
 #[inline(always)]
 pub const fn vip6_slots(address: [u64; 2], service: u64, salt: u64) -> (u32, u32) {
-    two_slots(mix(address[0] ^ salt) ^ address[1] ^ service)
+    two_slots((address[0] ^ salt).wrapping_mul(MIX_1) ^ address[1].rotate_left(32) ^ service)
 }
 
 #[inline(always)]
 const fn two_slots(x: u64) -> (u32, u32) {
-    let hash = mix(x);
+    let hash = (x ^ x >> 32).wrapping_mul(MIX_2);
     let mask = VIP_SLOTS - 1;
     ((hash >> 50) as u32 & mask, (hash >> 36) as u32 & mask)
 }

@@ -56,23 +56,18 @@ fn outer_v4<F: Frame, const L2: usize, const HEAD: usize>(
         return Err(DropReason::TooLong);
     }
     let tos = outer_tos(packet, dest);
-    let [id_0, id_1, flags_0, flags_1] = packet.id_flags;
     let [_, _, len_0, len_1] = len.to_be_bytes();
-    let entropy = entropy & dest.source_mask;
-    let sum = dest.checksum
-        + word(0, tos)
-        + word(len_0, len_1)
-        + word(id_0, id_1)
-        + word(flags_0, flags_1)
-        + (entropy & 0xffff)
-        + (entropy >> 16);
-    let head = make_room::<F, HEAD>(frame, packet, dest)?;
-    head[L2 + 1] = tos;
-    put(head, L2 + 2, [len_0, len_1]);
-    put(head, L2 + 4, packet.id_flags);
-    put(head, L2 + 10, (!checksum::fold(sum)).to_ne_bytes());
-    let source = u32::from_le_bytes(take(&dest.head, L2 + 12)) | entropy;
-    put(head, L2 + 12, source.to_le_bytes());
+    let first = u32::from_ne_bytes([0x45, tos, len_0, len_1]);
+    let source = u32::from_ne_bytes(take(&dest.head, L2 + 12)) | entropy & dest.source_mask;
+    let [ttl, protocol] = take(&dest.head, L2 + 8);
+    let sum = u64::from(dest.checksum) + u64::from(first) + u64::from(packet.id_flags) + u64::from(source);
+    let [sum_0, sum_1] = (!checksum::fold64(sum)).to_ne_bytes();
+    let head = make_room::<F, L2, HEAD>(frame, packet, dest)?;
+    put(head, L2, first.to_ne_bytes());
+    put(head, L2 + 4, packet.id_flags.to_ne_bytes());
+    put(head, L2 + 8, [ttl, protocol, sum_0, sum_1]);
+    put(head, L2 + 12, source.to_ne_bytes());
+    put(head, L2 + 16, take::<4>(&dest.head, L2 + 16));
     Ok(())
 }
 
@@ -90,11 +85,16 @@ fn outer_v6<F: Frame, const L2: usize, const HEAD: usize>(
     let tos = u32::from(outer_tos(packet, dest));
     let [_, _, len_0, len_1] = packet.len.to_be_bytes();
     let label = entropy & 0x000f_ffff;
-    let head = make_room::<F, HEAD>(frame, packet, dest)?;
-    put(head, L2, (6 << 28 | tos << 20 | label).to_be_bytes());
-    put(head, L2 + 4, [len_0, len_1]);
     let source = u32::from_le_bytes(take(&dest.head, L2 + 20)) | entropy & dest.source_mask;
+    let [next_header, hop_limit] = take(&dest.head, L2 + 6);
+    let head = make_room::<F, L2, HEAD>(frame, packet, dest)?;
+    put(head, L2, (6 << 28 | tos << 20 | label).to_be_bytes());
+    put(head, L2 + 4, [len_0, len_1, next_header, hop_limit]);
+    put(head, L2 + 8, take::<8>(&dest.head, L2 + 8));
+    put(head, L2 + 16, take::<4>(&dest.head, L2 + 16));
     put(head, L2 + 20, source.to_le_bytes());
+    put(head, L2 + 24, take::<8>(&dest.head, L2 + 24));
+    put(head, L2 + 32, take::<8>(&dest.head, L2 + 32));
     Ok(())
 }
 
@@ -103,35 +103,25 @@ fn outer_tos(packet: &Packet, dest: &Dest) -> u8 {
     packet.tos & dest.tos_mask | dest.tos_set
 }
 
-/// Moves the frame's start so that `HEAD` bytes lie before the inner packet, and copies the finished headers there.
+/// Moves the frame's start so that `HEAD` bytes lie before the inner packet, and writes the first `L2` of them.
+///
+/// All copies are of words: LLVM copies byte for byte where it cannot know an alignment.
 #[inline(always)]
-fn make_room<'f, F: Frame, const HEAD: usize>(
+fn make_room<'f, F: Frame, const L2: usize, const HEAD: usize>(
     frame: &'f mut F,
     packet: &Packet,
     dest: &Dest,
 ) -> Result<&'f mut [u8; HEAD], DropReason> {
     frame.extend_front(HEAD as i32 - packet.offset as i32).ok_or(DropReason::NoHeadroom)?;
     let head = frame.at_mut::<[u8; HEAD]>(0).ok_or(DropReason::NoHeadroom)?;
-    copy_words(head, &dest.head);
+    put(head, 0, take::<8>(&dest.head, 0));
+    if L2 == TAGGED {
+        put(head, 8, take::<8>(&dest.head, 8));
+    } else {
+        put(head, 8, take::<4>(&dest.head, 8));
+    }
+    put(head, L2 - 2, take::<2>(&dest.head, L2 - 2));
     Ok(head)
-}
-
-/// Copies `HEAD` bytes in words of 8, 4 and 2: LLVM copies byte for byte where it cannot know an alignment.
-#[inline(always)]
-fn copy_words<const HEAD: usize>(head: &mut [u8; HEAD], from: &[u8; HEAD_LEN]) {
-    const { assert!(HEAD.is_multiple_of(2) && HEAD <= HEAD_LEN) };
-    let mut at = 0;
-    while at + 8 <= HEAD {
-        put(head, at, take::<8>(from, at));
-        at += 8;
-    }
-    if at + 4 <= HEAD {
-        put(head, at, take::<4>(from, at));
-        at += 4;
-    }
-    if at + 2 <= HEAD {
-        put(head, at, take::<2>(from, at));
-    }
 }
 
 #[inline(always)]
@@ -142,10 +132,4 @@ fn take<const N: usize>(from: &[u8; HEAD_LEN], at: usize) -> [u8; N] {
 #[inline(always)]
 fn put<const HEAD: usize, const N: usize>(head: &mut [u8; HEAD], at: usize, bytes: [u8; N]) {
     head[at..at + N].copy_from_slice(&bytes);
-}
-
-/// Two neighbouring bytes as a checksum takes them.
-#[inline(always)]
-fn word(first: u8, second: u8) -> u32 {
-    u32::from(u16::from_ne_bytes([first, second]))
 }

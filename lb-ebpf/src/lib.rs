@@ -15,7 +15,7 @@ mod parse;
 mod tables;
 mod vip;
 
-use lb_common::abi::{Control, Dest, DropReason, LOOPBACK_IFINDEX, PassReason, RING_PAGE_SLOTS, Target};
+use lb_common::abi::{Dest, Directory, DropReason, LOOPBACK_IFINDEX, PassReason, RING_PAGE_SLOTS, Target};
 use lb_common::hash;
 use lb_common::headers::{Ethernet, Ipv4, Ipv6};
 
@@ -46,12 +46,10 @@ pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> 
     let Some(layer3) = parse::ethernet(frame) else {
         return Ok(Verdict::Pass(PassReason::Malformed));
     };
-    let Some(control) = tables.control() else {
-        return Ok(Verdict::Pass(PassReason::NotVip));
-    };
+    let Some(directory) = tables.directory() else { return Ok(Verdict::Pass(PassReason::NotVip)) };
     match layer3 {
-        Layer3::Ipv4 { offset } => balance_v4(frame, tables, control, offset, ingress),
-        Layer3::Ipv6 { offset } => balance_v6(frame, tables, control, offset, ingress),
+        Layer3::Ipv4 { offset } => balance_v4(frame, tables, directory, offset, ingress),
+        Layer3::Ipv6 { offset } => balance_v6(frame, tables, directory, offset, ingress),
         Layer3::Other => Ok(Verdict::Pass(PassReason::NotIp)),
     }
 }
@@ -60,7 +58,7 @@ pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> 
 fn balance_v4<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    control: &Control,
+    directory: &Directory,
     offset: usize,
     ingress: u32,
 ) -> Result<Verdict, DropReason> {
@@ -68,7 +66,7 @@ fn balance_v4<F: Frame, T: Tables>(
         return Ok(Verdict::Pass(PassReason::Malformed));
     };
     let destination = u32::from_le_bytes(ip.destination);
-    if !vip::may_be_vip(control, hash::filter_bit_v4(destination)) {
+    if !vip::may_be_vip(directory, hash::filter_bit_v4(destination)) {
         return Ok(Verdict::Pass(PassReason::NotVip));
     }
     let source = u32::from_le_bytes(ip.source);
@@ -76,10 +74,10 @@ fn balance_v4<F: Frame, T: Tables>(
         Ok(packet) => packet,
         Err(reason) => return Ok(Verdict::Pass(reason)),
     };
-    let Some(target) = vip::find_v4(tables, control, destination, &packet) else {
+    let Some(target) = vip::find_v4(directory, destination, &packet) else {
         return Ok(Verdict::Pass(PassReason::NoService));
     };
-    let hash = hash::flow_hash_v4(source, packet.ports & target.ports_mask, control.seed);
+    let hash = hash::flow_hash_v4(source, packet.ports & target.ports_mask, directory.control.seed);
     forward(frame, tables, &packet, target, hash, ingress)
 }
 
@@ -87,7 +85,7 @@ fn balance_v4<F: Frame, T: Tables>(
 fn balance_v6<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    control: &Control,
+    directory: &Directory,
     offset: usize,
     ingress: u32,
 ) -> Result<Verdict, DropReason> {
@@ -95,7 +93,7 @@ fn balance_v6<F: Frame, T: Tables>(
         return Ok(Verdict::Pass(PassReason::Malformed));
     };
     let destination = lb_common::headers::words_v6(ip.destination);
-    if !vip::may_be_vip(control, hash::filter_bit_v6(destination)) {
+    if !vip::may_be_vip(directory, hash::filter_bit_v6(destination)) {
         return Ok(Verdict::Pass(PassReason::NotVip));
     }
     let source = lb_common::headers::words_v6(ip.source);
@@ -103,10 +101,10 @@ fn balance_v6<F: Frame, T: Tables>(
         Ok(packet) => packet,
         Err(reason) => return Ok(Verdict::Pass(reason)),
     };
-    let Some(target) = vip::find_v6(tables, control, destination, &packet) else {
+    let Some(target) = vip::find_v6(directory, destination, &packet) else {
         return Ok(Verdict::Pass(PassReason::NoService));
     };
-    let hash = hash::flow_hash_v6(source, packet.ports & target.ports_mask, control.seed);
+    let hash = hash::flow_hash_v6(source, packet.ports & target.ports_mask, directory.control.seed);
     forward(frame, tables, &packet, target, hash, ingress)
 }
 

@@ -21,7 +21,7 @@ mod programs {
     use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
     use aya_ebpf::macros::xdp;
     use aya_ebpf::programs::XdpContext;
-    use lb_common::abi::{DropReason, Trace};
+    use lb_common::abi::Trace;
     use lb_ebpf::{Verdict, balance};
 
     use crate::maps::{Counting, DEVICES, KernelTables, Tracing, count_reason};
@@ -39,41 +39,37 @@ mod programs {
 
     #[inline(always)]
     fn run(ctx: &XdpContext) -> u32 {
-        let verdict = balance(&mut XdpFrame(ctx), &KernelTables(Counting), ctx.ingress_ifindex() as u32);
-        if let Some(reason) = stopped(verdict) {
-            count_reason(reason);
+        match balance(&mut XdpFrame(ctx), &KernelTables(Counting), ctx.ingress_ifindex() as u32) {
+            Ok(Verdict::Transmit) => XDP_TX,
+            Ok(Verdict::Redirect { device }) => redirect(device),
+            Ok(Verdict::Pass(reason)) => {
+                count_reason(reason as u32);
+                XDP_PASS
+            }
+            Err(reason) => {
+                count_reason(reason as u32);
+                XDP_DROP
+            }
         }
-        action(verdict)
     }
 
     /// The same for a test run that wants to know why, and to change nothing.
     #[inline(never)]
     fn explain(ctx: &XdpContext, request: Trace) -> u32 {
         let tables = KernelTables(Tracing { trace: Cell::new(request) });
-        let verdict = balance(&mut XdpFrame(ctx), &tables, ctx.ingress_ifindex() as u32);
-        let reason = stopped(verdict).unwrap_or(u32::MAX);
+        let (action, reason) = match balance(&mut XdpFrame(ctx), &tables, ctx.ingress_ifindex() as u32) {
+            Ok(Verdict::Transmit) => (XDP_TX, u32::MAX),
+            Ok(Verdict::Redirect { device }) => (redirect(device), u32::MAX),
+            Ok(Verdict::Pass(reason)) => (XDP_PASS, reason as u32),
+            Err(reason) => (XDP_DROP, reason as u32),
+        };
         answer_trace(ctx, Trace { reason, ..tables.0.trace.get() });
-        action(verdict)
-    }
-
-    /// Why a packet was not forwarded.
-    #[inline(always)]
-    fn stopped(verdict: Result<Verdict, DropReason>) -> Option<u32> {
-        match verdict {
-            Ok(Verdict::Transmit | Verdict::Redirect { .. }) => None,
-            Ok(Verdict::Pass(reason)) => Some(reason as u32),
-            Err(reason) => Some(reason as u32),
-        }
+        action
     }
 
     #[inline(always)]
-    fn action(verdict: Result<Verdict, DropReason>) -> u32 {
-        match verdict {
-            Ok(Verdict::Transmit) => XDP_TX,
-            Ok(Verdict::Redirect { device }) => DEVICES.redirect(device, 0).unwrap_or(XDP_DROP),
-            Ok(Verdict::Pass(_)) => XDP_PASS,
-            Err(_) => XDP_DROP,
-        }
+    fn redirect(device: u32) -> u32 {
+        DEVICES.redirect(device, 0).unwrap_or(XDP_DROP)
     }
 
     /// Passes everything. A veth's peer needs an XDP program to receive what `XDP_TX` sends.

@@ -9,17 +9,11 @@ use core::cell::Cell;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
-use lb_common::abi::{
-    Control, Counters, Dest, Place, REASON_COUNT, RingPage, Target, Trace, VIP_SLOTS, Vip4, Vip6,
-};
+use lb_common::abi::{Counters, Dest, Directory, Place, REASON_COUNT, RingPage, Target, Trace};
 use lb_ebpf::Tables;
 
 #[map]
-static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-#[map]
-static VIP4: Array<Vip4> = Array::with_max_entries(2 * VIP_SLOTS, BPF_F_MMAPABLE);
-#[map]
-static VIP6: Array<Vip6> = Array::with_max_entries(2 * VIP_SLOTS, BPF_F_MMAPABLE);
+static DIRECTORY: Array<Directory> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static RINGS: Array<RingPage> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -85,18 +79,8 @@ pub(crate) struct KernelTables<R>(pub(crate) R);
 
 impl<R: Recorder> Tables for KernelTables<R> {
     #[inline(always)]
-    fn control(&self) -> Option<&Control> {
-        CONTROL.get(0)
-    }
-
-    #[inline(always)]
-    fn vip4(&self, index: u32) -> Option<&Vip4> {
-        VIP4.get(index)
-    }
-
-    #[inline(always)]
-    fn vip6(&self, index: u32) -> Option<&Vip6> {
-        VIP6.get(index)
+    fn directory(&self) -> Option<&Directory> {
+        DIRECTORY.get(0)
     }
 
     #[inline(always)]

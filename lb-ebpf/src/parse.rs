@@ -20,6 +20,10 @@ const ROUTING: u8 = IpProto::Ipv6Route as u8;
 const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
 const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 
+/// "Don't fragment", and with it the identification, in [`Packet::id_flags`].
+const DF: u32 = u32::from_ne_bytes([0, 0, (Ipv4::DF >> 8) as u8, 0]);
+const ID_AND_DF: u32 = u32::from_ne_bytes([0xff, 0xff, (Ipv4::DF >> 8) as u8, 0]);
+
 /// Where the IP header starts.
 pub(crate) enum Layer3 {
     Ipv4 { offset: usize },
@@ -39,9 +43,9 @@ pub(crate) struct Packet {
     pub(crate) ttl: u8,
     /// Bytes of the IP packet with its header.
     pub(crate) len: u32,
-    /// IPv4: identification, and "don't fragment", as they stand in the packet. IPv6 is never fragmented on its way,
-    /// so for an outer IPv4 header it counts as "don't fragment".
-    pub(crate) id_flags: [u8; 4],
+    /// IPv4: identification and "don't fragment", as the four bytes stand in the packet, in memory order. IPv6 is never
+    /// fragmented on its way, so for an outer IPv4 header it counts as "don't fragment".
+    pub(crate) id_flags: u32,
     /// See [`hash::ports_word`].
     pub(crate) ports: u32,
     /// A TCP connection attempt.
@@ -93,12 +97,10 @@ pub(crate) fn ipv4<F: Frame>(
     if offset + usize::from(len) > frame.len() {
         return Err(DropReason::Truncated);
     }
-    let flags_offset = ip.flags_offset.get();
-    if flags_offset & Ipv4::FRAGMENT != 0 {
+    if ip.flags_offset.get() & Ipv4::FRAGMENT != 0 {
         return Ok(Err(PassReason::Fragment));
     }
-    let [id_0, id_1] = ip.id.0;
-    let [flags, _] = (flags_offset & Ipv4::DF).to_be_bytes();
+    let ([id_0, id_1], [flags_0, flags_1]) = (ip.id.0, ip.flags_offset.0);
     let packet = Packet {
         offset,
         is_v6: false,
@@ -106,7 +108,7 @@ pub(crate) fn ipv4<F: Frame>(
         tos: ip.tos,
         ttl: ip.ttl,
         len: u32::from(len),
-        id_flags: [id_0, id_1, flags, 0],
+        id_flags: u32::from_ne_bytes([id_0, id_1, flags_0, flags_1]) & ID_AND_DF,
         ports: 0,
         opens_flow: false,
     };
@@ -136,17 +138,8 @@ pub(crate) fn ipv6<F: Frame>(
             Err(reason) => return Ok(Err(reason)),
         };
     }
-    let packet = Packet {
-        offset,
-        is_v6: true,
-        protocol,
-        tos,
-        ttl,
-        len,
-        id_flags: [0, 0, (Ipv4::DF >> 8) as u8, 0],
-        ports: 0,
-        opens_flow: false,
-    };
+    let packet =
+        Packet { offset, is_v6: true, protocol, tos, ttl, len, id_flags: DF, ports: 0, opens_flow: false };
     layer4(frame, packet, layer4_offset)
 }
 

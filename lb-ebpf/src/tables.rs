@@ -1,16 +1,10 @@
 //! What user space has decided, as the story reads it.
 
-use lb_common::abi::{Control, Dest, Place, RingPage, Target, Vip4, Vip6};
+use lb_common::abi::{Dest, Directory, Place, RingPage, Target};
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
 pub trait Tables {
-    fn control(&self) -> Option<&Control>;
-
-    /// `index` counts over both banks.
-    fn vip4(&self, index: u32) -> Option<&Vip4>;
-
-    /// `index` counts over both banks.
-    fn vip6(&self, index: u32) -> Option<&Vip6>;
+    fn directory(&self) -> Option<&Directory>;
 
     /// The target's ring and dests, read at once: user space may move them at any moment.
     fn place(&self, target: &Target) -> Place;

@@ -1,32 +1,28 @@
 //! Which vip a packet is for: a bit filter over addresses, then at most two array reads for a key.
 
-use lb_common::abi::{Control, Target, VIP_SLOTS};
+use lb_common::abi::{Directory, Target, VIP_ENTRIES, VIP_SLOTS};
 use lb_common::hash;
 
-use crate::Tables;
 use crate::parse::Packet;
 
 /// Whether a vip has an address with this filter bit. Traffic for other addresses ends here.
 #[inline(always)]
-pub(crate) fn may_be_vip(control: &Control, bit: u32) -> bool {
-    let word = control.filter[(bit / 64) as usize % control.filter.len()];
-    word >> (bit % 64) & 1 != 0
+pub(crate) fn may_be_vip(directory: &Directory, bit: u32) -> bool {
+    let filter = &directory.control.filter;
+    filter[(bit / 64) as usize % filter.len()] >> (bit % 64) & 1 != 0
 }
 
 /// The vip of an IPv4 packet: that of its port, else that of all ports.
 #[inline(always)]
-pub(crate) fn find_v4<'t, T: Tables>(
-    tables: &'t T,
-    control: &Control,
-    address: u32,
-    packet: &Packet,
-) -> Option<&'t Target> {
-    let bank = control.bank & 1;
+pub(crate) fn find_v4<'d>(directory: &'d Directory, address: u32, packet: &Packet) -> Option<&'d Target> {
+    let (base, salt) = live_bank(directory);
     let find = |port| {
         let key = hash::vip4_key(address, port, packet.protocol);
-        let (first, second) = hash::vip4_slots(key, control.salt[bank as usize]);
-        let probe =
-            |slot| tables.vip4(bank * VIP_SLOTS + slot).filter(|vip| vip.key == key).map(|vip| &vip.target);
+        let (first, second) = hash::vip4_slots(key, salt);
+        let probe = |slot| {
+            let vip = &directory.vip4[entry(base, slot)];
+            if vip.key == key { Some(&vip.target) } else { None }
+        };
         probe(first).or_else(|| probe(second))
     };
     find(packet.destination_port()).or_else(|| find(0))
@@ -34,23 +30,32 @@ pub(crate) fn find_v4<'t, T: Tables>(
 
 /// The vip of an IPv6 packet: that of its port, else that of all ports.
 #[inline(always)]
-pub(crate) fn find_v6<'t, T: Tables>(
-    tables: &'t T,
-    control: &Control,
+pub(crate) fn find_v6<'d>(
+    directory: &'d Directory,
     address: [u64; 2],
     packet: &Packet,
-) -> Option<&'t Target> {
-    let bank = control.bank & 1;
+) -> Option<&'d Target> {
+    let (base, salt) = live_bank(directory);
     let find = |port| {
         let service = hash::vip6_service(port, packet.protocol);
-        let (first, second) = hash::vip6_slots(address, service, control.salt[bank as usize]);
+        let (first, second) = hash::vip6_slots(address, service, salt);
         let probe = |slot| {
-            tables
-                .vip6(bank * VIP_SLOTS + slot)
-                .filter(|vip| vip.service == service && vip.address == address)
-                .map(|vip| &vip.target)
+            let vip = &directory.vip6[entry(base, slot)];
+            if vip.service == service && vip.address == address { Some(&vip.target) } else { None }
         };
         probe(first).or_else(|| probe(second))
     };
     find(packet.destination_port()).or_else(|| find(0))
+}
+
+/// First entry and salt of the live bank.
+#[inline(always)]
+fn live_bank(directory: &Directory) -> (u32, u64) {
+    let bank = directory.control.bank & 1;
+    (bank * VIP_SLOTS, directory.control.salt[bank as usize])
+}
+
+#[inline(always)]
+fn entry(base: u32, slot: u32) -> usize {
+    (base + slot) as usize % VIP_ENTRIES
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
-    Control, Counters, Dest, DropReason, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, RingPage, Target,
-    VIP_SLOTS, Vip4, Vip6,
+    Counters, Dest, Directory, DropReason, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, RingPage, Target,
+    VIP_SLOTS,
 };
 use lb_ebpf::{Frame, Tables, Verdict};
 use lb_user::dataplane::layout::{Capacity, Layout, Write};
@@ -60,9 +60,7 @@ impl Frame for HostFrame {
 /// The tables as ordinary vectors.
 #[derive(Debug)]
 pub struct HostTables {
-    control: Control,
-    vip4: Vec<Vip4>,
-    vip6: Vec<Vip6>,
+    directory: Box<Directory>,
     rings: Vec<RingPage>,
     dests: Vec<Dest>,
     pub counters: RefCell<BTreeMap<u32, Counters>>,
@@ -73,9 +71,7 @@ impl HostTables {
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
         Self {
-            control: Control::zeroed(),
-            vip4: vec![Vip4::default(); 2 * VIP_SLOTS as usize],
-            vip6: vec![Vip6::default(); 2 * VIP_SLOTS as usize],
+            directory: bytemuck::zeroed_box(),
             rings: vec![RingPage::zeroed(); capacity.ring_pages as usize],
             dests: vec![Dest::zeroed(); capacity.dests as usize],
             counters: RefCell::default(),
@@ -108,19 +104,21 @@ impl HostTables {
                     self.rings[page].slots[..part.len()].copy_from_slice(part);
                 }
             }
-            Write::Seed(seed) => self.control.seed = *seed,
+            Write::Seed(seed) => self.directory.control.seed = *seed,
             Write::Place { is_v6: true, index, place } => {
-                self.vip6[*index as usize].target.place = place.to_word();
+                self.directory.vip6[*index as usize].target.place = place.to_word();
             }
-            Write::Place { index, place, .. } => self.vip4[*index as usize].target.place = place.to_word(),
+            Write::Place { index, place, .. } => {
+                self.directory.vip4[*index as usize].target.place = place.to_word()
+            }
             Write::Bank { number, bank } => {
                 let slots = (number * VIP_SLOTS) as usize..((number + 1) * VIP_SLOTS) as usize;
-                self.vip4[slots.clone()].copy_from_slice(&bank.vip4);
-                self.vip6[slots].copy_from_slice(&bank.vip6);
-                self.control.salt[*number as usize] = bank.salt;
+                self.directory.vip4[slots.clone()].copy_from_slice(&bank.vip4);
+                self.directory.vip6[slots].copy_from_slice(&bank.vip6);
+                self.directory.control.salt[*number as usize] = bank.salt;
             }
-            Write::Filter(words) => self.control.filter = **words,
-            Write::Switch { bank } => self.control.bank = *bank,
+            Write::Filter(words) => self.directory.control.filter = **words,
+            Write::Switch { bank } => self.directory.control.bank = *bank,
         }
     }
 
@@ -133,16 +131,8 @@ impl HostTables {
 }
 
 impl Tables for HostTables {
-    fn control(&self) -> Option<&Control> {
-        Some(&self.control)
-    }
-
-    fn vip4(&self, index: u32) -> Option<&Vip4> {
-        self.vip4.get(index as usize)
-    }
-
-    fn vip6(&self, index: u32) -> Option<&Vip6> {
-        self.vip6.get(index as usize)
+    fn directory(&self) -> Option<&Directory> {
+        Some(&self.directory)
     }
 
     fn place(&self, target: &Target) -> Place {

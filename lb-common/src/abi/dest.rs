@@ -31,7 +31,8 @@ pub struct Dest {
     pub head: [u8; HEAD_LEN],
     /// A [`DestKind`].
     pub kind: u32,
-    /// Ones' complement sum of the outer IPv4 header as it stands in `head`, unfolded, in memory order.
+    /// Ones' complement sum of what never changes in the outer IPv4 header: time to live, protocol and destination;
+    /// unfolded, in memory order.
     pub checksum: u32,
     /// Where packets leave. Equal to the ingress interface: `XDP_TX`; otherwise redirect through `device`.
     pub ifindex: u32,

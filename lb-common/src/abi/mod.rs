@@ -4,9 +4,7 @@
 //! them. Any change of a layout or of a meaning here bumps [`ABI_VERSION`].
 //!
 //! ```text
-//! CONTROL   ARRAY[1]            Control        active bank, seed, address filter
-//! VIP4      ARRAY[2 banks]      Vip4           two-choice table, see hash::vip_slots
-//! VIP6      ARRAY[2 banks]      Vip6
+//! DIRECTORY ARRAY[1]            Directory      live bank, seed, address filter, and both vip tables
 //! RINGS     ARRAY[pages]        RingPage       a ring is a run of consecutive pages
 //! DESTS     ARRAY[dests]        Dest           finished outer headers
 //! COUNTERS  PERCPU_ARRAY[dests] Counters       one per dest
@@ -15,16 +13,16 @@
 //! ```
 
 mod bench;
-mod control;
 mod decap;
 mod dest;
+mod directory;
 mod reason;
 mod vip;
 
 pub use bench::{BenchConfig, BenchTarget};
-pub use control::{Control, FILTER_BITS, FILTER_WORDS};
 pub use decap::{DECAP_OUTCOME_COUNT, DecapOutcome, SourceKey};
 pub use dest::{Counters, Dest, DestKind, HEAD_LEN};
+pub use directory::{Control, Directory, FILTER_BITS, FILTER_WORDS, VIP_ENTRIES};
 pub use reason::{DropReason, PassReason, REASON_COUNT, ReasonInfo, reasons};
 pub use vip::{NO_RING, Place, RING_PAGE_SLOTS, RingPage, Target, VIP_SLOTS, Vip4, Vip6, ring_pages};
 

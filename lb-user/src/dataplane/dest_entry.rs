@@ -52,7 +52,7 @@ pub(super) fn dest_entry(spec: &DestSpec<'_>) -> Dest {
     };
     let mut dest = Dest {
         kind: kind as u32,
-        checksum: if spec.backend.is_ipv4() { checksum::sum(&head[layer3..]) } else { 0 },
+        checksum: if spec.backend.is_ipv4() { constant_sum(&head[layer3..]) } else { 0 },
         ifindex: spec.hop.ifindex,
         device: spec.device,
         source_mask,
@@ -101,6 +101,11 @@ fn ipv6(head: &mut Vec<u8>, spec: &DestSpec<'_>, backend: Ipv6Addr, protocol: u8
     head.extend((u128::from(source.address) & !u128::from(mask)).to_be_bytes());
     head.extend(backend.octets());
     u32::from_le_bytes(mask.to_be_bytes())
+}
+
+/// The sum of an IPv4 header's time to live, protocol and destination.
+fn constant_sum(header: &[u8]) -> u32 {
+    checksum::sum(&header[8..10]) + checksum::sum(&header[16..20])
 }
 
 /// The host bits of a prefix, in host order.

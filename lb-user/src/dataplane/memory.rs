@@ -45,9 +45,13 @@ impl<T: Pod> MappedArray<T> {
 
     /// Writes values that no packet can reach yet.
     pub(super) fn write(&self, index: u32, values: &[T]) {
-        let start = index as usize * size_of::<T>();
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        assert!(start + bytes.len() <= self.memory.len(), "entries {index}.. are beyond the map");
+        self.write_at(index as usize * size_of::<T>(), values);
+    }
+
+    /// Writes parts of values that no packet can reach yet, `start` bytes from the map's beginning.
+    pub(super) fn write_at<P: Pod>(&self, start: usize, parts: &[P]) {
+        let bytes: &[u8] = bytemuck::cast_slice(parts);
+        assert!(start + bytes.len() <= self.memory.len(), "byte {start} is beyond the map");
         // SAFETY: the target lies within the mapping, as just checked; the source is another object.
         unsafe {
             self.memory.as_mut_ptr().wrapping_add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
@@ -56,30 +60,33 @@ impl<T: Pod> MappedArray<T> {
 
     /// Reads one value. Values that the kernel changes meanwhile may be torn between their words.
     pub(super) fn read(&self, index: u32) -> T {
-        assert!(index < self.entries, "entry {index} is beyond the map");
-        let start = index as usize * size_of::<T>();
-        // SAFETY: the entry lies within the mapping, and any bytes are a `T`.
-        unsafe { self.memory.as_ptr().wrapping_add(start).cast::<T>().read_volatile() }
+        self.read_at(index as usize * size_of::<T>())
     }
 
-    /// Stores a word within an entry, at once for every reader.
-    pub(super) fn publish_u64(&self, index: u32, offset: usize, value: u64) {
-        let at = self.word::<u64>(index, offset);
+    /// Reads a part of a value, `start` bytes from the map's beginning.
+    pub(super) fn read_at<P: Pod>(&self, start: usize) -> P {
+        assert!(start + size_of::<P>() <= self.memory.len(), "byte {start} is beyond the map");
+        assert!(start.is_multiple_of(align_of::<P>()), "byte {start} is not aligned");
+        // SAFETY: the part lies within the mapping and is aligned, as just checked, and any bytes are a `P`.
+        unsafe { self.memory.as_ptr().wrapping_add(start).cast::<P>().read_volatile() }
+    }
+
+    /// Stores a word, at once for every reader, `at` bytes from the map's beginning.
+    pub(super) fn publish_u64(&self, at: usize, value: u64) {
+        let word = self.word::<u64>(at);
         // SAFETY: `word` points at an aligned word within the mapping, which lives as long as `self`.
-        unsafe { AtomicU64::from_ptr(at) }.store(value, Ordering::Release);
+        unsafe { AtomicU64::from_ptr(word) }.store(value, Ordering::Release);
     }
 
-    /// Stores a half word within an entry, at once for every reader.
-    pub(super) fn publish_u32(&self, index: u32, offset: usize, value: u32) {
-        let at = self.word::<u32>(index, offset);
+    /// Stores a half word, at once for every reader, `at` bytes from the map's beginning.
+    pub(super) fn publish_u32(&self, at: usize, value: u32) {
+        let word = self.word::<u32>(at);
         // SAFETY: as in `publish_u64`.
-        unsafe { AtomicU32::from_ptr(at) }.store(value, Ordering::Release);
+        unsafe { AtomicU32::from_ptr(word) }.store(value, Ordering::Release);
     }
 
-    fn word<W>(&self, index: u32, offset: usize) -> *mut W {
-        assert!(index < self.entries && offset + size_of::<W>() <= size_of::<T>());
-        let at = index as usize * size_of::<T>() + offset;
-        assert!(at.is_multiple_of(align_of::<W>()));
+    fn word<W>(&self, at: usize) -> *mut W {
+        assert!(at + size_of::<W>() <= self.memory.len() && at.is_multiple_of(align_of::<W>()));
         self.memory.as_mut_ptr().wrapping_add(at).cast()
     }
 }

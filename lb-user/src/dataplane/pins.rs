@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
 use std::io;
+use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Map, MapData, PerCpuArray};
-use lb_common::abi::{ABI_VERSION, Control, Dest, DestKind, VIP_SLOTS, Vip4, Vip6};
+use lb_common::abi::{ABI_VERSION, Control, Dest, DestKind, Directory, VIP_SLOTS, Vip4, Vip6};
 use lb_common::headers::Be16;
 
 use super::carried::{Carried, add_to};
@@ -131,9 +132,7 @@ impl PinDir {
 
 /// The maps of an earlier daemon that say what was counted for whom.
 struct LiveCounters {
-    control: Control,
-    vip4: MappedArray<Vip4>,
-    vip6: MappedArray<Vip6>,
+    directory: MappedArray<Directory>,
     dests: MappedArray<Dest>,
     counters: Map,
     reasons: Map,
@@ -141,15 +140,12 @@ struct LiveCounters {
 
 impl LiveCounters {
     fn open(dir: &Path) -> Option<Self> {
-        let control: MappedArray<Control> = MappedArray::new(&map(dir, "CONTROL")?).ok()?;
-        let control = control.read(0);
-        if control.abi_version != ABI_VERSION {
+        let directory: MappedArray<Directory> = MappedArray::new(&map(dir, "DIRECTORY")?).ok()?;
+        if directory.read_at::<Control>(0).abi_version != ABI_VERSION {
             return None;
         }
         Some(Self {
-            control,
-            vip4: MappedArray::new(&map(dir, "VIP4")?).ok()?,
-            vip6: MappedArray::new(&map(dir, "VIP6")?).ok()?,
+            directory,
             dests: MappedArray::new(&map(dir, "DESTS")?).ok()?,
             counters: Map::PerCpuArray(map(dir, "COUNTERS")?),
             reasons: Map::PerCpuArray(map(dir, "REASONS")?),
@@ -176,20 +172,21 @@ impl LiveCounters {
 
     /// Vip numbers and what they stand for.
     fn vips(&self) -> BTreeMap<u32, VipKey> {
-        let base = (self.control.bank & 1) * VIP_SLOTS;
-        let slots = base..base + VIP_SLOTS;
-        let v4 = slots.clone().map(|slot| self.vip4.read(slot)).filter(|entry| entry.key != 0).filter_map(
-            |entry| {
-                let address = IpAddr::from(Ipv4Addr::from((entry.key as u32).to_le_bytes()));
-                Some((entry.target.vip, vip_key(address, entry.key)?))
-            },
-        );
-        let v6 =
-            slots.map(|slot| self.vip6.read(slot)).filter(|entry| entry.service != 0).filter_map(|entry| {
-                let words = u128::from(entry.address[0]) | u128::from(entry.address[1]) << 64;
-                let address = IpAddr::from(Ipv6Addr::from(words.to_le_bytes()));
-                Some((entry.target.vip, vip_key(address, entry.service)?))
-            });
+        let bank = self.directory.read_at::<Control>(0).bank & 1;
+        let slots = bank as usize * VIP_SLOTS as usize..(bank as usize + 1) * VIP_SLOTS as usize;
+        let vip4 =
+            |slot| -> Vip4 { self.directory.read_at(offset_of!(Directory, vip4) + slot * size_of::<Vip4>()) };
+        let vip6 =
+            |slot| -> Vip6 { self.directory.read_at(offset_of!(Directory, vip6) + slot * size_of::<Vip6>()) };
+        let v4 = slots.clone().map(vip4).filter(|entry| entry.key != 0).filter_map(|entry| {
+            let address = IpAddr::from(Ipv4Addr::from((entry.key as u32).to_le_bytes()));
+            Some((entry.target.vip, vip_key(address, entry.key)?))
+        });
+        let v6 = slots.map(vip6).filter(|entry| entry.service != 0).filter_map(|entry| {
+            let words = u128::from(entry.address[0]) | u128::from(entry.address[1]) << 64;
+            let address = IpAddr::from(Ipv6Addr::from(words.to_le_bytes()));
+            Some((entry.target.vip, vip_key(address, entry.service)?))
+        });
         v4.chain(v6).collect()
     }
 }

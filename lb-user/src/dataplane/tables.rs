@@ -8,7 +8,8 @@ use aya::Ebpf;
 use aya::maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues};
 use bytemuck::Zeroable;
 use lb_common::abi::{
-    ABI_VERSION, Control, Counters, Dest, RingPage, Target, VIP_SLOTS, Vip4, Vip6, reasons, ring_pages,
+    ABI_VERSION, Control, Counters, Dest, Directory, RingPage, Target, VIP_SLOTS, Vip4, Vip6, reasons,
+    ring_pages,
 };
 use lb_common::maglev;
 
@@ -19,9 +20,7 @@ use super::{DataplaneError, Totals};
 
 /// All maps of one loaded object.
 pub(super) struct Tables {
-    control: MappedArray<Control>,
-    vip4: MappedArray<Vip4>,
-    vip6: MappedArray<Vip6>,
+    directory: MappedArray<Directory>,
     rings: MappedArray<RingPage>,
     dests: MappedArray<Dest>,
     counters: PerCpuArray<MapData, Wire<Counters>>,
@@ -40,9 +39,7 @@ impl Tables {
             Ok::<Map, DataplaneError>(map)
         };
         let tables = Self {
-            control: array(take("CONTROL")?)?,
-            vip4: array(take("VIP4")?)?,
-            vip6: array(take("VIP6")?)?,
+            directory: array(take("DIRECTORY")?)?,
             rings: array(take("RINGS")?)?,
             dests: array(take("DESTS")?)?,
             counters: take("COUNTERS")?
@@ -52,7 +49,7 @@ impl Tables {
             devices: take("DEVICES")?.try_into().map_err(|error| DataplaneError::other("DEVICES", error))?,
             carried: Carried::create(&dir.join("CARRIED"))?,
         };
-        tables.control.write(0, &[Control { abi_version: ABI_VERSION, ..Control::zeroed() }]);
+        tables.directory.write_at(0, &[Control { abi_version: ABI_VERSION, ..Control::zeroed() }]);
         Ok(tables)
     }
 
@@ -78,28 +75,27 @@ impl Tables {
             Write::Settle(retired) => self.settle(retired)?,
             Write::Dest { index, dest } => self.dests.write(*index, &[**dest]),
             Write::Ring { page, slots } => self.rings.write(*page, &pages(slots)),
-            Write::Seed(seed) => self.control.publish_u64(0, offset_of!(Control, seed), *seed),
-            Write::Place { is_v6, index, place } if *is_v6 => {
-                let offset = offset_of!(Vip6, target) + offset_of!(Target, place);
-                self.vip6.publish_u64(*index, offset, place.to_word());
-            }
-            Write::Place { index, place, .. } => {
-                let offset = offset_of!(Vip4, target) + offset_of!(Target, place);
-                self.vip4.publish_u64(*index, offset, place.to_word());
+            Write::Seed(seed) => self.directory.publish_u64(offset_of!(Control, seed), *seed),
+            Write::Place { is_v6, index, place } => {
+                let target = if *is_v6 { vip6_at(*index) } else { vip4_at(*index) };
+                self.directory.publish_u64(target + offset_of!(Target, place), place.to_word());
             }
             Write::Bank { number, bank } => {
-                self.vip4.write(number * VIP_SLOTS, &bank.vip4);
-                self.vip6.write(number * VIP_SLOTS, &bank.vip6);
+                let first = number * VIP_SLOTS;
+                self.directory
+                    .write_at(offset_of!(Directory, vip4) + first as usize * size_of::<Vip4>(), &bank.vip4);
+                self.directory
+                    .write_at(offset_of!(Directory, vip6) + first as usize * size_of::<Vip6>(), &bank.vip6);
                 let salt = offset_of!(Control, salt) + *number as usize * size_of::<u64>();
-                self.control.publish_u64(0, salt, bank.salt);
+                self.directory.publish_u64(salt, bank.salt);
             }
             Write::Filter(words) => {
                 for (word, value) in words.iter().enumerate() {
                     let offset = offset_of!(Control, filter) + word * size_of::<u64>();
-                    self.control.publish_u64(0, offset, *value);
+                    self.directory.publish_u64(offset, *value);
                 }
             }
-            Write::Switch { bank } => self.control.publish_u32(0, offset_of!(Control, bank), *bank),
+            Write::Switch { bank } => self.directory.publish_u32(offset_of!(Control, bank), *bank),
         }
         Ok(())
     }
@@ -158,6 +154,16 @@ pub(super) fn add_reasons(
         *totals.reasons.entry(reason.index).or_default() += values.iter().sum::<u64>();
     }
     Ok(())
+}
+
+/// Where an IPv4 vip's target begins in the directory.
+const fn vip4_at(index: u32) -> usize {
+    offset_of!(Directory, vip4) + index as usize * size_of::<Vip4>() + offset_of!(Vip4, target)
+}
+
+/// Where an IPv6 vip's target begins in the directory.
+const fn vip6_at(index: u32) -> usize {
+    offset_of!(Directory, vip6) + index as usize * size_of::<Vip6>() + offset_of!(Vip6, target)
 }
 
 fn array<T: bytemuck::Pod>(map: Map) -> Result<MappedArray<T>, DataplaneError> {

@@ -1,0 +1,49 @@
+//! The one value that a packet reads first: whether its destination address can belong to a vip at all, which bank of
+//! the vip tables is live, and the tables themselves. One value, so that one lookup brings all of it.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{VIP_SLOTS, Vip4, Vip6};
+
+/// Bits in the address filter; a power of two.
+pub const FILTER_BITS: usize = 8192;
+/// 64-bit words in the address filter.
+pub const FILTER_WORDS: usize = FILTER_BITS / 64;
+
+/// Entries of both banks of a vip table.
+pub const VIP_ENTRIES: usize = 2 * VIP_SLOTS as usize;
+
+/// The head of a [`Directory`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Control {
+    /// [`super::ABI_VERSION`] of the writer.
+    pub abi_version: u32,
+    /// The live half of the vip tables: 0 or 1. One aligned store of this word publishes a new table.
+    pub bank: u32,
+    /// Seed of the flow hash; equal across a fleet that shares flows.
+    pub seed: u64,
+    /// Salt of the two-choice hash, one for each bank.
+    pub salt: [u64; 2],
+    /// A bit for each hashed vip address (`hash::filter_bit`). No false negatives: a packet whose bit is clear is not
+    /// for a vip. While a bank switch is under way it covers both banks.
+    pub filter: [u64; FILTER_WORDS],
+}
+
+/// The single value of `DIRECTORY`. Bank 1 begins at entry [`VIP_SLOTS`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Directory {
+    pub control: Control,
+    pub vip4: [Vip4; VIP_ENTRIES],
+    pub vip6: [Vip6; VIP_ENTRIES],
+}
+
+const _: () = assert!(size_of::<Control>() == 32 + FILTER_BITS / 8);
+const _: () = assert!(core::mem::offset_of!(Control, bank) == 4);
+const _: () = assert!(FILTER_BITS.is_power_of_two());
+const _: () = assert!(core::mem::offset_of!(Directory, vip4) == size_of::<Control>());
+const _: () = assert!(size_of::<Directory>() == size_of::<Control>() + VIP_ENTRIES * (32 + 48));
+// What an array map allows for a value on every kernel: KMALLOC_MAX_SIZE.
+const _: () = assert!(size_of::<Directory>() < 4 << 20);
+const _: () = assert!(VIP_ENTRIES.is_power_of_two());
