@@ -5,14 +5,17 @@
 //! after    | Ethernet, tag | outer IP | inner IP ...       (the frame's start moves, the inner packet stays)
 //! ```
 //!
-//! The outer type of service follows RFC 6040's normal mode: the ECN field is copied, whatever it is.
+//! The outer type of service follows RFC 6040's normal mode: the ECN field is copied, whatever it is. The inner packet
+//! loses one hop, as a forwarder that tunnels does (RFC 2003, section 3.1; RFC 2473, section 3.1).
+//!
+//! The frame's start is moved first; from then on all offsets are constants, whatever tags the client's frame had. All
+//! copies are of words: LLVM copies byte for byte where it cannot know an alignment.
 
-use lb_common::abi::{Dest, DestKind, DropReason, HEAD_LEN};
+use lb_common::abi::{Dest, DestKind, HEAD_LEN, Reason};
 use lb_common::checksum;
 use lb_common::headers::{Ipv4, Ipv6};
 
 use crate::Frame;
-use crate::parse::Packet;
 
 const ETHERNET: usize = 14;
 const TAGGED: usize = 18;
@@ -24,112 +27,172 @@ const IPV4_VLAN: u32 = DestKind::Ipv4Vlan as u32;
 const IPV6: u32 = DestKind::Ipv6 as u32;
 const IPV6_VLAN: u32 = DestKind::Ipv6Vlan as u32;
 
-/// Encapsulates `packet` for `dest`; `hash` gives the outer header its entropy.
+/// "Don't fragment", and with it the identification, in the second word of an IPv4 header, in memory order.
+const DF: u32 = u32::from_ne_bytes([0, 0, (Ipv4::DF >> 8) as u8, 0]);
+const ID_AND_DF: u32 = u32::from_ne_bytes([0xff, 0xff, (Ipv4::DF >> 8) as u8, 0]);
+
+/// Encapsulates the packet whose IP header starts at `offset` for `dest`; `hash` gives the outer header its entropy.
+/// Returns the inner packet's bytes. `INNER_V6` is the packet's family.
+///
+/// # Errors
+/// Why it must be dropped.
 #[inline(always)]
-pub(crate) fn encapsulate<F: Frame>(
+pub(crate) fn encapsulate<F: Frame, const INNER_V6: bool>(
     frame: &mut F,
-    packet: &Packet,
+    offset: usize,
     dest: &Dest,
     hash: u32,
-) -> Result<(), DropReason> {
+) -> Result<u32, Reason> {
     // The slot comes from the hash's upper bits; the swap puts its lower bits where source masks begin.
     let entropy = hash.swap_bytes();
-    match dest.kind {
-        IPV4 => outer_v4::<F, ETHERNET, { ETHERNET + V4 }>(frame, packet, dest, entropy),
-        IPV6 => outer_v6::<F, ETHERNET, { ETHERNET + V6 }>(frame, packet, dest, entropy),
-        IPV4_VLAN => outer_v4::<F, TAGGED, { TAGGED + V4 }>(frame, packet, dest, entropy),
-        IPV6_VLAN => outer_v6::<F, TAGGED, { TAGGED + V6 }>(frame, packet, dest, entropy),
-        _ => Err(DropReason::NoDest),
+    match (dest.kind, INNER_V6) {
+        (IPV4, false) => outer_v4::<F, ETHERNET, { ETHERNET + V4 + V4 }, false>(frame, offset, dest, entropy),
+        (IPV4, true) => outer_v4::<F, ETHERNET, { ETHERNET + V4 + V6 }, true>(frame, offset, dest, entropy),
+        (IPV6, false) => outer_v6::<F, ETHERNET, { ETHERNET + V6 + V4 }, false>(frame, offset, dest, entropy),
+        (IPV6, true) => outer_v6::<F, ETHERNET, { ETHERNET + V6 + V6 }, true>(frame, offset, dest, entropy),
+        (IPV4_VLAN, false) => {
+            outer_v4::<F, TAGGED, { TAGGED + V4 + V4 }, false>(frame, offset, dest, entropy)
+        }
+        (IPV4_VLAN, true) => outer_v4::<F, TAGGED, { TAGGED + V4 + V6 }, true>(frame, offset, dest, entropy),
+        (IPV6_VLAN, false) => {
+            outer_v6::<F, TAGGED, { TAGGED + V6 + V4 }, false>(frame, offset, dest, entropy)
+        }
+        (IPV6_VLAN, true) => outer_v6::<F, TAGGED, { TAGGED + V6 + V6 }, true>(frame, offset, dest, entropy),
+        _ => Err(Reason::NoDest),
     }
 }
 
-/// `L2` bytes of Ethernet, then IPv4 (RFC 2003, RFC 4213): `HEAD` bytes in all.
+/// `L2` bytes of Ethernet, then IPv4 (RFC 2003, RFC 4213), then the inner header: `ALL` bytes together.
 #[inline(always)]
-fn outer_v4<F: Frame, const L2: usize, const HEAD: usize>(
+fn outer_v4<F: Frame, const L2: usize, const ALL: usize, const INNER_V6: bool>(
     frame: &mut F,
-    packet: &Packet,
+    offset: usize,
     dest: &Dest,
     entropy: u32,
-) -> Result<(), DropReason> {
-    let len = packet.len + V4 as u32;
+) -> Result<u32, Reason> {
+    let all: &mut [u8; ALL] = make_room(frame, L2 + V4, offset)?;
+    let inner = Inner::spend_hop::<ALL, INNER_V6>(all, L2 + V4)?;
+    let len = inner.len + V4 as u32;
     if len > u32::from(u16::MAX) {
-        return Err(DropReason::TooLong);
+        return Err(Reason::TooLong);
     }
-    let tos = outer_tos(packet, dest);
     let [_, _, len_0, len_1] = len.to_be_bytes();
-    let first = u32::from_ne_bytes([0x45, tos, len_0, len_1]);
+    let first = u32::from_ne_bytes([0x45, inner.outer_tos(dest), len_0, len_1]);
     let source = u32::from_ne_bytes(take(&dest.head, L2 + 12)) | entropy & dest.source_mask;
     let [ttl, protocol] = take(&dest.head, L2 + 8);
-    let sum = u64::from(dest.checksum) + u64::from(first) + u64::from(packet.id_flags) + u64::from(source);
+    let sum = u64::from(dest.checksum) + u64::from(first) + u64::from(inner.id_flags) + u64::from(source);
     let [sum_0, sum_1] = (!checksum::fold64(sum)).to_ne_bytes();
-    let head = make_room::<F, L2, HEAD>(frame, packet, dest)?;
-    put(head, L2, first.to_ne_bytes());
-    put(head, L2 + 4, packet.id_flags.to_ne_bytes());
-    put(head, L2 + 8, [ttl, protocol, sum_0, sum_1]);
-    put(head, L2 + 12, source.to_ne_bytes());
-    put(head, L2 + 16, take::<4>(&dest.head, L2 + 16));
-    Ok(())
+    put_ethernet::<L2, ALL>(all, dest);
+    put(all, L2, first.to_ne_bytes());
+    put(all, L2 + 4, inner.id_flags.to_ne_bytes());
+    put(all, L2 + 8, [ttl, protocol, sum_0, sum_1]);
+    put(all, L2 + 12, source.to_ne_bytes());
+    put(all, L2 + 16, take::<4>(&dest.head, L2 + 16));
+    Ok(inner.len)
 }
 
-/// `L2` bytes of Ethernet, then IPv6 (RFC 2473): `HEAD` bytes in all. The flow label carries entropy (RFC 6438).
+/// `L2` bytes of Ethernet, then IPv6 (RFC 2473), then the inner header: `ALL` bytes together. The flow label carries
+/// entropy (RFC 6438).
 #[inline(always)]
-fn outer_v6<F: Frame, const L2: usize, const HEAD: usize>(
+fn outer_v6<F: Frame, const L2: usize, const ALL: usize, const INNER_V6: bool>(
     frame: &mut F,
-    packet: &Packet,
+    offset: usize,
     dest: &Dest,
     entropy: u32,
-) -> Result<(), DropReason> {
-    if packet.len > u32::from(u16::MAX) {
-        return Err(DropReason::TooLong);
+) -> Result<u32, Reason> {
+    let all: &mut [u8; ALL] = make_room(frame, L2 + V6, offset)?;
+    let inner = Inner::spend_hop::<ALL, INNER_V6>(all, L2 + V6)?;
+    if inner.len > u32::from(u16::MAX) {
+        return Err(Reason::TooLong);
     }
-    let tos = u32::from(outer_tos(packet, dest));
-    let [_, _, len_0, len_1] = packet.len.to_be_bytes();
-    let label = entropy & 0x000f_ffff;
-    let source = u32::from_le_bytes(take(&dest.head, L2 + 20)) | entropy & dest.source_mask;
+    let first = 6 << 28 | u32::from(inner.outer_tos(dest)) << 20 | entropy & 0x000f_ffff;
+    let [_, _, len_0, len_1] = inner.len.to_be_bytes();
     let [next_header, hop_limit] = take(&dest.head, L2 + 6);
-    let head = make_room::<F, L2, HEAD>(frame, packet, dest)?;
-    put(head, L2, (6 << 28 | tos << 20 | label).to_be_bytes());
-    put(head, L2 + 4, [len_0, len_1, next_header, hop_limit]);
-    put(head, L2 + 8, take::<8>(&dest.head, L2 + 8));
-    put(head, L2 + 16, take::<4>(&dest.head, L2 + 16));
-    put(head, L2 + 20, source.to_le_bytes());
-    put(head, L2 + 24, take::<8>(&dest.head, L2 + 24));
-    put(head, L2 + 32, take::<8>(&dest.head, L2 + 32));
-    Ok(())
+    let source = u32::from_ne_bytes(take(&dest.head, L2 + 20)) | entropy & dest.source_mask;
+    put_ethernet::<L2, ALL>(all, dest);
+    put(all, L2, first.to_be_bytes());
+    put(all, L2 + 4, [len_0, len_1, next_header, hop_limit]);
+    put(all, L2 + 8, take::<8>(&dest.head, L2 + 8));
+    put(all, L2 + 16, take::<4>(&dest.head, L2 + 16));
+    put(all, L2 + 20, source.to_ne_bytes());
+    put(all, L2 + 24, take::<8>(&dest.head, L2 + 24));
+    put(all, L2 + 32, take::<8>(&dest.head, L2 + 32));
+    Ok(inner.len)
 }
 
-#[inline(always)]
-fn outer_tos(packet: &Packet, dest: &Dest) -> u8 {
-    packet.tos & dest.tos_mask | dest.tos_set
+/// What the outer header takes over from the inner one.
+struct Inner {
+    tos: u8,
+    /// Bytes of the IP packet with its header.
+    len: u32,
+    /// IPv4: identification and "don't fragment", in memory order, so that packets that may be fragmented on their way
+    /// keep distinct identifications. IPv6 is never fragmented on its way: "don't fragment".
+    id_flags: u32,
 }
 
-/// Moves the frame's start so that `HEAD` bytes lie before the inner packet, and writes the first `L2` of them.
-///
-/// All copies are of words: LLVM copies byte for byte where it cannot know an alignment.
-#[inline(always)]
-fn make_room<'f, F: Frame, const L2: usize, const HEAD: usize>(
-    frame: &'f mut F,
-    packet: &Packet,
-    dest: &Dest,
-) -> Result<&'f mut [u8; HEAD], DropReason> {
-    frame.extend_front(HEAD as i32 - packet.offset as i32).ok_or(DropReason::NoHeadroom)?;
-    let head = frame.at_mut::<[u8; HEAD]>(0).ok_or(DropReason::NoHeadroom)?;
-    put(head, 0, take::<8>(&dest.head, 0));
-    if L2 == TAGGED {
-        put(head, 8, take::<8>(&dest.head, 8));
-    } else {
-        put(head, 8, take::<4>(&dest.head, 8));
+impl Inner {
+    /// Reads the inner header at `at` and takes one from its time to live.
+    #[inline(always)]
+    fn spend_hop<const ALL: usize, const INNER_V6: bool>(
+        all: &mut [u8; ALL],
+        at: usize,
+    ) -> Result<Self, Reason> {
+        let ttl_at = if INNER_V6 { at + 7 } else { at + 8 };
+        let ttl = all[ttl_at];
+        if ttl <= 1 {
+            return Err(Reason::TtlExpired);
+        }
+        all[ttl_at] = ttl - 1;
+        if INNER_V6 {
+            let tos = all[at] << 4 | all[at + 1] >> 4;
+            let payload = u16::from_be_bytes(take(all, at + 4));
+            return Ok(Self { tos, len: V6 as u32 + u32::from(payload), id_flags: DF });
+        }
+        // One less in the upper byte of a word is one more in the upper byte of the checksum (RFC 1141).
+        let sum = u32::from(u16::from_ne_bytes(take(all, at + 10))) + u32::from(u16::from_ne_bytes([1, 0]));
+        put(all, at + 10, checksum::fold(sum).to_ne_bytes());
+        let len = u16::from_be_bytes(take(all, at + 2));
+        let id_flags = u32::from_ne_bytes(take(all, at + 4)) & ID_AND_DF;
+        Ok(Self { tos: all[at + 1], len: u32::from(len), id_flags })
     }
-    put(head, L2 - 2, take::<2>(&dest.head, L2 - 2));
-    Ok(head)
+
+    #[inline(always)]
+    const fn outer_tos(&self, dest: &Dest) -> u8 {
+        self.tos & dest.tos_mask | dest.tos_set
+    }
+}
+
+/// Moves the frame's start so that `head` bytes lie before the inner packet, now at `offset`. Returns the head together
+/// with the inner header.
+#[inline(always)]
+fn make_room<F: Frame, const ALL: usize>(
+    frame: &mut F,
+    head: usize,
+    offset: usize,
+) -> Result<&mut [u8; ALL], Reason> {
+    frame.extend_front(head as i32 - offset as i32).ok_or(Reason::NoHeadroom)?;
+    frame.at_mut(0).ok_or(Reason::NoHeadroom)
 }
 
 #[inline(always)]
-fn take<const N: usize>(from: &[u8; HEAD_LEN], at: usize) -> [u8; N] {
+fn put_ethernet<const L2: usize, const ALL: usize>(all: &mut [u8; ALL], dest: &Dest) {
+    put(all, 0, take::<8>(&dest.head, 0));
+    if L2 == TAGGED {
+        put(all, 8, take::<8>(&dest.head, 8));
+    } else {
+        put(all, 8, take::<4>(&dest.head, 8));
+    }
+    put(all, L2 - 2, take::<2>(&dest.head, L2 - 2));
+}
+
+#[inline(always)]
+fn take<const N: usize>(from: &[u8], at: usize) -> [u8; N] {
     core::array::from_fn(|i| from[at + i])
 }
 
 #[inline(always)]
-fn put<const HEAD: usize, const N: usize>(head: &mut [u8; HEAD], at: usize, bytes: [u8; N]) {
-    head[at..at + N].copy_from_slice(&bytes);
+fn put<const N: usize>(to: &mut [u8], at: usize, bytes: [u8; N]) {
+    to[at..at + N].copy_from_slice(&bytes);
 }
+
+const _: () = assert!(TAGGED + V6 <= HEAD_LEN);

@@ -15,42 +15,68 @@ mod parse;
 mod tables;
 mod vip;
 
-use lb_common::abi::{Dest, Directory, DropReason, LOOPBACK_IFINDEX, PassReason, RING_PAGE_SLOTS, Target};
+use lb_common::abi::{Dest, LOOPBACK_IFINDEX, RING_PAGE_SLOTS, Reason, Target};
 use lb_common::hash;
-use lb_common::headers::{Ethernet, Ipv4, Ipv6};
+use lb_common::headers::{Ethernet, Ipv4, Ipv6, words_v6};
 
 pub use frame::Frame;
 pub use parse::MAX_EXTENSIONS;
 pub use tables::Tables;
 
-use parse::{Layer3, Packet};
+use parse::Packet;
 
-/// What to do with a packet. Drops are the errors of [`balance`].
+/// What became of a balanced packet, for the caller to count and carry out. Why others are not balanced are the errors
+/// of [`balance`].
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The kernel gets it, untouched.
-    Pass(PassReason),
-    /// It leaves where it came in.
+pub struct Verdict {
+    pub leave: Leave,
+    /// The vip's number.
+    pub vip: u32,
+    /// The slot of the vip's ring.
+    pub slot: u32,
+    /// Index into `DESTS`.
+    pub dest: u32,
+    /// Bytes of the client's IP packet.
+    pub bytes: u32,
+    /// A TCP connection attempt.
+    pub opens_flow: bool,
+}
+
+/// How a balanced packet leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Where it came in.
     Transmit,
-    /// It leaves through this entry of `DEVICES`.
+    /// Through this entry of `DEVICES`.
     Redirect { device: u32 },
 }
+
+const ETHERNET: usize = size_of::<Ethernet>();
 
 /// Balances one packet that came in on interface `ingress`.
 ///
 /// # Errors
-/// The reason why the packet must be dropped; its bytes are undefined then.
+/// Why the packet is not forwarded. A packet to be passed is untouched; one to be dropped has undefined bytes.
 #[inline(always)]
-pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, DropReason> {
-    let Some(layer3) = parse::ethernet(frame) else {
-        return Ok(Verdict::Pass(PassReason::Malformed));
-    };
-    let Some(directory) = tables.directory() else { return Ok(Verdict::Pass(PassReason::NotVip)) };
-    match layer3 {
-        Layer3::Ipv4 { offset } => balance_v4(frame, tables, directory, offset, ingress),
-        Layer3::Ipv6 { offset } => balance_v6(frame, tables, directory, offset, ingress),
-        Layer3::Other => Ok(Verdict::Pass(PassReason::NotIp)),
+pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+    let ethernet: &Ethernet = frame.at(0).ok_or(Reason::Malformed)?;
+    match ethernet.ether_type.get() {
+        // Without tags, all offsets are constants.
+        ether_type::IPV4 => balance_v4(frame, tables, ETHERNET, ingress),
+        ether_type::IPV6 => balance_v6(frame, tables, ETHERNET, ingress),
+        ether_type::VLAN | ether_type::QINQ => balance_tagged(frame, tables, ingress),
+        _ => Err(Reason::NotIp),
+    }
+}
+
+#[inline(always)]
+fn balance_tagged<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+    let (ether_type, offset) = parse::tags(frame)?;
+    match ether_type {
+        ether_type::IPV4 => balance_v4(frame, tables, offset, ingress),
+        ether_type::IPV6 => balance_v6(frame, tables, offset, ingress),
+        _ => Err(Reason::NotIp),
     }
 }
 
@@ -58,91 +84,90 @@ pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> 
 fn balance_v4<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    directory: &Directory,
     offset: usize,
     ingress: u32,
-) -> Result<Verdict, DropReason> {
-    let Some(ip) = frame.at::<Ipv4>(offset) else {
-        return Ok(Verdict::Pass(PassReason::Malformed));
-    };
+) -> Result<Verdict, Reason> {
+    let ip: &Ipv4 = frame.at(offset).ok_or(Reason::Malformed)?;
+    let directory = tables.directory().ok_or(Reason::NotVip)?;
     let destination = u32::from_le_bytes(ip.destination);
     if !vip::may_be_vip(directory, hash::filter_bit_v4(destination)) {
-        return Ok(Verdict::Pass(PassReason::NotVip));
+        return Err(Reason::NotVip);
     }
     let source = u32::from_le_bytes(ip.source);
-    let packet = match parse::ipv4(frame, ip, offset)? {
-        Ok(packet) => packet,
-        Err(reason) => return Ok(Verdict::Pass(reason)),
-    };
-    let Some(target) = vip::find_v4(directory, destination, &packet) else {
-        return Ok(Verdict::Pass(PassReason::NoService));
-    };
-    let hash = hash::flow_hash_v4(source, packet.ports & target.ports_mask, directory.control.seed);
-    forward(frame, tables, &packet, target, hash, ingress)
+    let packet = parse::ipv4(frame, ip, offset)?;
+    let target = vip::find_v4(directory, destination, &packet).ok_or(Reason::NoService)?;
+    let hash = hash::flow_hash_v4(source, packet.ports() & target.ports_mask, directory.control.seed);
+    let flow = Flow { packet, target, hash, ingress };
+    forward::<F, T, false>(frame, tables, &flow, offset)
 }
 
 #[inline(always)]
 fn balance_v6<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    directory: &Directory,
     offset: usize,
     ingress: u32,
-) -> Result<Verdict, DropReason> {
-    let Some(ip) = frame.at::<Ipv6>(offset) else {
-        return Ok(Verdict::Pass(PassReason::Malformed));
-    };
-    let destination = lb_common::headers::words_v6(ip.destination);
+) -> Result<Verdict, Reason> {
+    let ip: &Ipv6 = frame.at(offset).ok_or(Reason::Malformed)?;
+    let directory = tables.directory().ok_or(Reason::NotVip)?;
+    let destination = words_v6(ip.destination);
     if !vip::may_be_vip(directory, hash::filter_bit_v6(destination)) {
-        return Ok(Verdict::Pass(PassReason::NotVip));
+        return Err(Reason::NotVip);
     }
-    let source = lb_common::headers::words_v6(ip.source);
-    let packet = match parse::ipv6(frame, ip, offset)? {
-        Ok(packet) => packet,
-        Err(reason) => return Ok(Verdict::Pass(reason)),
-    };
-    let Some(target) = vip::find_v6(directory, destination, &packet) else {
-        return Ok(Verdict::Pass(PassReason::NoService));
-    };
-    let hash = hash::flow_hash_v6(source, packet.ports & target.ports_mask, directory.control.seed);
-    forward(frame, tables, &packet, target, hash, ingress)
+    let source = words_v6(ip.source);
+    let packet = parse::ipv6(frame, ip, offset)?;
+    let target = vip::find_v6(directory, destination, &packet).ok_or(Reason::NoService)?;
+    let hash = hash::flow_hash_v6(source, packet.ports() & target.ports_mask, directory.control.seed);
+    let flow = Flow { packet, target, hash, ingress };
+    forward::<F, T, true>(frame, tables, &flow, offset)
 }
 
-#[inline(always)]
-fn forward<F: Frame, T: Tables>(
-    frame: &mut F,
-    tables: &T,
-    packet: &Packet,
-    target: &Target,
+/// A packet, its vip, and its place among that vip's flows.
+struct Flow<'t> {
+    packet: Packet,
+    target: &'t Target,
     hash: u32,
     ingress: u32,
-) -> Result<Verdict, DropReason> {
-    let slot = hash::ring_slot(hash, target.ring_size);
-    let index = owner(tables, target, slot)?;
-    tables.chosen(target.vip, slot, index);
-    let dest = tables.dest(index).ok_or(DropReason::NoDest)?;
-    parse::spend_hop(frame, packet)?;
-    encap::encapsulate(frame, packet, dest, hash)?;
-    tables.count(index, u64::from(packet.len), packet.opens_flow);
-    Ok(leave(dest, ingress))
+}
+
+/// Sends a packet to the dest of its slot. `V6` is the family of the packet, `offset` where its IP header starts.
+#[inline(always)]
+fn forward<F: Frame, T: Tables, const V6: bool>(
+    frame: &mut F,
+    tables: &T,
+    flow: &Flow<'_>,
+    offset: usize,
+) -> Result<Verdict, Reason> {
+    let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
+    let index = owner(tables, flow.target, slot)?;
+    let dest = tables.dest(index).ok_or(Reason::NoDest)?;
+    let bytes = encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash)?;
+    Ok(Verdict {
+        leave: leave(dest, flow.ingress),
+        vip: flow.target.vip,
+        slot,
+        dest: index,
+        bytes,
+        opens_flow: flow.packet.opens_flow != 0,
+    })
 }
 
 /// The index into `DESTS` that owns `slot`.
 #[inline(always)]
-fn owner<T: Tables>(tables: &T, target: &Target, slot: u32) -> Result<u32, DropReason> {
+fn owner<T: Tables>(tables: &T, target: &Target, slot: u32) -> Result<u32, Reason> {
     let place = tables.place(target);
     let page = place.ring_page.wrapping_add(slot / RING_PAGE_SLOTS);
-    let page = tables.ring_page(page).ok_or(DropReason::NoBackend)?;
+    let page = tables.ring_page(page).ok_or(Reason::NoBackend)?;
     let local = page.slots[(slot % RING_PAGE_SLOTS) as usize];
     Ok(place.dest_base.wrapping_add(u32::from(local)))
 }
 
 #[inline(always)]
-fn leave(dest: &Dest, ingress: u32) -> Verdict {
+fn leave(dest: &Dest, ingress: u32) -> Leave {
     if dest.ifindex == ingress || ingress == LOOPBACK_IFINDEX {
-        Verdict::Transmit
+        Leave::Transmit
     } else {
-        Verdict::Redirect { device: dest.device }
+        Leave::Redirect { device: dest.device }
     }
 }
 
@@ -155,5 +180,3 @@ pub(crate) mod ether_type {
     pub(crate) const VLAN: u16 = u16::from_be(EtherType::Ieee8021q as u16);
     pub(crate) const QINQ: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
 }
-
-const _: () = assert!(size_of::<Ethernet>() == 14);

@@ -4,13 +4,11 @@
 //! All arrays but the per-CPU ones are mapped into user space, which publishes by aligned stores of single words. Every
 //! lookup of an array is inlined by the kernel; none is a helper call.
 
-use core::cell::Cell;
-
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
-use lb_common::abi::{Counters, Dest, Directory, Place, REASON_COUNT, RingPage, Target, Trace};
-use lb_ebpf::Tables;
+use lb_common::abi::{Counters, Dest, Directory, Place, REASON_COUNT, Reason, RingPage, Target};
+use lb_ebpf::{Tables, Verdict};
 
 #[map]
 static DIRECTORY: Array<Directory> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -25,59 +23,31 @@ static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_COUNT, 0
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(64, 0);
 
-/// What becomes of the choices made for a packet.
-pub(crate) trait Recorder {
-    fn count(&self, dest: u32, bytes: u64, new_flow: bool);
-    fn chosen(&self, vip: u32, slot: u32, dest: u32);
-}
-
-/// Counts them: the normal case.
-pub(crate) struct Counting;
-
-impl Recorder for Counting {
-    #[inline(always)]
-    fn count(&self, dest: u32, bytes: u64, new_flow: bool) {
-        if let Some(counters) = COUNTERS.get_ptr_mut(dest) {
-            // SAFETY: the pointer is this CPU's value, which nothing else writes while the program runs here.
-            let counters = unsafe { &mut *counters };
-            counters.packets += 1;
-            counters.bytes += bytes;
-            counters.new_flows += u64::from(new_flow);
-        }
-    }
-
-    #[inline(always)]
-    fn chosen(&self, _vip: u32, _slot: u32, _dest: u32) {}
-}
-
-/// Remembers them for the asker of a test run, and changes nothing.
-pub(crate) struct Tracing {
-    pub(crate) trace: Cell<Trace>,
-}
-
-impl Recorder for Tracing {
-    #[inline(always)]
-    fn count(&self, _dest: u32, _bytes: u64, _new_flow: bool) {}
-
-    #[inline(always)]
-    fn chosen(&self, vip: u32, slot: u32, dest: u32) {
-        self.trace.set(Trace { vip, slot, dest, ..self.trace.get() });
-    }
-}
-
-/// Counts a pass or a drop.
+/// Counts a balanced packet.
 #[inline(always)]
-pub(crate) fn count_reason(reason: u32) {
-    if let Some(count) = REASONS.get_ptr_mut(reason) {
-        // SAFETY: as in `Counting::count`.
+pub(crate) fn count(verdict: &Verdict) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(verdict.dest) {
+        // SAFETY: the pointer is this CPU's value, which nothing else writes while the program runs here.
+        let counters = unsafe { &mut *counters };
+        counters.packets += 1;
+        counters.bytes += u64::from(verdict.bytes);
+        counters.new_flows += u64::from(verdict.opens_flow);
+    }
+}
+
+/// Counts a packet that was not forwarded.
+#[inline(always)]
+pub(crate) fn count_reason(reason: Reason) {
+    if let Some(count) = REASONS.get_ptr_mut(reason as u32) {
+        // SAFETY: as in `count`.
         unsafe { *count += 1 };
     }
 }
 
 /// The maps as the story reads them.
-pub(crate) struct KernelTables<R>(pub(crate) R);
+pub(crate) struct KernelTables;
 
-impl<R: Recorder> Tables for KernelTables<R> {
+impl Tables for KernelTables {
     #[inline(always)]
     fn directory(&self) -> Option<&Directory> {
         DIRECTORY.get(0)
@@ -98,15 +68,5 @@ impl<R: Recorder> Tables for KernelTables<R> {
     #[inline(always)]
     fn dest(&self, index: u32) -> Option<&Dest> {
         DESTS.get(index)
-    }
-
-    #[inline(always)]
-    fn count(&self, dest: u32, bytes: u64, new_flow: bool) {
-        self.0.count(dest, bytes, new_flow);
-    }
-
-    #[inline(always)]
-    fn chosen(&self, vip: u32, slot: u32, dest: u32) {
-        self.0.chosen(vip, slot, dest);
     }
 }

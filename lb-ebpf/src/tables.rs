@@ -12,10 +12,4 @@ pub trait Tables {
     fn ring_page(&self, page: u32) -> Option<&RingPage>;
 
     fn dest(&self, index: u32) -> Option<&Dest>;
-
-    /// A packet with `bytes` bytes of IP leaves for `dest`.
-    fn count(&self, dest: u32, bytes: u64, new_flow: bool);
-
-    /// The choice made for a packet; of interest to traces only.
-    fn chosen(&self, _vip: u32, _slot: u32, _dest: u32) {}
 }

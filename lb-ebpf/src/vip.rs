@@ -17,7 +17,7 @@ pub(crate) fn may_be_vip(directory: &Directory, bit: u32) -> bool {
 pub(crate) fn find_v4<'d>(directory: &'d Directory, address: u32, packet: &Packet) -> Option<&'d Target> {
     let (base, salt) = live_bank(directory);
     let find = |port| {
-        let key = hash::vip4_key(address, port, packet.protocol);
+        let key = hash::vip4_key(address, port, packet.protocol as u8);
         let (first, second) = hash::vip4_slots(key, salt);
         let probe = |slot| {
             let vip = &directory.vip4[entry(base, slot)];
@@ -37,7 +37,7 @@ pub(crate) fn find_v6<'d>(
 ) -> Option<&'d Target> {
     let (base, salt) = live_bank(directory);
     let find = |port| {
-        let service = hash::vip6_service(port, packet.protocol);
+        let service = hash::vip6_service(port, packet.protocol as u8);
         let (first, second) = hash::vip6_slots(address, service, salt);
         let probe = |slot| {
             let vip = &directory.vip6[entry(base, slot)];

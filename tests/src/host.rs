@@ -1,12 +1,8 @@
 //! The packet story on the host: a frame in a vector, and the tables as the layout's writes leave them.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
-    Counters, Dest, Directory, DropReason, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, RingPage, Target,
-    VIP_SLOTS,
+    Dest, Directory, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, Reason, RingPage, Target, VIP_SLOTS,
 };
 use lb_ebpf::{Frame, Tables, Verdict};
 use lb_user::dataplane::layout::{Capacity, Layout, Write};
@@ -63,8 +59,6 @@ pub struct HostTables {
     directory: Box<Directory>,
     rings: Vec<RingPage>,
     dests: Vec<Dest>,
-    pub counters: RefCell<BTreeMap<u32, Counters>>,
-    pub chosen: Cell<Option<(u32, u32, u32)>>,
 }
 
 impl HostTables {
@@ -74,8 +68,6 @@ impl HostTables {
             directory: bytemuck::zeroed_box(),
             rings: vec![RingPage::zeroed(); capacity.ring_pages as usize],
             dests: vec![Dest::zeroed(); capacity.dests as usize],
-            counters: RefCell::default(),
-            chosen: Cell::default(),
         }
     }
 
@@ -123,7 +115,7 @@ impl HostTables {
     }
 
     /// Balances one frame that comes in where a test run does.
-    pub fn run(&self, frame: &[u8]) -> (Result<Verdict, DropReason>, Vec<u8>) {
+    pub fn run(&self, frame: &[u8]) -> (Result<Verdict, Reason>, Vec<u8>) {
         let mut frame = HostFrame::new(frame);
         let verdict = lb_ebpf::balance(&mut frame, self, LOOPBACK_IFINDEX);
         (verdict, frame.bytes().to_vec())
@@ -145,17 +137,5 @@ impl Tables for HostTables {
 
     fn dest(&self, index: u32) -> Option<&Dest> {
         self.dests.get(index as usize)
-    }
-
-    fn count(&self, dest: u32, bytes: u64, new_flow: bool) {
-        let mut counters = self.counters.borrow_mut();
-        let entry = counters.entry(dest).or_default();
-        entry.packets += 1;
-        entry.bytes += bytes;
-        entry.new_flows += u64::from(new_flow);
-    }
-
-    fn chosen(&self, vip: u32, slot: u32, dest: u32) {
-        self.chosen.set(Some((vip, slot, dest)));
     }
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aya::TestRun;
 use aya::programs::{TestRunOptions, Xdp};
-use lb_common::abi::{DropReason, PassReason};
+use lb_common::abi::Reason;
 use lb_user::dataplane::bpf::{self, BpfDataplane};
 use lb_user::dataplane::{Dataplane, Limits, OpenOptions, XdpMode};
 use lb_user::state::Forwarding;
@@ -27,8 +27,7 @@ pub struct Kernel {
 /// What came out of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    Pass(PassReason),
-    Drop(DropReason),
+    Stopped(Reason),
     Transmit,
 }
 
@@ -100,8 +99,14 @@ impl Kernel {
             .collect();
         let action = match (action, moved.as_slice()) {
             (XDP_TX, []) => Action::Transmit,
-            (XDP_PASS, [reason]) => Action::Pass(find(PassReason::ALL, |known| *known as u32 == *reason)?),
-            (XDP_DROP, [reason]) => Action::Drop(find(DropReason::ALL, |known| *known as u32 == *reason)?),
+            (XDP_PASS | XDP_DROP, [index]) => {
+                let reason = Reason::from_index(*index).context("an unknown reason was counted")?;
+                ensure!(
+                    reason.is_drop() == (action == XDP_DROP),
+                    "{reason:?} is no reason for action {action}"
+                );
+                Action::Stopped(reason)
+            }
             (XDP_ABORTED, _) => anyhow::bail!("the program was aborted"),
             (action, moved) => anyhow::bail!("action {action} with reasons {moved:?}"),
         };
@@ -122,10 +127,6 @@ impl Kernel {
         output.truncate(result.data_size_out as usize);
         Ok((result.return_value, output))
     }
-}
-
-fn find<R: Copy>(all: &[R], is: impl Fn(&R) -> bool) -> Result<R> {
-    all.iter().copied().find(is).context("an unknown reason was counted")
 }
 
 impl Drop for Kernel {

@@ -116,7 +116,7 @@ fn what_is_not_forwarded_is_explained_too() {
         };
         kernel.dataplane().expect("a dataplane").explain(&flow).expect("a test run").outcome
     };
-    use lb_common::abi::PassReason::{NoService, NotVip};
+    use lb_common::abi::Reason::{NoService, NotVip};
     assert_eq!(explain(&mut kernel, "198.51.100.1:81"), ExplainOutcome::Stopped(NoService as u32));
     assert_eq!(explain(&mut kernel, "192.0.2.77:80"), ExplainOutcome::Stopped(NotVip as u32));
 }

@@ -2,9 +2,9 @@
 //! very same. The oracle for headers is etherparse.
 
 use etherparse::{NetSlice, SlicedPacket};
-use lb_common::abi::{DropReason, PassReason};
+use lb_common::abi::Reason;
 use lb_common::maglev;
-use lb_ebpf::Verdict;
+use lb_ebpf::Leave;
 use lb_user::state::Dscp;
 use tests::host::HostTables;
 use tests::kernel::{Action, Kernel, is_root};
@@ -28,16 +28,17 @@ fn run(world: &World, frame: &[u8]) -> (Action, Vec<u8>) {
     let (tables, _) = HostTables::filled(CAPACITY, &forwarding);
     let (verdict, output) = tables.run(frame);
     let action = match verdict {
-        Ok(Verdict::Pass(reason)) => Action::Pass(reason),
-        Ok(Verdict::Transmit) => Action::Transmit,
-        Ok(Verdict::Redirect { .. }) => panic!("a test run never redirects"),
-        Err(reason) => Action::Drop(reason),
+        Ok(verdict) => {
+            assert_eq!(verdict.leave, Leave::Transmit, "a test run never redirects");
+            Action::Transmit
+        }
+        Err(reason) => Action::Stopped(reason),
     };
     if is_root() {
         let mut kernel = Kernel::open(&forwarding).expect("a kernel that takes the program");
         let (in_kernel, bytes) = kernel.run(frame).expect("a test run");
         assert_eq!(in_kernel, action);
-        if !matches!(action, Action::Drop(_)) {
+        if !matches!(action, Action::Stopped(reason) if reason.is_drop()) {
             assert_eq!(bytes, output, "the kernel's bytes differ");
         }
     }
@@ -50,16 +51,18 @@ fn forwarded(world: &World, frame: &[u8]) -> Vec<u8> {
     output
 }
 
-fn passed(world: &World, frame: &[u8]) -> PassReason {
+fn passed(world: &World, frame: &[u8]) -> Reason {
     let (action, output) = run(world, frame);
     assert_eq!(output, frame, "a passed packet must stay untouched");
-    let Action::Pass(reason) = action else { panic!("{action:?}") };
+    let Action::Stopped(reason) = action else { panic!("{action:?}") };
+    assert!(!reason.is_drop(), "{reason:?}");
     reason
 }
 
-fn dropped(world: &World, frame: &[u8]) -> DropReason {
+fn dropped(world: &World, frame: &[u8]) -> Reason {
     let (action, _) = run(world, frame);
-    let Action::Drop(reason) = action else { panic!("{action:?}") };
+    let Action::Stopped(reason) = action else { panic!("{action:?}") };
+    assert!(reason.is_drop(), "{reason:?}");
     reason
 }
 
@@ -208,15 +211,15 @@ fn ipv6_extension_headers_are_walked_up_to_the_limit() {
         if count <= lb_ebpf::MAX_EXTENSIONS {
             assert_eq!(outer(&forwarded(&world, &frame)).payload, inner(&frame), "{count} headers");
         } else {
-            assert_eq!(passed(&world, &frame), PassReason::ExtensionHeaders);
+            assert_eq!(passed(&world, &frame), Reason::ExtensionHeaders);
         }
     }
     let fragment = with_extensions(&frame, &[0, 44]);
-    assert_eq!(passed(&world, &fragment), PassReason::Fragment);
+    assert_eq!(passed(&world, &fragment), Reason::Fragment);
     let mut routed = with_extensions(&frame, &[43]);
     assert_eq!(outer(&forwarded(&world, &routed)).payload, inner(&routed), "no segments left");
     routed[14 + 40 + 3] = 1;
-    assert_eq!(passed(&world, &routed), PassReason::ExtensionHeaders);
+    assert_eq!(passed(&world, &routed), Reason::ExtensionHeaders);
 }
 
 /// Puts extension headers of 16 bytes behind the IPv6 header.
@@ -255,7 +258,7 @@ fn the_last_hop_is_not_spent() {
     for (vip, packet) in [(V4, client4(Kind::Ack)), (V6, client6(Kind::Ack))] {
         let world = World::default().vip(vip, &["10.0.0.1"]);
         for ttl in [0, 1] {
-            assert_eq!(dropped(&world, &Packet { ttl, ..packet.clone() }.frame()), DropReason::TtlExpired);
+            assert_eq!(dropped(&world, &Packet { ttl, ..packet.clone() }.frame()), Reason::TtlExpired);
         }
         for ttl in [2, 0x80, 0xff] {
             let frame = Packet { ttl, ..packet.clone() }.frame();
@@ -301,25 +304,25 @@ fn outer_sources_differ_by_flow_only_within_the_configured_prefix() {
 fn traffic_that_is_not_ours_passes_with_its_reason() {
     let world = World::default().vip(V4, &["10.0.0.1"]).vip(V6, &["10.0.0.1"]);
     let other = |destination| Packet::new(Kind::Ack, "203.0.113.9:40000", destination).frame();
-    assert_eq!(passed(&world, &other("198.51.100.2:80")), PassReason::NotVip);
-    assert_eq!(passed(&world, &other("198.51.100.1:81")), PassReason::NoService);
-    assert_eq!(passed(&world, &client4(Kind::Udp).frame()), PassReason::NoService);
+    assert_eq!(passed(&world, &other("198.51.100.2:80")), Reason::NotVip);
+    assert_eq!(passed(&world, &other("198.51.100.1:81")), Reason::NoService);
+    assert_eq!(passed(&world, &client4(Kind::Udp).frame()), Reason::NoService);
     let other6 = Packet::new(Kind::Ack, "[2001:db8:9::9]:40000", "[2001:db8::2]:80").frame();
-    assert_eq!(passed(&world, &other6), PassReason::NotVip);
+    assert_eq!(passed(&world, &other6), Reason::NotVip);
 
     let mut frame = client4(Kind::Ack).frame();
     frame[12..14].copy_from_slice(&[0x08, 0x06]);
-    assert_eq!(passed(&world, &frame), PassReason::NotIp);
+    assert_eq!(passed(&world, &frame), Reason::NotIp);
     assert_eq!(
         passed(&world, &Packet { tags: vec![1, 2], ..client4(Kind::Ack) }.frame()[..20]),
-        PassReason::Malformed
+        Reason::Malformed
     );
 
     for (offset, value, reason) in [
-        (20, 0x20, PassReason::Fragment),
-        (21, 0x01, PassReason::Fragment),
-        (23, 1, PassReason::Icmp),
-        (23, 50, PassReason::OtherProtocol),
+        (20, 0x20, Reason::Fragment),
+        (21, 0x01, Reason::Fragment),
+        (23, 1, Reason::Icmp),
+        (23, 50, Reason::OtherProtocol),
     ] {
         let mut frame = client4(Kind::Ack).frame();
         frame[offset] = value;
@@ -327,7 +330,7 @@ fn traffic_that_is_not_ours_passes_with_its_reason() {
     }
     let mut frame = client6(Kind::Ack).frame();
     frame[20] = 58;
-    assert_eq!(passed(&world, &frame), PassReason::Icmp);
+    assert_eq!(passed(&world, &frame), Reason::Icmp);
 }
 
 #[test]
@@ -336,26 +339,26 @@ fn impossible_lengths_for_a_vip_are_dropped() {
     for (offset, value) in [(14, 0x44), (14, 0x55), (16, 0xff), (17, 0x10)] {
         let mut frame = client4(Kind::Ack).frame();
         frame[offset] = value;
-        assert_eq!(dropped(&world, &frame), DropReason::Truncated, "byte {offset}");
+        assert_eq!(dropped(&world, &frame), Reason::Truncated, "byte {offset}");
     }
     for (offset, value) in [(14, 0x50), (18, 0xff)] {
         let mut frame = client6(Kind::Ack).frame();
         frame[offset] = value;
-        assert_eq!(dropped(&world, &frame), DropReason::Truncated, "byte {offset}");
+        assert_eq!(dropped(&world, &frame), Reason::Truncated, "byte {offset}");
     }
     let frame = client4(Kind::Ack).frame();
     let mut short = frame[..14 + 20 + 13].to_vec();
     short[16..18].copy_from_slice(&33u16.to_be_bytes());
-    assert_eq!(dropped(&world, &short), DropReason::Truncated, "a TCP header needs its flags");
+    assert_eq!(dropped(&world, &short), Reason::Truncated, "a TCP header needs its flags");
 }
 
 #[test]
 fn a_vip_without_backends_drops() {
-    assert_eq!(dropped(&World::default().vip(V4, &[]), &client4(Kind::Syn).frame()), DropReason::NoBackend);
+    assert_eq!(dropped(&World::default().vip(V4, &[]), &client4(Kind::Syn).frame()), Reason::NoBackend);
     let drained = World::default().vip(V4, &["10.0.0.1"]).with(V4, |vip| {
         vip.members.values_mut().for_each(|member| member.drained = true);
     });
-    assert_eq!(dropped(&drained, &client4(Kind::Syn).frame()), DropReason::NoBackend);
+    assert_eq!(dropped(&drained, &client4(Kind::Syn).frame()), Reason::NoBackend);
 }
 
 #[test]
@@ -422,8 +425,7 @@ fn the_ring_decides_and_nothing_else() {
     for port in 1..2000u16 {
         let packet = Packet::new(Kind::Ack, &format!("203.0.113.9:{port}"), "198.51.100.1:80");
         let (verdict, _) = tables.run(&packet.frame());
-        assert_eq!(verdict, Ok(Verdict::Transmit));
-        let (_, slot, dest) = tables.chosen.get().expect("a choice");
-        assert_eq!(layout.backend_at(dest), vip.owner(slot).map(|(_, dest)| dest.address));
+        let verdict = verdict.expect("a balanced packet");
+        assert_eq!(layout.backend_at(verdict.dest), vip.owner(verdict.slot).map(|(_, dest)| dest.address));
     }
 }

@@ -23,7 +23,7 @@ pub use bench::{BenchConfig, BenchTarget};
 pub use decap::{DECAP_OUTCOME_COUNT, DecapOutcome, SourceKey};
 pub use dest::{Counters, Dest, DestKind, HEAD_LEN};
 pub use directory::{Control, Directory, FILTER_BITS, FILTER_WORDS, VIP_ENTRIES};
-pub use reason::{DropReason, PassReason, REASON_COUNT, ReasonInfo, reasons};
+pub use reason::{REASON_COUNT, Reason};
 pub use vip::{NO_RING, Place, RING_PAGE_SLOTS, RingPage, Target, VIP_SLOTS, Vip4, Vip6, ring_pages};
 
 /// Version of everything in this module. Pinned maps of another version are never adopted.

@@ -82,7 +82,7 @@ impl Page {
         }
         let reasons = self.counter("packets", "Packets passed to the kernel or dropped, by reason");
         for (reason, count) in &snapshot.reasons {
-            let labels = vec![("kind", reason.kind.to_owned()), ("reason", reason.label.to_owned())];
+            let labels = vec![("kind", reason.kind().to_owned()), ("reason", reason.label().to_owned())];
             reasons.set_value(labels, *count);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use lb_common::abi::{RING_PAGE_SLOTS, ReasonInfo, RingPage, reasons, ring_pages};
+use lb_common::abi::{RING_PAGE_SLOTS, Reason, RingPage, ring_pages};
 
 use super::engine::Engine;
 use super::view::vip_counters;
@@ -20,7 +20,7 @@ pub struct MetricsSnapshot {
     pub started_at: f64,
     pub vips: Vec<VipSample>,
     /// By reason; all reasons are there.
-    pub reasons: Vec<(ReasonInfo, u64)>,
+    pub reasons: Vec<(Reason, u64)>,
     pub interfaces: Vec<InterfaceStatus>,
     pub vips_v4: u64,
     pub vips_v6: u64,
@@ -82,8 +82,9 @@ impl<D: Dataplane> Engine<D> {
             apply_errors: self.tallies.apply_errors,
             dataplane_in_sync: self.dataplane_error.is_none(),
             started_at: epoch_seconds(self.started_at),
-            reasons: reasons()
-                .map(|reason| (reason, self.totals.reasons.get(&reason.index).copied().unwrap_or(0)))
+            reasons: Reason::ALL
+                .iter()
+                .map(|reason| (*reason, self.totals.reasons.get(&(*reason as u32)).copied().unwrap_or(0)))
                 .collect(),
             vips: self
                 .desired

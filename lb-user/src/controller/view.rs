@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lb_common::abi::{ABI_VERSION, Counters, reasons};
+use lb_common::abi::{ABI_VERSION, Counters, Reason};
 use tracing::{error, info, warn};
 
 use super::clock;
@@ -115,11 +115,11 @@ impl<D: Dataplane> Engine<D> {
                 })
                 .collect(),
         });
-        let reasons = reasons().map(|reason| ReasonStats {
-            kind: reason.kind.to_owned(),
-            reason: reason.label.to_owned(),
-            meaning: reason.meaning.to_owned(),
-            packets: self.totals.reasons.get(&reason.index).copied().unwrap_or(0),
+        let reasons = Reason::ALL.iter().map(|reason| ReasonStats {
+            kind: reason.kind().to_owned(),
+            reason: reason.label().to_owned(),
+            meaning: reason.meaning().to_owned(),
+            packets: self.totals.reasons.get(&(*reason as u32)).copied().unwrap_or(0),
         });
         Ok(Stats { at: clock::now_text(), vips: vips.collect(), reasons: reasons.collect() })
     }
@@ -166,11 +166,11 @@ impl<D: Dataplane> Engine<D> {
                 }
             }
             ExplainOutcome::Stopped(index) => {
-                let reason = reasons().find(|reason| reason.index == index);
-                reply.verdict = reason.map_or("drop", |reason| reason.kind).to_owned();
+                let reason = Reason::from_index(index);
+                reply.verdict = reason.map_or("drop", Reason::kind).to_owned();
                 reply.why = reason.map_or_else(
                     || format!("unknown reason {index}"),
-                    |reason| format!("{} ({})", reason.meaning, reason.label),
+                    |reason| format!("{} ({})", reason.meaning(), reason.label()),
                 );
             }
         }

@@ -76,7 +76,7 @@ pub struct Applied {
 pub struct Totals {
     /// By vip and backend address; backends that are gone keep their last count.
     pub dests: BTreeMap<(VipKey, std::net::IpAddr), Counters>,
-    /// By [`lb_common::abi::ReasonInfo::index`].
+    /// By number of the [`lb_common::abi::Reason`].
     pub reasons: BTreeMap<u32, u64>,
 }
 
@@ -101,7 +101,7 @@ pub struct Explanation {
 pub enum ExplainOutcome {
     /// Forwarded to the dest with this index in `DESTS`: vip and backend address.
     Forwarded { vip: VipKey, backend: std::net::IpAddr },
-    /// Passed or dropped, by [`lb_common::abi::ReasonInfo::index`].
+    /// Passed or dropped, by number of the [`lb_common::abi::Reason`].
     Stopped(u32),
 }
 

@@ -8,7 +8,7 @@ use aya::Ebpf;
 use aya::maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues};
 use bytemuck::Zeroable;
 use lb_common::abi::{
-    ABI_VERSION, Control, Counters, Dest, Directory, RingPage, Target, VIP_SLOTS, Vip4, Vip6, reasons,
+    ABI_VERSION, Control, Counters, Dest, Directory, Reason, RingPage, Target, VIP_SLOTS, Vip4, Vip6,
     ring_pages,
 };
 use lb_common::maglev;
@@ -149,9 +149,10 @@ pub(super) fn add_reasons(
     totals: &mut Totals,
     map: &PerCpuArray<MapData, u64>,
 ) -> Result<(), DataplaneError> {
-    for reason in reasons() {
-        let values = map.get(&reason.index, 0).map_err(|error| DataplaneError::other("REASONS", error))?;
-        *totals.reasons.entry(reason.index).or_default() += values.iter().sum::<u64>();
+    for reason in Reason::ALL {
+        let index = *reason as u32;
+        let values = map.get(&index, 0).map_err(|error| DataplaneError::other("REASONS", error))?;
+        *totals.reasons.entry(index).or_default() += values.iter().sum::<u64>();
     }
     Ok(())
 }

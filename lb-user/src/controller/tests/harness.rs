@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use lb_common::abi::{Counters, PassReason};
+use lb_common::abi::{Counters, Reason};
 use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -110,7 +110,7 @@ impl Dataplane for FakeDataplane {
         let found = predict(forwarding, flow.source, flow.destination, flow.protocol);
         let outcome = match found.as_ref().map(|found| (found.vip, found.backend)) {
             Some((vip, Some((_, dest)))) => ExplainOutcome::Forwarded { vip, backend: dest.address },
-            _ => ExplainOutcome::Stopped(PassReason::NotVip as u32),
+            _ => ExplainOutcome::Stopped(Reason::NotVip as u32),
         };
         Ok(Explanation { outcome, slot: found.and_then(|found| found.slot), frame: vec![0xab, 0xcd] })
     }
