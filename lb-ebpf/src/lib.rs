@@ -9,6 +9,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod decap;
 mod encap;
 mod frame;
 mod parse;
@@ -19,6 +20,7 @@ use lb_common::abi::{Dest, LOOPBACK_IFINDEX, RING_PAGE_SLOTS, Reason, Target};
 use lb_common::hash;
 use lb_common::headers::{Ethernet, Ipv4, Ipv6, words_v6};
 
+pub use decap::{DecapTables, decapsulate};
 pub use frame::Frame;
 pub use parse::MAX_EXTENSIONS;
 pub use tables::Tables;

@@ -1,4 +1,4 @@
-//! XDP entry points. `maps.rs`, `trace.rs` and `xdp.rs` are the only files that touch the kernel's interfaces; the story
+//! XDP entry points. `maps.rs`, `decap_maps.rs`, `trace.rs` and `xdp.rs` are the only files that touch the kernel's interfaces; the story
 //! itself is the library.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
@@ -7,6 +7,8 @@ fn main() {
     panic!("this binary runs in the kernel only; lb-user's build script builds and embeds it");
 }
 
+#[cfg(target_arch = "bpf")]
+mod decap_maps;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
@@ -20,8 +22,9 @@ mod programs {
     use aya_ebpf::macros::xdp;
     use aya_ebpf::programs::XdpContext;
     use lb_common::abi::{Reason, Trace};
-    use lb_ebpf::{Leave, Verdict, balance};
+    use lb_ebpf::{Leave, Verdict, balance, decapsulate};
 
+    use crate::decap_maps::{KernelDecapTables, count_outcome};
     use crate::maps::{DEVICES, KernelTables, count, count_reason};
     use crate::trace::{answer_trace, trace_request};
     use crate::xdp::XdpFrame;
@@ -75,6 +78,15 @@ mod programs {
             Leave::Transmit => XDP_TX,
             Leave::Redirect { device } => DEVICES.redirect(device, 0).unwrap_or(XDP_DROP),
         }
+    }
+
+    /// The backend's side.
+    #[xdp]
+    #[inline(always)]
+    fn decap(ctx: XdpContext) -> u32 {
+        let outcome = decapsulate(&mut XdpFrame(&ctx), &KernelDecapTables);
+        count_outcome(outcome);
+        if outcome.is_drop() { XDP_DROP } else { XDP_PASS }
     }
 
     /// Passes everything. A veth's peer needs an XDP program to receive what `XDP_TX` sends.

@@ -104,8 +104,15 @@ pub(crate) fn ipv6<F: Frame>(frame: &F, ip: &Ipv6, offset: usize) -> Result<Pack
 }
 
 /// Walks extension headers (RFC 8200, section 4) to the upper layer's protocol and offset.
+///
+/// # Errors
+/// When the chain is a fragment's, too long, cut off, or does not end here.
 #[inline(always)]
-fn extensions<F: Frame>(frame: &F, mut protocol: u8, mut offset: usize) -> Result<(u8, usize), Reason> {
+pub(crate) fn extensions<F: Frame>(
+    frame: &F,
+    mut protocol: u8,
+    mut offset: usize,
+) -> Result<(u8, usize), Reason> {
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(protocol)? {
             return Ok((protocol, offset));

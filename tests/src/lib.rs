@@ -1,6 +1,7 @@
 //! Helpers of the integration tests and of the demo.
 
 pub mod bench;
+pub mod decap;
 pub mod host;
 pub mod kernel;
 pub mod lab;

@@ -2,9 +2,14 @@
 //!
 //! ```text
 //! DECAP_LOCALS    HASH[1024]       [u8; 16] -> u32   addresses that tunnels may end at (IPv4 as ::ffff:a.b.c.d)
-//! DECAP_SOURCES   LPM_TRIE[4096]   SourceKey -> u32  tunnel sources that are accepted, when any are configured
+//! DECAP_SOURCES   LPM_TRIE[4096]   [u8; 16] -> u32   tunnel sources that are accepted, when any are configured
 //! DECAP_OUTCOMES  PERCPU_ARRAY[16] u64               packets by DecapOutcome
 //! ```
+
+/// Entries in `DECAP_LOCALS`.
+pub const DECAP_LOCALS: u32 = 1024;
+/// Entries in `DECAP_SOURCES`.
+pub const DECAP_SOURCES: u32 = 4096;
 
 /// Entries in `DECAP_OUTCOMES`.
 pub const DECAP_OUTCOME_COUNT: u32 = 16;
@@ -37,6 +42,13 @@ impl DecapOutcome {
         Self::Congestion,
     ];
 
+    /// Whether the packet is dropped; else the kernel gets it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_drop(self) -> bool {
+        matches!(self, Self::ForeignSource | Self::Malformed | Self::Congestion)
+    }
+
     /// The name in metrics and command output.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -50,14 +62,3 @@ impl DecapOutcome {
         }
     }
 }
-
-/// The key of `DECAP_SOURCES`: IPv4 prefixes count from the end of `::ffff:0:0/96`, so a /24 has `prefix_len` 120.
-/// The layout is the kernel's `struct bpf_lpm_trie_key`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct SourceKey {
-    pub prefix_len: u32,
-    pub address: [u8; 16],
-}
-
-const _: () = assert!(size_of::<SourceKey>() == 20);

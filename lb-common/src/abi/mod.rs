@@ -20,7 +20,7 @@ mod reason;
 mod vip;
 
 pub use bench::{BenchConfig, BenchTarget};
-pub use decap::{DECAP_OUTCOME_COUNT, DecapOutcome, SourceKey};
+pub use decap::{DECAP_LOCALS, DECAP_OUTCOME_COUNT, DECAP_SOURCES, DecapOutcome};
 pub use dest::{Counters, Dest, DestKind, HEAD_LEN};
 pub use directory::{Control, Directory, FILTER_BITS, FILTER_WORDS, VIP_ENTRIES};
 pub use reason::{REASON_COUNT, Reason};

@@ -269,7 +269,7 @@ async fn logged(what: &'static str, server: impl Future<Output = std::io::Result
 }
 
 /// Logs to stderr; plain and without times when systemd's journal adds its own.
-fn start_tracing() {
+pub(crate) fn start_tracing() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let format = tracing_subscriber::fmt()
         .with_env_filter(filter)

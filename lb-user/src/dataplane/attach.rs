@@ -85,23 +85,30 @@ fn replace(program: &mut Xdp, path: &Path) -> Result<(), DataplaneError> {
 }
 
 fn create(program: &mut Xdp, to: &Attachment, path: PathBuf) -> Result<(), DataplaneError> {
-    let refused = |reason: String| DataplaneError::Attach {
-        interface: to.interface.clone(),
-        driver: to.driver.clone(),
-        mode: to.mode,
-        reason,
-    };
+    let link = attach_unpinned(program, to)?;
+    link.pin(&path).map_err(|error| refused(to, format!("{}: {error}", path.display())))?;
+    Ok(())
+}
+
+/// A new link, which ends with its owner.
+///
+/// # Errors
+/// When the interface refuses the program; the text names the driver.
+pub(crate) fn attach_unpinned(program: &mut Xdp, to: &Attachment) -> Result<FdLink, DataplaneError> {
     let mode = match to.mode {
         XdpMode::Generic => AyaMode::Skb,
         XdpMode::Native => AyaMode::Driver,
         XdpMode::Offload => AyaMode::Hardware,
     };
-    let id = program.attach_to_if_index(to.ifindex, mode).map_err(|error| refused(explain(&error)))?;
-    let link = program.take_link(id).map_err(|error| refused(explain(&error)))?;
+    let id = program.attach_to_if_index(to.ifindex, mode).map_err(|error| refused(to, explain(&error)))?;
+    let link = program.take_link(id).map_err(|error| refused(to, explain(&error)))?;
     // aya falls back to netlink where the kernel refuses a link; such an attachment would end with this process.
-    let link = FdLink::try_from(link).map_err(|_| refused("the kernel gives no BPF link for it".into()))?;
-    link.pin(&path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
-    Ok(())
+    FdLink::try_from(link).map_err(|_| refused(to, "the kernel gives no BPF link for it".into()))
+}
+
+fn refused(to: &Attachment, reason: String) -> DataplaneError {
+    let Attachment { interface, driver, mode, .. } = to.clone();
+    DataplaneError::Attach { interface, driver, mode, reason }
 }
 
 /// The kernel's reason, without aya's wrapping.

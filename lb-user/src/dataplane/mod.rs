@@ -20,6 +20,7 @@ use lb_common::abi::Counters;
 
 use crate::state::{Forwarding, Protocol, VipKey};
 
+pub(crate) use attach::attach_unpinned;
 pub use object::OBJECT;
 pub use vip_table::{Bank, MAX_VIPS};
 

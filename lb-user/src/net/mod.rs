@@ -9,6 +9,7 @@
 //! The kernel stays the only authority: every answer is what it would do itself with a packet for the backend.
 //! Nothing here changes a route, an address or a link; the only thing asked of the kernel is to resolve a neighbour.
 
+mod addresses;
 mod decode;
 pub mod link;
 mod lookup;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::state::NextHops;
 
+pub use addresses::watch_addresses;
 pub use resolver::spawn;
 
 /// Handle of the task that keeps next hops up to date. The task ends when `wanted` is dropped.

@@ -24,10 +24,8 @@ pub(in crate::cli) fn detach(args: &DetachArgs) -> Result<(), CliError> {
 
 pub(in crate::cli) fn decap(args: DecapArgs) -> Result<(), CliError> {
     let options = decap_options(args);
-    Err(CliError::Operation(format!(
-        "this build has no decapsulation agent; nothing was attached to {}",
-        options.interface
-    )))
+    let what = format!("cannot take tunnels in on {}", options.interface);
+    crate::decap::run(&options).map_err(CliError::operation(&what))
 }
 
 fn run_options(args: RunArgs) -> RunOptions {
