@@ -118,3 +118,6 @@ struct Device<'a> {
     source_mac: MacAddress,
     vlan: Option<u16>,
 }
+
+#[cfg(test)]
+mod tests;

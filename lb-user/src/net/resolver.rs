@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::netlink::Netlink;
 use super::snapshot::{Hop, Snapshot, Work};
 use super::{NetError, Resolver, decode};
-use crate::state::NextHops;
+use crate::state::{NextHops, Unresolved};
 
 /// Events that come together are handled together.
 const SETTLE: Duration = Duration::from_millis(4);
@@ -112,7 +112,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 () = tokio::time::sleep_until(self.due), if self.work > Work::None => self.catch_up().await?,
-                _ = probe.tick() => self.probe().await,
+                _ = probe.tick() => self.look_again().await,
                 _ = resync.tick() => self.plan(Work::Everything, Duration::ZERO),
             }
         }
@@ -180,6 +180,16 @@ impl<'a> Session<'a> {
             *published = fresh;
             changed
         });
+    }
+
+    /// What is done regularly. While a neighbour is missing, everything is read anew: the message that it has answered may
+    /// be one of those that were lost in an overrun, and none follows it.
+    async fn look_again(&mut self) {
+        let is_missing = |hop: &Result<_, Unresolved>| matches!(hop, Err(Unresolved::NoNeighbour { .. }));
+        if self.hops.borrow().values().any(is_missing) {
+            self.plan(Work::Everything, Duration::ZERO);
+        }
+        self.probe().await;
     }
 
     /// Asks the kernel for neighbours that are missing or silent. XDP frames do not count as use of an entry, so without

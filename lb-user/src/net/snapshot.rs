@@ -247,3 +247,6 @@ pub(super) fn covers(prefix: IpAddr, prefix_len: u8, address: IpAddr) -> bool {
 const fn work_if(changed: bool, work: Work) -> Work {
     if changed { work } else { Work::None }
 }
+
+#[cfg(test)]
+mod tests;
