@@ -6,17 +6,17 @@
 #[inline(always)]
 pub const fn fold(sum: u32) -> u16 {
     let once = (sum & 0xffff) + (sum >> 16);
-    let twice = (once & 0xffff) + (once >> 16);
-    twice as u16
+    // The second carry may be added in place: the result is cut to 16 bits.
+    (once + (once >> 16)) as u16
 }
 
-/// Folds a sum of 32-bit words, taken in memory order, into 16 bits.
+/// Folds a sum of at most eight 32-bit words, taken in memory order, into 16 bits.
 #[must_use]
 #[inline(always)]
 pub const fn fold64(sum: u64) -> u16 {
-    let half = (sum & 0xffff_ffff) + (sum >> 32);
-    let quarter = (half & 0xffff) + (half >> 16);
-    fold(quarter as u32)
+    // The upper half is less than 8, so the three parts stay below 2^18.
+    let parts = (sum as u32 & 0xffff) + (sum as u32 >> 16) + (sum >> 32) as u32;
+    fold(parts)
 }
 
 /// The unfolded sum of `bytes`, at most 64 KiB of them; an odd last byte is padded with zero.

@@ -140,7 +140,9 @@ impl BpfToolchain {
     /// Flags in the form of `CARGO_ENCODED_RUSTFLAGS`. Paths are cut to what is the same on every machine, so that the
     /// object is too.
     fn rustflags(&self, root: &Path, flags: &[&str]) -> OsString {
-        let mut all: Vec<OsString> = vec!["-Cdebuginfo=2".into(), "-Clink-arg=--btf".into()];
+        // v3 brings 32-bit arithmetic and compact jumps; every kernel since 5.1 takes it.
+        let mut all: Vec<OsString> =
+            vec!["-Cdebuginfo=2".into(), "-Ctarget-cpu=v3".into(), "-Clink-arg=--btf".into()];
         if self.linker.misaligned_access {
             all.push("-Clink-arg=--cpu-features=+allows-misaligned-mem-access".into());
         }
