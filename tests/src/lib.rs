@@ -6,4 +6,5 @@ pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod packets;
+pub mod tunnel;
 pub mod world;

@@ -1,7 +1,6 @@
 //! The packet story, packet by packet: what comes out of the host's build of it, and that the kernel's build does the
 //! very same. The oracle for headers is etherparse.
 
-use etherparse::{NetSlice, SlicedPacket};
 use lb_common::abi::Reason;
 use lb_common::maglev;
 use lb_ebpf::Leave;
@@ -9,7 +8,8 @@ use lb_user::state::Dscp;
 use tests::host::HostTables;
 use tests::kernel::{Action, Kernel, is_root};
 use tests::packets::{Kind, Packet};
-use tests::world::{BALANCER, CAPACITY, NEXT_HOP, World};
+use tests::tunnel::{inner, outer};
+use tests::world::{CAPACITY, World};
 
 const V4: &str = "198.51.100.1:80/tcp";
 const V6: &str = "[2001:db8::1]:80/tcp";
@@ -64,74 +64,6 @@ fn dropped(world: &World, frame: &[u8]) -> Reason {
     let Action::Stopped(reason) = action else { panic!("{action:?}") };
     assert!(reason.is_drop(), "{reason:?}");
     reason
-}
-
-/// The inner packet as it must come out: one hop spent, everything else as it was.
-fn inner(frame: &[u8]) -> Vec<u8> {
-    let sliced = SlicedPacket::from_ethernet(frame).expect("a packet");
-    let offset = 14 + sliced.link_exts.len() * 4;
-    let mut bytes = frame[offset..].to_vec();
-    match sliced.net.expect("IP") {
-        NetSlice::Ipv4(ip) => {
-            let mut header = ip.header().to_header();
-            header.time_to_live -= 1;
-            header.header_checksum = header.calc_header_checksum();
-            let mut rewritten = Vec::new();
-            header.write_raw(&mut rewritten).expect("a vector takes everything");
-            bytes[..rewritten.len()].copy_from_slice(&rewritten);
-        }
-        NetSlice::Ipv6(_) => bytes[7] -= 1,
-        NetSlice::Arp(_) => panic!("no IP"),
-    }
-    bytes
-}
-
-struct Outer {
-    source: Vec<u8>,
-    destination: Vec<u8>,
-    ttl: u8,
-    tos: u8,
-    protocol: u8,
-    label: u32,
-    payload: Vec<u8>,
-}
-
-/// Takes a forwarded frame apart; etherparse checks lengths, we check the checksum against its own.
-fn outer(frame: &[u8]) -> Outer {
-    let sliced = SlicedPacket::from_ethernet(frame).expect("a packet");
-    let etherparse::LinkSlice::Ethernet2(ethernet) = sliced.link.expect("Ethernet") else {
-        panic!("no Ethernet")
-    };
-    assert_eq!((ethernet.destination(), ethernet.source()), (NEXT_HOP.0, BALANCER.0));
-    let offset = 14 + sliced.link_exts.len() * 4;
-    match sliced.net.expect("IP") {
-        NetSlice::Ipv4(ip) => {
-            let header = ip.header().to_header();
-            assert_eq!(header.header_checksum, header.calc_header_checksum(), "outer checksum");
-            Outer {
-                source: header.source.to_vec(),
-                destination: header.destination.to_vec(),
-                ttl: header.time_to_live,
-                tos: header.dscp.value() << 2 | header.ecn.value(),
-                protocol: header.protocol.0,
-                label: 0,
-                payload: frame[offset + 20..offset + usize::from(header.total_len)].to_vec(),
-            }
-        }
-        NetSlice::Ipv6(ip) => {
-            let header = ip.header().to_header();
-            Outer {
-                source: header.source.to_vec(),
-                destination: header.destination.to_vec(),
-                ttl: header.hop_limit,
-                tos: header.traffic_class,
-                protocol: header.next_header.0,
-                label: header.flow_label.value(),
-                payload: frame[offset + 40..offset + 40 + usize::from(header.payload_length)].to_vec(),
-            }
-        }
-        NetSlice::Arp(_) => panic!("no IP"),
-    }
 }
 
 #[test]

@@ -2,83 +2,30 @@
 //!
 //! Packets read while user space writes, so nothing that a packet can reach is ever written in pieces:
 //!
-//! - rings and dests that a change needs go to free entries, then one store of a vip's [`Place`] switches to them;
+//! - rings and dests that a change needs go to free entries, then one store of a vip's [`lb_common::abi::Place`] switches
+//!   to them;
 //! - a changed set of vips goes to the idle bank, then one store switches banks;
 //! - what a change leaves behind is *retired*: still readable by packets under way, and not written again before a
 //!   [`Write::Settle`], which waits until every packet that was under way is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use lb_common::abi::{Dest, FILTER_WORDS, Place, VIP_SLOTS, Vip4, Vip6, ring_pages};
-use lb_common::maglev;
+use lb_common::abi::{VIP_SLOTS, Vip4, Vip6};
 
 use super::DataplaneError;
-use super::dest_entry::{DestSpec, dest_entry};
 use super::extents::{Extent, Extents};
 use super::vip_table::{Bank, MAX_VIPS};
 use crate::state::{ForwardVip, Forwarding, Tunnel, VipKey};
 
 mod keys;
+mod place;
 mod placed;
-#[cfg(test)]
-mod tests;
+mod write;
 
 pub use keys::{vip4_entry_key, vip6_entry_key};
-use placed::{Local, Placed, Wanted};
-
-/// Entries of `DEVICES`.
-pub const MAX_DEVICES: u32 = 64;
-
-/// One step of a change, in the order in which they must be carried out.
-#[derive(Clone, Debug)]
-pub enum Write {
-    /// Wait for packets under way, then fold and clear the counters of these dests.
-    Settle(Vec<RetiredDest>),
-    Device {
-        slot: u32,
-        ifindex: u32,
-    },
-    Dest {
-        index: u32,
-        dest: Box<Dest>,
-    },
-    Ring {
-        page: u32,
-        slots: Vec<u16>,
-    },
-    Seed(u64),
-    /// Moves a vip: `index` counts over both banks.
-    Place {
-        is_v6: bool,
-        index: u32,
-        place: Place,
-    },
-    Bank {
-        number: u32,
-        bank: Box<Bank>,
-    },
-    Filter(Box<[u64; FILTER_WORDS]>),
-    Switch {
-        bank: u32,
-    },
-}
-
-/// A dest entry whose counters belong to a vip and backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetiredDest {
-    pub index: u32,
-    pub vip: VipKey,
-    pub backend: IpAddr,
-}
-
-/// Sizes of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity {
-    pub ring_pages: u32,
-    pub dests: u32,
-}
+use placed::{Local, Placed};
+pub use write::{Capacity, MAX_DEVICES, RetiredDest, Write};
 
 /// The state of all tables.
 #[derive(Clone, Debug)]
@@ -277,143 +224,6 @@ impl Layout {
             }
         }
         self.retired_blocks.push(placed.block);
-    }
-
-    /// Writes what a new or changed vip needs to free entries. Says whether its place changes.
-    fn place_vip(
-        &mut self,
-        key: &VipKey,
-        vip: &Arc<ForwardVip>,
-        tunnel: &Tunnel,
-        writes: &mut Vec<Write>,
-    ) -> Result<bool, DataplaneError> {
-        let mut placed = match self.vips.remove(key) {
-            Some(placed) => placed,
-            None => Placed::new(self.free_number()?, vip),
-        };
-        let before = (placed.locals.clone(), placed.block);
-        let wanted = self.wanted_dests(key, vip, placed.number, tunnel);
-        let numbers = match placed.assign(&wanted) {
-            Some(numbers) => numbers,
-            None => {
-                self.retire_block(*key, &placed);
-                placed.block = self.take_block(wanted.len() as u32)?;
-                placed.locals = vec![None; placed.block.len as usize];
-                placed.assign(&wanted).unwrap_or_default()
-            }
-        };
-        for (number, (_, dest)) in numbers.iter().zip(&wanted) {
-            let same_block = placed.block == before.1;
-            if !same_block || before.0.get(usize::from(*number)) != placed.locals.get(usize::from(*number)) {
-                let index = placed.block.start + u32::from(*number);
-                writes.push(Write::Dest { index, dest: dest.clone() });
-            }
-        }
-        if placed.block == before.1 {
-            self.retire_locals(*key, &mut placed, &before.0, &wanted);
-        }
-        let stays = placed.vip.ring == vip.ring
-            && placed.vip.dests.keys().eq(vip.dests.keys())
-            && (placed.locals.clone(), placed.block) == before
-            && placed.ring.is_some() != wanted.is_empty();
-        if !stays {
-            self.retired_pages.extend(placed.ring.take());
-            if !wanted.is_empty() {
-                placed.ring = Some(self.write_ring(vip, &wanted, &numbers, writes)?);
-            }
-        }
-        placed.vip = Arc::clone(vip);
-        self.vips.insert(*key, placed);
-        Ok(!stays)
-    }
-
-    /// The dests in the ring of `vip`: position in `vip.dests` and entry.
-    fn wanted_dests(
-        &self,
-        key: &VipKey,
-        vip: &ForwardVip,
-        number: u32,
-        tunnel: &Tunnel,
-    ) -> Vec<(Wanted, Box<Dest>)> {
-        let vip_is_v6 = key.address.is_ipv6();
-        vip.dests
-            .values()
-            .enumerate()
-            .filter(|(_, dest)| dest.weight > 0)
-            .filter_map(|(position, dest)| {
-                let hop = dest.next_hop.as_ref().ok()?;
-                let device = self.devices.get(&hop.ifindex).copied()?;
-                let backend = dest.address;
-                let entry =
-                    dest_entry(&DestSpec { vip_number: number, vip_is_v6, backend, hop, device, tunnel });
-                Some((Wanted { position, backend }, Box::new(entry)))
-            })
-            .collect()
-    }
-
-    /// Local numbers that were live and are not wanted any more become retired.
-    fn retire_locals(
-        &mut self,
-        vip: VipKey,
-        placed: &mut Placed,
-        before: &[Option<Local>],
-        wanted: &[(Wanted, Box<Dest>)],
-    ) {
-        for (number, local) in before.iter().enumerate() {
-            let Some(Local::Live { backend, dest }) = local else {
-                continue;
-            };
-            if wanted.iter().any(|(want, entry)| want.backend == *backend && entry == dest) {
-                continue;
-            }
-            placed.locals[number] = Some(Local::Retired);
-            let index = placed.block.start + number as u32;
-            self.retired_dests.push(RetiredDest { index, vip, backend: *backend });
-        }
-    }
-
-    fn write_ring(
-        &mut self,
-        vip: &ForwardVip,
-        wanted: &[(Wanted, Box<Dest>)],
-        numbers: &[u16],
-        writes: &mut Vec<Write>,
-    ) -> Result<Extent, DataplaneError> {
-        let pages = ring_pages(vip.ring_size);
-        let extent = self.pages.take(pages).ok_or(DataplaneError::Full {
-            table: "RINGS",
-            needed: u64::from(pages) * 2048,
-            capacity: u64::from(self.pages.capacity()) * 2048,
-            setting: "limits.ring_memory",
-        })?;
-        let mut local_of = vec![maglev::EMPTY; vip.dests.len()];
-        for ((want, _), number) in wanted.iter().zip(numbers) {
-            local_of[want.position] = *number;
-        }
-        let slots = vip
-            .ring
-            .iter()
-            .map(|owner| local_of.get(usize::from(*owner)).copied().unwrap_or(maglev::EMPTY))
-            .collect();
-        writes.push(Write::Ring { page: extent.start, slots });
-        Ok(extent)
-    }
-
-    /// A block with room for `count` dests and as many successors.
-    fn take_block(&mut self, count: u32) -> Result<Extent, DataplaneError> {
-        let len = (count * 2).next_power_of_two().max(4);
-        self.dests.take(len).or_else(|| self.dests.take(count)).ok_or(DataplaneError::Full {
-            table: "DESTS",
-            needed: u64::from(len),
-            capacity: u64::from(self.dests.capacity()),
-            setting: "limits.dests",
-        })
-    }
-
-    fn free_number(&mut self) -> Result<u32, DataplaneError> {
-        let capacity = u64::from(self.numbers.capacity());
-        let extent = self.numbers.take(1).ok_or(too_many_vips(capacity + 1, capacity))?;
-        Ok(extent.start)
     }
 
     /// Writes all vips to the idle bank and switches to it.
