@@ -5,7 +5,7 @@
 //!                 resolver -^
 //! ```
 //!
-//! [`Engine`] decides and acts, step by step and without waiting; [`task`] feeds it commands, next hops and retries, one
+//! [`Engine`] decides and acts, step by step and without waiting; `task` feeds it commands, next hops and retries, one
 //! at a time; [`ControllerHandle`] is what everybody else holds. A change is validated, stored, applied to the dataplane
 //! and only then answered; when the dataplane refuses, the stored change is taken back.
 #![forbid(unsafe_code)]
