@@ -7,7 +7,8 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode as AyaMode};
 use aya::programs::{ProgramError, Xdp};
 
-use super::pins::{PinDir, kernel, remove_file};
+use super::links::remove_link;
+use super::pins::{PinDir, kernel};
 use super::{Attachment, DataplaneError, OpenOptions, XdpMode};
 use crate::net::link;
 
@@ -59,13 +60,13 @@ fn attach(program: &mut Xdp, dir: &PinDir, to: &Attachment, undo: &mut Undo) -> 
                 tracing::info!(interface = to.interface, %error, "the pinned link is dead; attaching anew")
             }
         }
-        remove_file(&path)?;
+        remove_link(&path)?;
     }
     // The kernel runs one mode at a time on an interface.
     for mode in [XdpMode::Native, XdpMode::Generic, XdpMode::Offload] {
         let other = dir.link(&to.interface, mode);
         if other.exists() {
-            remove_file(&other)?;
+            remove_link(&other)?;
             undo.steps.push(Step::Detached { path: other, attachment: Attachment { mode, ..to.clone() } });
         }
     }
@@ -79,7 +80,7 @@ fn replace(program: &mut Xdp, path: &Path) -> Result<(), DataplaneError> {
     let dead = |error| DataplaneError::other(&path.display().to_string(), error);
     let link = FdLink::from(PinnedLink::from_pin(path).map_err(dead)?);
     let link = XdpLink::try_from(link).map_err(dead)?;
-    program.attach_to_link(link).map_err(|error| DataplaneError::other("link update", explain(&error)))?;
+    program.attach_to_link(link).map_err(|error| DataplaneError::other("link update", error))?;
     // The pin keeps the link; the program need not own it.
     Ok(())
 }
@@ -100,8 +101,10 @@ pub(crate) fn attach_unpinned(program: &mut Xdp, to: &Attachment) -> Result<FdLi
         XdpMode::Native => AyaMode::Driver,
         XdpMode::Offload => AyaMode::Hardware,
     };
-    let id = program.attach_to_if_index(to.ifindex, mode).map_err(|error| refused(to, explain(&error)))?;
-    let link = program.take_link(id).map_err(|error| refused(to, explain(&error)))?;
+    let id = program
+        .attach_to_if_index(to.ifindex, mode)
+        .map_err(|error| refused(to, explain(&error, to.mode)))?;
+    let link = program.take_link(id).map_err(|error| refused(to, error.to_string()))?;
     // aya falls back to netlink where the kernel refuses a link; such an attachment would end with this process.
     FdLink::try_from(link).map_err(|_| refused(to, "the kernel gives no BPF link for it".into()))
 }
@@ -111,16 +114,22 @@ fn refused(to: &Attachment, reason: String) -> DataplaneError {
     DataplaneError::Attach { interface, driver, mode, reason }
 }
 
-/// The kernel's reason, without aya's wrapping.
-fn explain(error: &ProgramError) -> String {
+/// The kernel's reason, without aya's wrapping, and the way out.
+fn explain(error: &ProgramError, mode: XdpMode) -> String {
     let mut source: &dyn std::error::Error = error;
     while let Some(inner) = source.source() {
         source = inner;
     }
+    let other_way = match mode {
+        XdpMode::Generic => "use another interface",
+        XdpMode::Native | XdpMode::Offload => "use --xdp-mode generic or another interface",
+    };
     match source.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
-        Some(libc::EBUSY | libc::EEXIST) => "another XDP program is attached there; take it off first".into(),
-        Some(libc::EOPNOTSUPP) => "the driver does not support it".into(),
-        _ => source.to_string(),
+        Some(libc::EBUSY | libc::EEXIST) => {
+            "another XDP program is attached there (`ip link` shows its number); take it off first".into()
+        }
+        Some(libc::EOPNOTSUPP) => format!("the driver does not support it; {other_way}"),
+        _ => format!("{source}; {other_way}"),
     }
 }
 
@@ -131,7 +140,7 @@ fn remove_unwanted(dir: &PinDir, wanted: &[Attachment]) -> Result<(), DataplaneE
     for entry in fs::read_dir(&links).map_err(|source| kernel(&links, source))? {
         let path = entry.map_err(|source| kernel(&links, source))?.path();
         if !keep.contains(&path) {
-            remove_file(&path)?;
+            remove_link(&path)?;
         }
     }
     Ok(())
@@ -160,7 +169,7 @@ impl Undo {
 
     fn undo(&mut self, step: &Step) -> Result<(), DataplaneError> {
         match (step, &mut self.previous) {
-            (Step::Created(path), _) => remove_file(path),
+            (Step::Created(path), _) => remove_link(path),
             (Step::Replaced(path), Some(previous)) => replace(previous, path),
             (Step::Detached { path, attachment }, Some(previous)) => {
                 create(previous, attachment, path.clone())

@@ -7,6 +7,7 @@ mod dest_entry;
 mod explain;
 mod extents;
 pub mod layout;
+mod links;
 mod memory;
 mod object;
 mod pins;
@@ -139,6 +140,16 @@ pub enum XdpMode {
     Offload,
 }
 
+impl std::fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Generic => "generic",
+            Self::Native => "native",
+            Self::Offload => "offloaded",
+        })
+    }
+}
+
 /// Sizes of the maps; fixed while an instance's maps live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -179,9 +190,7 @@ pub enum DataplaneError {
     TooManyVips { needed: u64, capacity: u64 },
     #[error("interface {0} does not exist; `ip link` lists those that do")]
     NoInterface(String),
-    #[error(
-        "interface {interface} (driver {driver}) refuses {mode:?} XDP: {reason}; use --xdp-mode generic or another interface"
-    )]
+    #[error("interface {interface} (driver {driver}) refuses {mode} XDP: {reason}")]
     Attach { interface: String, driver: String, mode: XdpMode, reason: String },
     #[error("{what}: {source}")]
     Kernel { what: String, source: std::io::Error },

@@ -21,6 +21,7 @@ use lb_common::abi::{ABI_VERSION, Control, Dest, DestKind, Directory, VIP_SLOTS,
 use lb_common::headers::Be16;
 
 use super::carried::{Carried, add_to};
+use super::links::remove_link;
 use super::memory::MappedArray;
 use super::tables::{add_reasons, counters_of};
 use super::{DataplaneError, Totals, XdpMode};
@@ -107,7 +108,8 @@ impl PinDir {
 
     /// Removes everything. Programs end with their last link.
     pub(super) fn remove(&self) -> Result<(), DataplaneError> {
-        for part in [self.links(), self.maps(), self.0.join("maps-new")] {
+        remove_entries(&self.links(), remove_link)?;
+        for part in [self.maps(), self.0.join("maps-new")] {
             remove_dir(&part)?;
         }
         remove_file(&self.program())?;
@@ -252,13 +254,21 @@ pub(super) fn remove_file(path: &Path) -> Result<(), DataplaneError> {
 
 /// Removes a directory of pins.
 fn remove_dir(path: &Path) -> Result<(), DataplaneError> {
+    remove_entries(path, remove_file)
+}
+
+/// Removes a directory and, by `remove`, all that is in it.
+fn remove_entries(
+    path: &Path,
+    remove: impl Fn(&Path) -> Result<(), DataplaneError>,
+) -> Result<(), DataplaneError> {
     let entries = match fs::read_dir(path) {
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(kernel(path, source)),
         Ok(entries) => entries,
     };
     for entry in entries {
-        remove_file(&entry.map_err(|source| kernel(path, source))?.path())?;
+        remove(&entry.map_err(|source| kernel(path, source))?.path())?;
     }
     fs::remove_dir(path).map_err(|source| kernel(path, source))
 }
