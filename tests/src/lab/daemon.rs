@@ -129,17 +129,26 @@ impl Daemon {
         config: &DaemonConfig,
         extra: &[&str],
     ) -> Result<Self> {
-        let options = RunFlags {
-            instance: instance.to_owned(),
-            dir: lab.dir().join(format!("daemon-{instance}")),
-            bpffs: lab.bpffs(),
-            extra: extra.iter().map(ToString::to_string).collect(),
-        };
-        fs::create_dir_all(&options.dir)?;
-        fs::write(options.config_path(), config.text())?;
+        let options = RunFlags::prepare(lab, instance, config, extra)?;
         let mut daemon = Self { process: options.spawn(namespace)?, namespace: namespace.clone(), options };
         daemon.wait_ready()?;
         Ok(daemon)
+    }
+
+    /// Starts a daemon that is expected to end by itself, and returns how it did.
+    ///
+    /// # Errors
+    /// When it is still there after a while.
+    pub fn start_in_vain(
+        lab: &Lab,
+        namespace: &Namespace,
+        instance: &str,
+        config: &DaemonConfig,
+        extra: &[&str],
+    ) -> Result<Cli> {
+        let mut process = RunFlags::prepare(lab, instance, config, extra)?.spawn(namespace)?;
+        let status = process.wait(Duration::from_secs(20))?;
+        Ok(Cli { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: process.log_tail() })
     }
 
     /// Kills it without a chance to clean up. The kernel goes on forwarding.
@@ -271,6 +280,19 @@ impl Daemon {
 }
 
 impl RunFlags {
+    /// Makes the daemon's directory and its configuration file.
+    fn prepare(lab: &Lab, instance: &str, config: &DaemonConfig, extra: &[&str]) -> Result<Self> {
+        let flags = Self {
+            instance: instance.to_owned(),
+            dir: lab.dir().join(format!("daemon-{instance}")),
+            bpffs: lab.bpffs(),
+            extra: extra.iter().map(ToString::to_string).collect(),
+        };
+        fs::create_dir_all(&flags.dir)?;
+        fs::write(flags.config_path(), config.text())?;
+        Ok(flags)
+    }
+
     fn config_path(&self) -> PathBuf {
         self.dir.join("ferrolev.toml")
     }

@@ -6,6 +6,9 @@
 //!  192.0.2.2    .1    10.1.0.1    +--- web-1, web-2 … vips on lo; `ferrolev decap`, nginx and a UDP service
 //! ```
 //!
+//! Two-armed balancers have `eth1` on a second bridge, `br1`, where the backends are then; one more segment lies behind
+//! a gateway there ([`Segment`]).
+//!
 //! Backends answer the client through the router, not through the balancer (direct server return). Everything is made
 //! with names of its own, and removed when the [`Lab`] is dropped; what a killed process left behind is removed when
 //! the next one starts. All traffic stays inside.
@@ -17,7 +20,7 @@ mod lab_dir;
 mod load;
 mod namespace;
 mod network;
-mod pass_stub;
+pub mod pass_stub;
 mod process;
 mod tools;
 
@@ -27,7 +30,7 @@ pub use interrupt::{catch_interrupts, interrupted};
 pub use lab_dir::Lab;
 pub use load::{Attempt, Load, LoadReport, http_get, udp_ask};
 pub use namespace::Namespace;
-pub use network::{Network, Shape, VIP4, VIP6};
+pub use network::{Network, Segment, Shape, VIP4, VIP6};
 pub use process::{Process, allow_outliving, run};
 pub use tools::{WrkReport, curl_many, wrk};
 

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -47,8 +47,11 @@ struct ObjectPin {
 }
 
 /// Attaches the stub to an interface for as long as the file `pin` on bpffs exists.
-pub(super) fn attach(namespace: &Namespace, interface: &str, pin: PathBuf) -> Result<()> {
-    let interface = interface.to_owned();
+///
+/// # Errors
+/// When the interface does not exist, refuses, or has another program.
+pub fn attach(namespace: &Namespace, interface: &str, pin: &Path) -> Result<()> {
+    let (interface, pin) = (interface.to_owned(), pin.to_owned());
     // The kernel looks the interface up where the calling thread is.
     namespace.inside(move || {
         let ifindex = nix::net::if_::if_nametoindex(interface.as_str())?;
@@ -56,7 +59,7 @@ pub(super) fn attach(namespace: &Namespace, interface: &str, pin: PathBuf) -> Re
     })
 }
 
-fn attach_here(ifindex: u32, pin: &std::path::Path) -> Result<()> {
+fn attach_here(ifindex: u32, pin: &Path) -> Result<()> {
     let program = bpf_fd(
         BPF_PROG_LOAD,
         &ProgramLoad {
