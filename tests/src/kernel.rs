@@ -1,6 +1,7 @@
 //! The real program in the kernel, run by `BPF_PROG_TEST_RUN` without being attached.
 
 use std::path::PathBuf;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +16,10 @@ const XDP_ABORTED: u32 = 0;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
+
+/// Where the tests pin, and how their directories' names begin; the number of the process follows.
+const PINS: &str = "/sys/fs/bpf/ferrolev";
+const PREFIX: &str = "test-";
 
 /// A dataplane without interfaces, with pins of its own.
 #[derive(Debug)]
@@ -37,9 +42,11 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses.
     pub fn open(forwarding: &Forwarding) -> Result<Self> {
+        static SWEEP: Once = Once::new();
+        SWEEP.call_once(sweep);
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let pin_dir = PathBuf::from(format!("/sys/fs/bpf/ferrolev/test-{}-{number}", std::process::id()));
+        let pin_dir = PathBuf::from(PINS).join(format!("{PREFIX}{}-{number}", std::process::id()));
         let limits = Limits { dests: 4096, ring_memory: 8 << 20 };
         let options = OpenOptions { pin_dir, interfaces: Vec::new(), mode: XdpMode::Native, limits };
         let dataplane = bpf::open(&options, forwarding)?;
@@ -126,6 +133,21 @@ impl Kernel {
         let result = self.program.test_run(options)?;
         output.truncate(result.data_size_out as usize);
         Ok((result.return_value, output))
+    }
+}
+
+/// Removes what runs that were killed have left.
+fn sweep() {
+    let entries = std::fs::read_dir(PINS).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        let is_dead = |pid: &str| !std::path::Path::new("/proc").join(pid).exists();
+        if pid.is_some_and(is_dead)
+            && let Err(error) = bpf::detach(&path)
+        {
+            eprintln!("{}: {error}", path.display());
+        }
     }
 }
 
