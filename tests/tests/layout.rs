@@ -153,3 +153,16 @@ fn too_little_room_is_said_before_anything_is_written() {
         "RINGS is full: 8192 entries needed, 6144 there; raise limits.ring_memory in the configuration and restart"
     );
 }
+
+#[test]
+fn a_backend_that_comes_back_has_its_interface_written_again() {
+    use lb_user::dataplane::layout::Write;
+    let world = World::default().vip(VIPS[0], &["10.0.0.1", "10.0.0.2"]);
+    let (_, layout) = HostTables::filled(tests::world::CAPACITY, &world.forwarding());
+    let mut gone = world.clone();
+    gone.hops.values_mut().for_each(|hop| *hop = Err(lb_user::state::Unresolved::LinkDown("eth0".into())));
+    let (layout, _) = layout.stage(&gone.forwarding()).expect("room");
+    // The kernel has cleared the entry when the interface went away.
+    let (_, writes) = layout.stage(&world.forwarding()).expect("room");
+    assert!(writes.iter().any(|write| matches!(write, Write::Device { .. })), "{writes:?}");
+}

@@ -12,8 +12,7 @@ use super::pins::{PinDir, kernel};
 use super::{Attachment, DataplaneError, OpenOptions, XdpMode};
 use crate::net::link;
 
-/// Puts `program` on every interface of `options` and takes links off that are not wanted any more. On an error all
-/// interfaces run what they ran before.
+/// Puts `program` on every interface of `options`. On an error all interfaces run what they ran before.
 pub(super) fn take_over(
     program: &mut Xdp,
     dir: &PinDir,
@@ -30,7 +29,6 @@ pub(super) fn take_over(
             return Err(error);
         }
     }
-    remove_unwanted(dir, &wanted)?;
     Ok(wanted)
 }
 
@@ -134,7 +132,10 @@ fn explain(error: &ProgramError, mode: XdpMode) -> String {
 }
 
 /// Removes the links of interfaces that are not wanted any more.
-fn remove_unwanted(dir: &PinDir, wanted: &[Attachment]) -> Result<(), DataplaneError> {
+///
+/// # Errors
+/// When one cannot be removed.
+pub(super) fn remove_unwanted(dir: &PinDir, wanted: &[Attachment]) -> Result<(), DataplaneError> {
     let keep: Vec<_> = wanted.iter().map(|to| dir.link(&to.interface, to.mode)).collect();
     let links = dir.links();
     for entry in fs::read_dir(&links).map_err(|source| kernel(&links, source))? {

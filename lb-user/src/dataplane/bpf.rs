@@ -55,12 +55,12 @@ fn replace(
     let carried = |error| DataplaneError::other("CARRIED", error);
     tables.carried.write(&dir.totals()).map_err(carried)?;
     let attachments = attach::take_over(balancer(&mut ebpf)?, dir, options)?;
-    // What was counted between the reading above and the switch.
-    super::memory::wait_for_packets()
-        .map_err(|source| DataplaneError::Kernel { what: "membarrier".into(), source })?;
-    tables.carried.write(&dir.totals()).map_err(carried)?;
-    dir.adopt_new(balancer(&mut ebpf)?)?;
-    Ok(BpfDataplane { ebpf, tables, layout, attachments, pins: options.pin_dir.clone() })
+    let mut dataplane = BpfDataplane { ebpf, tables, layout, attachments, pins: options.pin_dir.clone() };
+    // The new program forwards now: what goes wrong from here on is no reason to act as if it did not.
+    if let Err(error) = dataplane.settle_in(dir) {
+        tracing::error!(%error, "the new program forwards, but its predecessor was not cleared away");
+    }
+    Ok(dataplane)
 }
 
 /// Takes an instance's program off its interfaces and removes all it has pinned.
@@ -81,6 +81,17 @@ impl std::fmt::Debug for BpfDataplane {
 }
 
 impl BpfDataplane {
+    /// Takes over the predecessor's place: its last counts, its pins, and the interfaces that are not wanted any more.
+    fn settle_in(&mut self, dir: &PinDir) -> Result<(), DataplaneError> {
+        let membarrier = |source| DataplaneError::Kernel { what: "membarrier".into(), source };
+        super::memory::wait_for_packets().map_err(membarrier)?;
+        // What was counted between the first reading and the switch.
+        let carried = |error| DataplaneError::other("CARRIED", error);
+        self.tables.carried.write(&dir.totals()).map_err(carried)?;
+        attach::remove_unwanted(dir, &self.attachments)?;
+        dir.adopt_new(balancer(&mut self.ebpf)?)
+    }
+
     /// Stops forwarding and leaves nothing behind.
     ///
     /// # Errors

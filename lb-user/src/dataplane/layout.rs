@@ -133,7 +133,7 @@ impl Layout {
                 }
             }
         }
-        let used: BTreeSet<u32> = self.vips.values().flat_map(Placed::interfaces).collect();
+        let used = self.interfaces();
         self.devices.retain(|ifindex, _| used.contains(ifindex));
         self.idle_bank_read = false;
         Write::Settle(std::mem::take(&mut self.retired_dests))
@@ -188,21 +188,35 @@ impl Layout {
         writes: &mut Vec<Write>,
     ) -> Result<(), DataplaneError> {
         let hops = forwarding.vips.values().flat_map(|vip| vip.dests.values()).filter(|dest| dest.weight > 0);
-        for hop in hops.filter_map(|dest| dest.next_hop.as_ref().ok()) {
-            if self.devices.contains_key(&hop.ifindex) {
-                continue;
-            }
-            let taken = |slot: &u32| self.devices.values().any(|other| other == slot);
-            let slot = (0..MAX_DEVICES).find(|slot| !taken(slot)).ok_or(DataplaneError::Full {
-                table: "DEVICES",
-                needed: u64::from(MAX_DEVICES) + 1,
-                capacity: u64::from(MAX_DEVICES),
-                setting: "fewer outgoing interfaces",
-            })?;
-            self.devices.insert(hop.ifindex, slot);
-            writes.push(Write::Device { slot, ifindex: hop.ifindex });
+        let wanted: BTreeSet<u32> =
+            hops.filter_map(|dest| Some(dest.next_hop.as_ref().ok()?.ifindex)).collect();
+        let used = self.interfaces();
+        for ifindex in wanted.difference(&used) {
+            // An entry that no live dest uses is written again: the kernel clears it when its interface goes away, and the
+            // same interface may have come back.
+            let slot = self.device_slot(*ifindex)?;
+            self.devices.insert(*ifindex, slot);
+            writes.push(Write::Device { slot, ifindex: *ifindex });
         }
         Ok(())
+    }
+
+    /// The entry of `DEVICES` that an interface has, or a free one.
+    fn device_slot(&self, ifindex: u32) -> Result<u32, DataplaneError> {
+        let taken = |slot: &u32| self.devices.values().any(|other| other == slot);
+        self.devices.get(&ifindex).copied().or_else(|| (0..MAX_DEVICES).find(|slot| !taken(slot))).ok_or_else(
+            || {
+                let what = format!(
+                    "packets would leave by more than {MAX_DEVICES} interfaces; route backends over fewer"
+                );
+                DataplaneError::Other(what)
+            },
+        )
+    }
+
+    /// The interfaces that live dests leave by.
+    fn interfaces(&self) -> BTreeSet<u32> {
+        self.vips.values().flat_map(Placed::interfaces).collect()
     }
 
     fn remove_vips(&mut self, forwarding: &Forwarding) {
