@@ -15,12 +15,13 @@ pub(crate) fn may_be_vip(directory: &Directory, bit: u32) -> bool {
 /// The vip of an IPv4 packet: that of its port, else that of all ports.
 #[inline(always)]
 pub(crate) fn find_v4<'d>(directory: &'d Directory, address: u32, packet: &Packet) -> Option<&'d Target> {
-    let (base, salt) = live_bank(directory);
+    let (bank, salt) = live_bank(directory);
+    let table = bank_of(&directory.vip4, bank);
     let find = |port| {
         let key = hash::vip4_key(address, port, packet.protocol as u8);
         let (first, second) = hash::vip4_slots(key, salt);
         let probe = |slot| {
-            let vip = &directory.vip4[entry(base, slot)];
+            let vip = &table[slot as usize % table.len()];
             if vip.key == key { Some(&vip.target) } else { None }
         };
         probe(first).or_else(|| probe(second))
@@ -35,12 +36,13 @@ pub(crate) fn find_v6<'d>(
     address: [u64; 2],
     packet: &Packet,
 ) -> Option<&'d Target> {
-    let (base, salt) = live_bank(directory);
+    let (bank, salt) = live_bank(directory);
+    let table = bank_of(&directory.vip6, bank);
     let find = |port| {
         let service = hash::vip6_service(port, packet.protocol as u8);
         let (first, second) = hash::vip6_slots(address, service, salt);
         let probe = |slot| {
-            let vip = &directory.vip6[entry(base, slot)];
+            let vip = &table[slot as usize % table.len()];
             if vip.service == service && vip.address == address { Some(&vip.target) } else { None }
         };
         probe(first).or_else(|| probe(second))
@@ -48,14 +50,21 @@ pub(crate) fn find_v6<'d>(
     find(packet.destination_port()).or_else(|| find(0))
 }
 
-/// First entry and salt of the live bank.
+/// Number and salt of the live bank.
 #[inline(always)]
 fn live_bank(directory: &Directory) -> (u32, u64) {
     let bank = directory.control.bank & 1;
-    (bank * VIP_SLOTS, directory.control.salt[bank as usize])
+    (bank, directory.control.salt[bank as usize])
 }
 
+/// One bank of a table. A branch, and no arithmetic with the bank's number: LLVM would join it with the slot by an OR, after
+/// which verifiers of older kernels (6.1) know no bounds any more.
 #[inline(always)]
-fn entry(base: u32, slot: u32) -> usize {
-    (base + slot) as usize % VIP_ENTRIES
+fn bank_of<E>(table: &[E; VIP_ENTRIES], bank: u32) -> &[E; VIP_SLOTS as usize] {
+    let (first, second) = table.split_at(VIP_SLOTS as usize);
+    let half = if bank == 0 { first } else { second };
+    match half.first_chunk() {
+        Some(half) => half,
+        None => unreachable!(),
+    }
 }
