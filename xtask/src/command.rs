@@ -36,7 +36,12 @@ pub(crate) fn succeed(mut command: Command) -> Result<()> {
 }
 
 /// Runs without output; an error with all of it when it fails.
-pub(crate) fn succeed_quietly(mut command: Command) -> Result<()> {
+pub(crate) fn succeed_quietly(command: Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+/// What a program prints; an error with all of it when it fails.
+pub(crate) fn output(mut command: Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| cannot_run(&command))?;
     if !output.status.success() {
         bail!(
@@ -47,7 +52,7 @@ pub(crate) fn succeed_quietly(mut command: Command) -> Result<()> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Becomes the other program, so that its exit code, and Ctrl-C, are its own affair. Returns only when that fails.

@@ -8,6 +8,7 @@ mod command;
 mod setup;
 mod test;
 mod toolchain;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Task {
     },
     /// Run all tests: host, kernel and network namespaces
     Test(test::Selection),
+    /// Run the real binary on another kernel in qemu, against that kernel's own tunnels (downloads a Debian kernel)
+    VmTest(vm::Options),
     /// Measure the data plane (needs root)
     Bench {
         /// Passed on to the benchmark, such as `datapath --json`
@@ -80,6 +83,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             return in_lab("demo", &given, &[]);
         }
         Task::Test(selection) => return test::run(&selection),
+        Task::VmTest(options) => return vm::run(&options),
         Task::Bench { arguments } => return bench(&arguments),
         Task::Check => check::run()?,
     }

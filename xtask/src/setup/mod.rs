@@ -28,6 +28,16 @@ const LAB_TOOLS: [Tool; 5] = [
     Tool { program: "wrk", package: "wrk", purpose: "load" },
 ];
 
+const VM_TOOLS: [Tool; 7] = [
+    Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "the machine" },
+    Tool { program: "busybox", package: "busybox-static", purpose: "the guest's programs" },
+    Tool { program: "ip", package: "iproute2", purpose: "the guest's network" },
+    Tool { program: "ethtool", package: "ethtool", purpose: "the guest's links" },
+    Tool { program: "curl", package: "curl", purpose: "the guest's requests" },
+    Tool { program: "depmod", package: "kmod", purpose: "the order of kernel modules" },
+    Tool { program: "cpio", package: "cpio", purpose: "the guest's file system" },
+];
+
 /// Everything it takes to build for BPF.
 pub(crate) fn kernel_side() -> Result<BpfToolchain> {
     if let Ok(tools) = BpfToolchain::detect() {
@@ -45,7 +55,16 @@ pub(crate) fn kernel_side() -> Result<BpfToolchain> {
 
 /// What the demo and the namespace tests run.
 pub(crate) fn lab() -> Result<()> {
-    let missing: Vec<&Tool> = LAB_TOOLS.iter().filter(|tool| find(tool.program).is_none()).collect();
+    tools(&LAB_TOOLS)
+}
+
+/// What it takes to run another kernel.
+pub(crate) fn vm() -> Result<()> {
+    tools(&VM_TOOLS)
+}
+
+fn tools(needed: &[Tool]) -> Result<()> {
+    let missing: Vec<&Tool> = needed.iter().filter(|tool| find(tool.program).is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -1,0 +1,257 @@
+#!/bin/dash
+# Inside the virtual machine of `cargo xtask vm-test`: the real ferrolev against this kernel's own tunnels.
+#
+#            10.1.0.0/24, fd01::/64            10.2.0.0/24, fd02::/64
+#   client ------------------------- balancer ------------------------- backend
+#      c0   VLAN 20: 10.20.0.0/24   eth0    eth1  VLAN 10: 10.10.0.0/24   eth0
+#      c1 ------------------------------------------------------------- eth1
+#                            10.3.0.0/24, fd03::/64 (replies)
+#
+# Each vip has one backend, so that its name says which headers a request travels in: the vip's family in the backend's.
+# Prints one line for each check, "PASS name" or "FAIL name: why".
+
+pass() { echo "PASS $1"; }
+fail() { echo "FAIL $1: $2"; }
+
+# at NAMESPACE COMMAND...: keeps this mount namespace, and with it the BPF file system, unlike `ip netns exec`.
+at() { at_namespace=$1; shift; nsenter --net="/run/netns/$at_namespace" "$@"; }
+
+# waits COMMAND...: until it succeeds, 20 seconds at most.
+waits() {
+    waits_left=100
+    until "$@" > /dev/null 2>&1; do
+        waits_left=$((waits_left - 1))
+        [ "$waits_left" -gt 0 ] || return 1
+        sleep 0.2
+    done
+}
+
+# answers NAME NAMESPACE ADDRESS: whether the backend's page comes back.
+answers() {
+    if reply=$(at "$2" curl -sS -g -m 5 "http://$3/" 2>&1) && [ "$reply" = "the backend" ]; then
+        pass "$1"
+    else
+        fail "$1" "http://$3/: $reply"
+    fi
+}
+
+# silent NAME NAMESPACE ADDRESS: the proof that an answer elsewhere means something.
+silent() {
+    if reply=$(at "$2" curl -sS -g -m 1 "http://$3/" 2>&1); then
+        fail "$1" "http://$3/ answered: $reply"
+    else
+        pass "$1"
+    fi
+}
+
+# decap NAMESPACE LOG: starts the agent on its eth0; `decap_pid` is its process.
+decap() {
+    at "$1" ferrolev decap --dev eth0 > "$2" 2>&1 &
+    decap_pid=$!
+    waits grep -q "taking tunnels in" "$2"
+}
+
+namespaces() {
+    for name in client balancer backend sender receiver; do
+        ip netns add "$name"
+        ip -n "$name" link set lo up
+        for setting in ipv4.conf.all.rp_filter ipv4.conf.default.rp_filter ipv6.conf.all.accept_dad; do
+            at "$name" sysctl -q -w "net.$setting=0"
+        done
+    done
+}
+
+# cable NAMESPACE INTERFACE NAMESPACE INTERFACE NETWORK: addresses end in 1 and 2.
+cable() {
+    ip link add "$2" netns "$1" type veth peer name "$4" netns "$3"
+    cable_end "$1" "$2" "$5" 1
+    cable_end "$3" "$4" "$5" 2
+}
+
+# cable_end NAMESPACE INTERFACE NETWORK NUMBER. With receive offload on, a veth takes frames from XDP without a program
+# of its own; the other two settings put checksums and VLAN tags into the frame from the start.
+cable_end() {
+    at "$1" ethtool -K "$2" gro on tx off txvlan off
+    at "$1" sysctl -q -w "net.ipv4.conf.$2.rp_filter=0"
+    ip -n "$1" link set "$2" up
+    ip -n "$1" address add "10.$3.0.$4/24" dev "$2"
+    ip -n "$1" address add "fd0$3::$4/64" dev "$2" nodad
+}
+
+# vlan NAMESPACE INTERFACE ID ADDRESS
+vlan() {
+    ip -n "$1" link add link "$2" name "$2.$3" type vlan id "$3"
+    ip -n "$1" link set "$2.$3" up
+    ip -n "$1" address add "$4" dev "$2.$3"
+}
+
+network() {
+    namespaces
+    cable balancer eth0 client c0 1
+    cable balancer eth1 backend eth0 2
+    cable client c1 backend eth1 3
+    cable sender eth0 receiver eth0 4
+    vlan balancer eth1 10 10.10.0.1/24
+    vlan backend eth0 10 10.10.0.2/24
+    vlan balancer eth0 20 10.20.0.1/24
+    vlan client c0 20 10.20.0.2/24
+
+    ip -n client route add 203.0.113.0/24 via 10.1.0.1
+    ip -n client route add 203.0.113.20/32 via 10.20.0.1
+    ip -n client -6 route add 2001:db8:f::/64 via fd01::1
+    ip -n backend route add 10.1.0.0/24 via 10.3.0.1
+    ip -n backend route add 10.20.0.0/24 via 10.3.0.1
+    ip -n backend -6 route add fd01::/64 via fd03::1
+    for address in 203.0.113.44 203.0.113.46 203.0.113.10 203.0.113.20; do
+        ip -n backend address add "$address/32" dev lo
+    done
+    for address in 2001:db8:f::64 2001:db8:f::66; do
+        ip -n backend address add "$address/128" dev lo nodad
+    done
+    at backend sysctl -q -w net.ipv4.conf.all.arp_ignore=1
+    mkdir -p /run/www
+    echo "the backend" > /run/www/index.html
+    at backend httpd -p '[::]:80' -h /run/www
+    at receiver httpd -p '[::]:80' -h /run/www
+}
+
+kernel_tunnels_up() {
+    for device in tunl0 sit0 ip6tnl0; do
+        ip -n backend link set "$device" up
+        at backend sysctl -q -w "net.ipv4.conf.$device.rp_filter=0"
+    done
+    # As it is made, ip6tnl0 takes IPv6 only.
+    ip -n backend -6 tunnel change ip6tnl0 mode any
+}
+
+kernel_tunnels_down() {
+    for device in tunl0 sit0 ip6tnl0; do
+        ip -n backend link set "$device" down
+    done
+}
+
+configuration() {
+    echo 'interfaces = ["eth0", "eth1"]'
+    printf '[[backend]]\nname = "%s"\naddress = "%s"\n' by-ipv4 10.2.0.2 by-ipv6 fd02::2 by-vlan 10.10.0.2
+    while read -r name address backend; do
+        printf '[[vip]]\nname = "%s"\naddress = "%s"\nport = 80\nprotocol = "tcp"\nring_size = 251\nbackends = ["%s"]\n' \
+            "$name" "$address" "$backend"
+    done << 'VIPS'
+4in4 203.0.113.44 by-ipv4
+4in6 203.0.113.46 by-ipv6
+6in4 2001:db8:f::64 by-ipv4
+6in6 2001:db8:f::66 by-ipv6
+to-vlan 203.0.113.10 by-vlan
+from-vlan 203.0.113.20 by-ipv4
+VIPS
+}
+
+# Every backend has its next hop.
+all_active() {
+    status=$(at balancer ferrolev status -o json | tr -d ' \n') || return 1
+    case $status in
+        *'"state":"unresolved"'*) return 1 ;;
+        *'"state":"active"'*) return 0 ;;
+        *) return 1 ;;
+    esac
+}
+
+daemon() {
+    configuration > /run/ferrolev.toml
+    mkdir -p /run/ferrolev /run/state
+    at balancer ferrolev run --config /run/ferrolev.toml --state-dir /run/state > /run/daemon.log 2>&1 &
+    if waits all_active; then
+        pass "the verifier accepts the program, and ferrolev run attaches it natively"
+    else
+        fail "ferrolev run" "$(cat /run/daemon.log)"
+        at balancer ferrolev status
+        return 1
+    fi
+}
+
+# explains NAME SOURCE DESTINATION BACKEND
+explains() {
+    reply=$(at balancer ferrolev explain "$2" "$3" tcp -o json | tr -d ' \n')
+    case $reply in
+        *'"verdict":"forward"'*"\"backend\":\"$4\""*) pass "$1" ;;
+        *) fail "$1" "$reply" ;;
+    esac
+}
+
+explain_agrees() {
+    explains "explain: 4in4" 10.1.0.2:40000 203.0.113.44:80 by-ipv4
+    explains "explain: 4in6" 10.1.0.2:40000 203.0.113.46:80 by-ipv6
+    explains "explain: 6in4" "[fd01::2]:40000" "[2001:db8:f::64]:80" by-ipv4
+    explains "explain: 6in6" "[fd01::2]:40000" "[2001:db8:f::66]:80" by-ipv6
+    explains "explain: to a VLAN" 10.1.0.2:40000 203.0.113.10:80 by-vlan
+}
+
+# all_answer BY: requests in all four combinations, and over VLANs.
+all_answer() {
+    answers "4in4 into $1" client 203.0.113.44
+    answers "4in6 into $1" client 203.0.113.46
+    answers "6in4 into $1" client "[2001:db8:f::64]"
+    answers "6in6 into $1" client "[2001:db8:f::66]"
+    answers "to a backend in a VLAN, into $1" client 203.0.113.10
+    answers "from a client in a VLAN, into $1" client 203.0.113.20
+}
+
+next_hop_shows_vlan() {
+    all_active
+    case $status in
+        *'"vlan":10'*) pass "status shows the VLAN of a next hop" ;;
+        *) fail "status shows the VLAN of a next hop" "$status" ;;
+    esac
+}
+
+# tunnel KIND LOCAL REMOTE [OPTION...]: a tunnel of the kernel, named after its kind.
+tunnel() {
+    kind=$1 local=$2 remote=$3
+    shift 3
+    ip -n sender link add "via-$kind" type "$kind" local "$local" remote "$remote" "$@"
+    ip -n sender link set "via-$kind" up
+}
+
+# through KIND ADDRESS SOURCE: the sender's packets for ADDRESS go into that tunnel.
+through() {
+    ip -n sender route add "$2" dev "via-$1" src "$3"
+    ip -n receiver address add "$2" dev lo
+}
+
+kernel_sends_decap_receives() {
+    tunnel ipip 10.4.0.1 10.4.0.2
+    tunnel sit 10.4.0.1 10.4.0.2
+    tunnel ip6tnl fd04::1 fd04::2 mode any encaplimit none
+    through ipip 198.51.100.44 10.4.0.1
+    through sit 2001:db8:e::64 fd04::1
+    through ip6tnl 198.51.100.46 10.4.0.1
+    through ip6tnl 2001:db8:e::66 fd04::1
+    decap receiver /run/receiver.log || fail "ferrolev decap on the receiver" "$(cat /run/receiver.log)"
+    answers "the kernel's 4in4 into ferrolev decap" sender 198.51.100.44
+    answers "the kernel's 6in4 into ferrolev decap" sender "[2001:db8:e::64]"
+    answers "the kernel's 4in6 into ferrolev decap" sender 198.51.100.46
+    answers "the kernel's 6in6 into ferrolev decap" sender "[2001:db8:e::66]"
+    kill "$decap_pid"
+    wait "$decap_pid"
+    # Last: a refusal makes the sender's tunnel report errors for half a minute.
+    silent "nobody takes the kernel's 4in4 without decap" sender 198.51.100.44
+    silent "nobody takes the kernel's 6in6 without decap" sender "[2001:db8:e::66]"
+}
+
+network
+kernel_sends_decap_receives
+if daemon; then
+    explain_agrees
+    next_hop_shows_vlan
+    silent "nobody takes a tunnel in yet" client 203.0.113.44
+    kernel_tunnels_up
+    all_answer "the kernel's tunnels"
+    kernel_tunnels_down
+    silent "the kernel takes no tunnel in any more" client 203.0.113.44
+    if decap backend /run/decap.log; then
+        all_answer "ferrolev decap"
+        kill "$decap_pid"
+    else
+        fail "ferrolev decap" "$(cat /run/decap.log)"
+    fi
+fi
