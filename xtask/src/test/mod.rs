@@ -81,7 +81,10 @@ pub(crate) fn run(selection: &Selection) -> Result<ExitCode> {
         }
     }
     if total.skipped > 0 {
-        println!("{} skipped for want of privileges; run as root to have them too", total.skipped);
+        println!(
+            "{} skipped, for want of root or of something in this kernel; `cargo xtask test` as root on another kernel has them",
+            total.skipped
+        );
     }
     if total.passed + total.failed == 0 {
         bail!("no test has that name");
