@@ -47,12 +47,13 @@ async fn follow(mut netlink: Netlink, sender: &watch::Sender<BTreeSet<IpAddr>>) 
             changed
         });
         loop {
-            let event = decode::event(&netlink.event().await?);
-            if matches!(
-                event,
-                Some(Event::Address(_) | Event::AddressGone(_) | Event::LinkGone(_) | Event::Overrun)
-            ) {
-                break;
+            match decode::event(&netlink.event().await?) {
+                Some(Event::Address(_) | Event::AddressGone(_) | Event::LinkGone(_)) => break,
+                Some(Event::Overrun) => {
+                    netlink = Netlink::open()?;
+                    break;
+                }
+                _ => {}
             }
         }
     }

@@ -58,6 +58,9 @@ impl Netlink {
     }
 
     /// The next multicast message. Cancel safe.
+    ///
+    /// After an overrun, open anew: until its buffer has been read empty, the kernel drops every further message for a
+    /// socket that overflowed (`NETLINK_S_CONGESTED` in net/netlink/af_netlink.c), and never tells of those.
     pub(super) async fn event(&mut self) -> Result<NetlinkPayload<RouteNetlinkMessage>, NetError> {
         self.events.next().await.ok_or(NetError::Closed)
     }

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::netlink::Netlink;
-use super::snapshot::{Hop, Snapshot, Work};
+use super::snapshot::{Event, Hop, Snapshot, Work};
 use super::{NetError, Resolver, decode};
-use crate::state::{NextHops, Unresolved};
+use crate::state::NextHops;
 
 /// Events that come together are handled together.
 const SETTLE: Duration = Duration::from_millis(4);
@@ -107,15 +107,23 @@ impl<'a> Session<'a> {
                 },
                 message = self.netlink.event() => {
                     if let Some(event) = decode::event(&message?) {
-                        let work = self.snapshot.apply(event);
-                        self.plan(work, SETTLE);
+                        self.take_in(event)?;
                     }
                 }
                 () = tokio::time::sleep_until(self.due), if self.work > Work::None => self.catch_up().await?,
-                _ = probe.tick() => self.look_again().await,
+                _ = probe.tick() => self.probe().await,
                 _ = resync.tick() => self.plan(Work::Everything, Duration::ZERO),
             }
         }
+    }
+
+    fn take_in(&mut self, event: Event) -> Result<(), NetError> {
+        if event == Event::Overrun {
+            self.netlink = Netlink::open()?;
+        }
+        let work = self.snapshot.apply(event);
+        self.plan(work, SETTLE);
+        Ok(())
     }
 
     /// Notes that `work` is to be done within `delay`, unless reading routes has to pause longer.
@@ -180,16 +188,6 @@ impl<'a> Session<'a> {
             *published = fresh;
             changed
         });
-    }
-
-    /// What is done regularly. While a neighbour is missing, everything is read anew: the message that it has answered may
-    /// be one of those that were lost in an overrun, and none follows it.
-    async fn look_again(&mut self) {
-        let is_missing = |hop: &Result<_, Unresolved>| matches!(hop, Err(Unresolved::NoNeighbour { .. }));
-        if self.hops.borrow().values().any(is_missing) {
-            self.plan(Work::Everything, Duration::ZERO);
-        }
-        self.probe().await;
     }
 
     /// Asks the kernel for neighbours that are missing or silent. XDP frames do not count as use of an entry, so without
