@@ -57,10 +57,11 @@ impl Decap {
     /// Lets tunnels end at exactly these addresses.
     ///
     /// # Errors
-    /// When there are too many; those that fit are in force.
+    /// When there are too many; those from before stay in force.
     pub(super) fn follow(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), DataplaneError> {
-        let before = std::mem::replace(&mut self.known, addresses.clone());
-        set_addresses(&mut self.locals, &before, addresses)
+        set_addresses(&mut self.locals, &self.known, addresses)?;
+        self.known = addresses.clone();
+        Ok(())
     }
 
     /// Packets by what became of them.
@@ -118,16 +119,16 @@ fn set_addresses(
     before: &BTreeSet<IpAddr>,
     after: &BTreeSet<IpAddr>,
 ) -> Result<(), DataplaneError> {
+    if after.len() > DECAP_LOCALS as usize {
+        let what =
+            format!("this host has {} addresses, tunnels can end at {DECAP_LOCALS} of them", after.len());
+        return Err(DataplaneError::Other(what));
+    }
     for gone in before.difference(after) {
         match map.remove(&identity(*gone)) {
             Ok(()) | Err(MapError::KeyNotFound) => {}
             Err(error) => return Err(failed("DECAP_LOCALS")(error)),
         }
-    }
-    if after.len() > DECAP_LOCALS as usize {
-        let what =
-            format!("this host has {} addresses, tunnels can end at {DECAP_LOCALS} of them", after.len());
-        return Err(DataplaneError::Other(what));
     }
     for new in after.difference(before) {
         map.insert(identity(*new), 1, 0).map_err(failed("DECAP_LOCALS"))?;
