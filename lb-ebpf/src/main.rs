@@ -1,5 +1,5 @@
-//! XDP entry points. `maps.rs`, `decap_maps.rs`, `trace.rs` and `xdp.rs` are the only files that touch the kernel's interfaces; the story
-//! itself is the library.
+//! XDP entry points. `maps.rs`, `decap_maps.rs`, `trace.rs` and `xdp.rs` are the only files that touch the kernel's
+//! interfaces; the story itself is the library.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(not(target_arch = "bpf"))]

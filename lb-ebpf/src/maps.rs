@@ -7,7 +7,7 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
-use lb_common::abi::{Counters, Dest, Directory, Place, REASON_COUNT, Reason, RingPage, Target};
+use lb_common::abi::{Counters, Dest, Directory, MAX_DEVICES, Place, REASON_COUNT, Reason, RingPage, Target};
 use lb_ebpf::{Tables, Verdict};
 
 #[map]
@@ -21,7 +21,7 @@ static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_COUNT, 0);
 #[map]
-pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(64, 0);
+pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(MAX_DEVICES, 0);
 
 /// Counts a balanced packet.
 #[inline(always)]

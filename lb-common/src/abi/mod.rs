@@ -29,6 +29,9 @@ pub use vip::{NO_RING, Place, RING_PAGE_SLOTS, RingPage, Target, VIP_SLOTS, Vip4
 /// Version of everything in this module. Pinned maps of another version are never adopted.
 pub const ABI_VERSION: u32 = 1;
 
+/// Entries of `DEVICES`: interfaces that packets may be redirected to.
+pub const MAX_DEVICES: u32 = 64;
+
 /// The interface index at which a `BPF_PROG_TEST_RUN` without a context enters: the loopback device of any network
 /// namespace. The balancer is never attached there, so a dest's frame "leaves where it came from" in such a run.
 pub const LOOPBACK_IFINDEX: u32 = 1;

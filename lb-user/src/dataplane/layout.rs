@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use lb_common::abi::{VIP_SLOTS, Vip4, Vip6};
+use lb_common::abi::{MAX_DEVICES, VIP_SLOTS, Vip4, Vip6};
 
 use super::DataplaneError;
 use super::extents::{Extent, Extents};
@@ -25,7 +25,7 @@ mod write;
 
 pub use keys::{vip4_entry_key, vip6_entry_key};
 use placed::{Local, Placed};
-pub use write::{Capacity, MAX_DEVICES, RetiredDest, Write};
+pub use write::{Capacity, RetiredDest, Write};
 
 /// The state of all tables.
 #[derive(Clone, Debug)]

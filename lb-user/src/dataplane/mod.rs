@@ -165,10 +165,16 @@ impl Limits {
     /// a vip grows.
     #[must_use]
     pub fn dests_needed(backends: impl Iterator<Item = usize>) -> u64 {
-        let blocks = backends.map(|count| (count as u64 * 2).next_power_of_two().max(4));
+        let blocks = backends.map(|count| dest_block(count as u64));
         let (sum, largest) = blocks.fold((0, 0), |(sum, largest), block| (sum + block, block.max(largest)));
         sum + largest
     }
+}
+
+/// Entries of the block that a vip with so many backends takes: room for them and for as many successors.
+const fn dest_block(backends: u64) -> u64 {
+    let block = (backends * 2).next_power_of_two();
+    if block < 4 { 4 } else { block }
 }
 
 impl Default for Limits {

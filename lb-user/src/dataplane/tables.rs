@@ -53,25 +53,18 @@ impl Tables {
         Ok(tables)
     }
 
-    /// Carries out the steps of a change. What can fail comes before what packets can see.
+    /// Carries out the steps of a change, in their order: what can fail comes before what packets can see.
     pub(super) fn carry_out(&mut self, writes: &[Write]) -> Result<(), DataplaneError> {
-        for write in writes {
-            if let Write::Device { slot, ifindex } = write {
-                let what = format!("interface index {ifindex} as a redirect target");
-                self.devices
-                    .set(*slot, *ifindex, None, 0)
-                    .map_err(|error| DataplaneError::Kernel { what, source: io::Error::other(error) })?;
-            }
-        }
-        for write in writes {
-            self.write(write)?;
-        }
-        Ok(())
+        writes.iter().try_for_each(|write| self.write(write))
     }
 
     fn write(&mut self, write: &Write) -> Result<(), DataplaneError> {
         match write {
-            Write::Device { .. } => {}
+            Write::Device { slot, ifindex } => {
+                let what = format!("interface index {ifindex} as a redirect target");
+                let refused = |error| DataplaneError::Kernel { what, source: io::Error::other(error) };
+                self.devices.set(*slot, *ifindex, None, 0).map_err(refused)?;
+            }
             Write::Settle(retired) => self.settle(retired)?,
             Write::Dest { index, dest } => self.dests.write(*index, &[**dest]),
             Write::Ring { page, slots } => self.rings.write(*page, &pages(slots)),

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use lb_common::abi::{Dest, ring_pages};
+use lb_common::abi::{Dest, RingPage, ring_pages};
 use lb_common::maglev;
 
 use super::placed::{Local, Placed, Wanted};
 use super::{Layout, RetiredDest, Write, too_many_vips};
-use crate::dataplane::DataplaneError;
 use crate::dataplane::dest_entry::{DestSpec, dest_entry};
 use crate::dataplane::extents::Extent;
+use crate::dataplane::{DataplaneError, dest_block};
 use crate::state::{ForwardVip, Tunnel, VipKey};
 
 impl Layout {
@@ -116,8 +116,8 @@ impl Layout {
         let pages = ring_pages(vip.ring_size);
         let extent = self.pages.take(pages).ok_or(DataplaneError::Full {
             table: "RINGS",
-            needed: u64::from(pages) * 2048,
-            capacity: u64::from(self.pages.capacity()) * 2048,
+            needed: u64::from(pages) * size_of::<RingPage>() as u64,
+            capacity: u64::from(self.pages.capacity()) * size_of::<RingPage>() as u64,
             setting: "limits.ring_memory",
         })?;
         let mut local_of = vec![maglev::EMPTY; vip.dests.len()];
@@ -133,9 +133,9 @@ impl Layout {
         Ok(extent)
     }
 
-    /// A block with room for `count` dests and as many successors.
+    /// A block for `count` dests; one without spare room when there is no other.
     fn take_block(&mut self, count: u32) -> Result<Extent, DataplaneError> {
-        let len = (count * 2).next_power_of_two().max(4);
+        let len = dest_block(u64::from(count)) as u32;
         self.dests.take(len).or_else(|| self.dests.take(count)).ok_or(DataplaneError::Full {
             table: "DESTS",
             needed: u64::from(len),

@@ -7,9 +7,6 @@ use lb_common::abi::{Dest, FILTER_WORDS, Place};
 use crate::dataplane::vip_table::Bank;
 use crate::state::VipKey;
 
-/// Entries of `DEVICES`.
-pub const MAX_DEVICES: u32 = 64;
-
 /// One step of a change, in the order in which they must be carried out.
 #[derive(Clone, Debug)]
 pub enum Write {
