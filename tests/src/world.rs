@@ -29,8 +29,7 @@ pub struct World {
 
 impl Default for World {
     fn default() -> Self {
-        let tunnel = Tunnel { source4: None, source6: None, ttl: 64, dscp: Dscp::Copy };
-        Self { desired: Desired { hash_seed: 7, tunnel, vips: BTreeMap::new() }, hops: NextHops::new() }
+        Self { desired: Desired { hash_seed: 7, ..Desired::default() }, hops: NextHops::new() }
     }
 }
 
@@ -44,7 +43,9 @@ impl World {
             mode: Mode::Ipip,
             ring_size: 4093,
             affinity: Affinity::FiveTuple,
+            options: VipOptions::default(),
             members: BTreeMap::new(),
+            routes: Vec::new(),
         };
         self.desired.vips.insert(key, vip);
         backends.iter().for_each(|backend| self.add(key, backend, 100));
@@ -69,7 +70,7 @@ impl World {
             mtu: 1500,
         };
         self.hops.insert(address, Ok(hop));
-        let member = DesiredMember { address, weight, drained: false };
+        let member = DesiredMember::new(address, weight);
         self.desired.vips.get_mut(&key).expect("the vip").members.insert(backend.to_owned(), member);
     }
 

@@ -74,9 +74,12 @@ pub(super) struct MemberFile {
 pub(super) const XDP_MODES: &[(&str, XdpMode)] =
     &[("native", XdpMode::Native), ("generic", XdpMode::Generic), ("offload", XdpMode::Offload)];
 pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
-pub(super) const MODES: &[(&str, Mode)] = &[("ipip", Mode::Ipip)];
-pub(super) const AFFINITIES: &[(&str, Affinity)] =
-    &[("five-tuple", Affinity::FiveTuple), ("source", Affinity::Source)];
+pub(super) const MODES: &[(&str, Mode)] = &[("ipip", Mode::Ipip), ("gue", Mode::Gue), ("l2", Mode::L2)];
+pub(super) const AFFINITIES: &[(&str, Affinity)] = &[
+    ("five-tuple", Affinity::FiveTuple),
+    ("source", Affinity::Source),
+    ("source-and-port", Affinity::SourceAndPort),
+];
 
 /// Weights fit the ring's credit arithmetic with room to spare.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 0..=65_535;

@@ -26,7 +26,9 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use crate::dataplane::{Limits, XdpMode};
-use crate::state::{Affinity, Mode, Tunnel, VipKey};
+use crate::state::{
+    AccessRules, Affinity, Answers, DesiredAddress, Mode, Prefixes, ServerId, Tunnel, VipKey, VipOptions,
+};
 
 pub(crate) use address::why_unusable;
 pub use error::{ConfigError, Problem};
@@ -51,6 +53,11 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     pub limits: Limits,
     pub tunnel: Tunnel,
+    pub answers: Answers,
+    /// For all vips; asked before a vip's own.
+    pub access: AccessRules,
+    /// Every address of a vip.
+    pub addresses: BTreeMap<IpAddr, DesiredAddress>,
     pub backends: BTreeMap<String, BackendConfig>,
     pub vips: BTreeMap<VipKey, VipConfig>,
     /// Which of the values above the file gave.
@@ -61,6 +68,9 @@ pub struct Config {
 pub struct BackendConfig {
     pub address: IpAddr,
     pub weight: u32,
+    /// Wins over the vip's.
+    pub mode: Option<Mode>,
+    pub server_id: Option<ServerId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +79,18 @@ pub struct VipConfig {
     pub mode: Mode,
     pub ring_size: u32,
     pub affinity: Affinity,
+    pub options: VipOptions,
+    pub routes: Vec<RouteConfig>,
     /// Backend names, with the weight of this vip when it differs from the backend's.
+    pub backends: BTreeMap<String, Option<u32>>,
+}
+
+/// Other backends for clients of some prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    pub name: String,
+    pub sources: Prefixes,
+    /// As in [`VipConfig`].
     pub backends: BTreeMap<String, Option<u32>>,
 }
 

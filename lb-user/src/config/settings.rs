@@ -162,9 +162,9 @@ pub(super) const VIP: Section = Section {
         ),
         setting(
             "mode",
-            "`ipip`",
+            "`ipip`, `gue` or `l2`",
             Value("\"ipip\""),
-            "How packets reach the backends: `ipip` is IP in IP, for all combinations of IPv4 and IPv6.",
+            "How packets reach the backends: `ipip` is IP in IP and `gue` IP in UDP, both for all combinations of IPv4 and IPv6; `l2` only changes the MAC addresses, for backends on the same segment.",
         ),
         setting(
             "ring_size",
@@ -174,9 +174,9 @@ pub(super) const VIP: Section = Section {
         ),
         setting(
             "affinity",
-            "`five-tuple` or `source`",
+            "`five-tuple`, `source` or `source-and-port`",
             Value("\"five-tuple\""),
-            "Which packets stay together: those of a connection, or all of a client's source address.",
+            "Which packets stay together: those of a connection, all of a client's source address, or all of a source address to the same port.",
         ),
         setting(
             "backends",

@@ -47,7 +47,12 @@ impl<D: Dataplane> Engine<D> {
                 continue;
             };
             let defined = config.backends.entry(backend.to_owned());
-            let defined = defined.or_insert(BackendConfig { address: member.address, weight: member.weight });
+            let defined = defined.or_insert(BackendConfig {
+                address: member.address,
+                weight: member.weight,
+                mode: None,
+                server_id: member.server_id,
+            });
             if change.weight.is_some() || change.member.is_some() {
                 let own = (member.weight != defined.weight).then_some(member.weight);
                 vip.backends.insert(backend.to_owned(), own);

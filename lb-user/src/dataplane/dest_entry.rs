@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn tunnel() -> Tunnel {
-        Tunnel { source4: None, source6: None, ttl: 64, dscp: Dscp::Copy }
+        Tunnel::default()
     }
 
     fn entry(hop: &NextHop, tunnel: &Tunnel, backend: &str) -> Dest {

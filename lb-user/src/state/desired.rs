@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::VipKey;
+use super::options::{AccessRules, DesiredAddress, Prefixes, ServerId, VipOptions};
 
 /// How packets reach a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -14,6 +16,10 @@ pub enum Mode {
     /// IP in IP (RFC 2003, RFC 2473, RFC 4213), all four combinations of IPv4 and IPv6.
     #[default]
     Ipip,
+    /// Generic UDP encapsulation (draft-ietf-intarea-gue), all four combinations of IPv4 and IPv6.
+    Gue,
+    /// The frame as it is with another destination MAC address, for backends on the same segment.
+    L2,
 }
 
 /// Which packets of a client go to the same backend.
@@ -25,6 +31,8 @@ pub enum Affinity {
     FiveTuple,
     /// All packets of a source address.
     Source,
+    /// All packets of a source address to one port.
+    SourceAndPort,
 }
 
 /// A tunnel source: an address, or a prefix whose host bits are filled from the flow hash.
@@ -53,14 +61,77 @@ pub struct Tunnel {
     /// Outer TTL and hop limit.
     pub ttl: u8,
     pub dscp: Dscp,
+    /// UDP destination port of GUE.
+    pub gue_port: u16,
+    pub gue_variant: GueVariant,
+    pub oversize: Oversize,
+}
+
+impl Default for Tunnel {
+    fn default() -> Self {
+        Self {
+            source4: None,
+            source6: None,
+            ttl: 64,
+            dscp: Dscp::Copy,
+            gue_port: 6080,
+            gue_variant: GueVariant::Direct,
+            oversize: Oversize::Kernel,
+        }
+    }
+}
+
+/// What stands between GUE's UDP header and the inner packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GueVariant {
+    /// Variant 0: a header of four bytes.
+    Header,
+    /// Variant 1: nothing; the inner packet's version tells its family.
+    #[default]
+    Direct,
+}
+
+/// What becomes of an IPv4 packet that may be fragmented and does not fit the way to its backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Oversize {
+    /// It is encapsulated and given to the kernel, which forwards it in fragments (towards IPv4 backends).
+    #[default]
+    Kernel,
+    Drop,
 }
 
 /// All that users asked for, by file or at run time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     pub hash_seed: u64,
     pub tunnel: Tunnel,
+    pub answers: Answers,
+    /// For all vips; asked before a vip's own.
+    pub access: AccessRules,
+    /// Every address of a vip.
+    pub addresses: BTreeMap<IpAddr, DesiredAddress>,
     pub vips: BTreeMap<VipKey, DesiredVip>,
+}
+
+/// What the program may write by itself, and how long it remembers fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// Echo replies a second; as many "too big" messages, and as many rejects.
+    pub replies_per_second: u32,
+    /// Datagrams in fragments that are begun a second.
+    pub fragments_per_second: u32,
+    /// How long later fragments are expected after the one before.
+    pub fragment_timeout: Duration,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self {
+            replies_per_second: 1000,
+            fragments_per_second: 10_000,
+            fragment_timeout: Duration::from_secs(15),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +141,18 @@ pub struct DesiredVip {
     /// A prime; fixed for the vip's life.
     pub ring_size: u32,
     pub affinity: Affinity,
+    pub options: VipOptions,
+    /// By backend name.
+    pub members: BTreeMap<String, DesiredMember>,
+    /// Other backends for some sources; at most 255.
+    pub routes: Vec<DesiredRoute>,
+}
+
+/// A group of backends for clients of some prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredRoute {
+    pub name: String,
+    pub sources: Prefixes,
     /// By backend name.
     pub members: BTreeMap<String, DesiredMember>,
 }
@@ -82,9 +165,19 @@ pub struct DesiredMember {
     pub weight: u32,
     /// Gets no slots of the ring.
     pub drained: bool,
+    /// The backend's own mode, or the vip's.
+    pub mode: Mode,
+    /// What the backend writes into its QUIC connection ids.
+    pub server_id: Option<ServerId>,
 }
 
 impl DesiredMember {
+    /// A backend with nothing special about it.
+    #[must_use]
+    pub const fn new(address: IpAddr, weight: u32) -> Self {
+        Self { address, weight, drained: false, mode: Mode::Ipip, server_id: None }
+    }
+
     /// The weight that counts in the ring.
     #[must_use]
     pub const fn effective_weight(&self) -> u32 {

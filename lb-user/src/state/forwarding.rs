@@ -6,20 +6,33 @@ use std::sync::Arc;
 
 use lb_common::maglev::{self, Member};
 
-use super::{Affinity, Desired, DesiredVip, NextHop, NextHops, Tunnel, Unresolved, VipKey};
+use super::{
+    AccessRules, Affinity, Answers, Desired, DesiredAddress, DesiredMember, DesiredVip, Mode, NextHop,
+    NextHops, Prefixes, ServerId, Tunnel, Unresolved, VipKey, VipOptions,
+};
 
 /// What the kernel should forward where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarding {
     pub hash_seed: u64,
     pub tunnel: Tunnel,
+    pub answers: Answers,
+    /// For all vips; asked before a vip's own.
+    pub access: AccessRules,
+    /// Every address of a vip.
+    pub addresses: BTreeMap<IpAddr, DesiredAddress>,
     pub vips: BTreeMap<VipKey, Arc<ForwardVip>>,
+    /// The backends of a vip's routes, by the route's position plus one.
+    pub routes: BTreeMap<(VipKey, u8), Arc<ForwardVip>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardVip {
     pub ring_size: u32,
     pub affinity: Affinity,
+    pub options: VipOptions,
+    /// Sources of the vip's routes, by position.
+    pub routes: Vec<Prefixes>,
     /// By backend name; in this order `ring` numbers them.
     pub dests: BTreeMap<String, ForwardDest>,
     /// `ring_size` indices into `dests`, or all [`maglev::EMPTY`].
@@ -31,6 +44,8 @@ pub struct ForwardDest {
     pub address: IpAddr,
     /// Weight in the ring: 0 when drained, unused or without a next hop.
     pub weight: u32,
+    pub mode: Mode,
+    pub server_id: Option<ServerId>,
     pub next_hop: Result<NextHop, Unresolved>,
 }
 
@@ -68,16 +83,27 @@ impl Forwarding {
         previous: Option<&Self>,
         mut ring: impl FnMut(VipKey, u32, &[Member]) -> Vec<u16>,
     ) -> Self {
-        let vips = desired
-            .vips
-            .iter()
-            .map(|(key, vip)| {
-                let before = previous.and_then(|previous| previous.vips.get(key));
-                let ring = |size, members: &[Member]| ring(*key, size, members);
-                (*key, ForwardVip::build(vip, &desired.tunnel, hops, before, ring))
-            })
-            .collect();
-        Self { hash_seed: desired.hash_seed, tunnel: desired.tunnel.clone(), vips }
+        let mut vips = BTreeMap::new();
+        let mut routes = BTreeMap::new();
+        for (key, vip) in &desired.vips {
+            let mut ring = |size, members: &[Member]| ring(*key, size, members);
+            let before = previous.and_then(|previous| previous.vips.get(key));
+            vips.insert(*key, ForwardVip::build(vip, &vip.members, &desired.tunnel, hops, before, &mut ring));
+            for (number, route) in (1..).zip(&vip.routes) {
+                let before = previous.and_then(|previous| previous.routes.get(&(*key, number)));
+                let built = ForwardVip::build(vip, &route.members, &desired.tunnel, hops, before, &mut ring);
+                routes.insert((*key, number), built);
+            }
+        }
+        Self {
+            hash_seed: desired.hash_seed,
+            tunnel: desired.tunnel.clone(),
+            answers: desired.answers,
+            access: desired.access.clone(),
+            addresses: desired.addresses.clone(),
+            vips,
+            routes,
+        }
     }
 
     /// What it takes to get from `self` to `next`, for people to read. Vips that stay as they are are left out.
@@ -113,33 +139,41 @@ impl Forwarding {
     }
 
     fn same_globals(&self, other: &Self) -> bool {
-        self.hash_seed == other.hash_seed && self.tunnel == other.tunnel
+        (self.hash_seed, &self.tunnel) == (other.hash_seed, &other.tunnel)
     }
 }
 
 impl ForwardVip {
     fn build(
         vip: &DesiredVip,
+        members_of: &BTreeMap<String, DesiredMember>,
         tunnel: &Tunnel,
         hops: &NextHops,
         before: Option<&Arc<Self>>,
         ring: impl FnOnce(u32, &[Member]) -> Vec<u16>,
     ) -> Arc<Self> {
-        let dests: BTreeMap<String, ForwardDest> = vip
-            .members
+        let dests: BTreeMap<String, ForwardDest> = members_of
             .iter()
             .map(|(name, member)| {
                 let hop = hops.get(&member.address).cloned().unwrap_or(Err(Unresolved::Pending));
                 let next_hop = hop.and_then(|hop| with_source(hop, member.address, tunnel));
                 let weight = if next_hop.is_ok() { member.effective_weight() } else { 0 };
-                (name.clone(), ForwardDest { address: member.address, weight, next_hop })
+                let DesiredMember { address, mode, server_id, .. } = *member;
+                (name.clone(), ForwardDest { address, weight, mode, server_id, next_hop })
             })
             .collect();
         let ring = match before {
             Some(before) if before.same_ring(vip.ring_size, &dests) => before.ring.clone(),
             _ => ring(vip.ring_size, &members(&dests)),
         };
-        Arc::new(Self { ring_size: vip.ring_size, affinity: vip.affinity, dests, ring })
+        Arc::new(Self {
+            ring_size: vip.ring_size,
+            affinity: vip.affinity,
+            options: vip.options.clone(),
+            routes: vip.routes.iter().map(|route| route.sources.clone()).collect(),
+            dests,
+            ring,
+        })
     }
 
     fn same_ring(&self, ring_size: u32, dests: &BTreeMap<String, ForwardDest>) -> bool {

@@ -9,6 +9,7 @@ mod change;
 mod desired;
 mod forwarding;
 mod next_hop;
+mod options;
 mod overlay;
 mod predict;
 mod store;
@@ -17,9 +18,16 @@ mod vip_key;
 pub(crate) use apply::find_vip;
 pub use apply::{ChangeError, Changed, MAX_WEIGHT};
 pub use change::{Change, ChangeMark, JournalEntry};
-pub use desired::{Affinity, Desired, DesiredMember, DesiredVip, Dscp, Mode, SourcePrefix, Tunnel};
+pub use desired::{
+    Affinity, Answers, Desired, DesiredMember, DesiredRoute, DesiredVip, Dscp, GueVariant, Mode, Oversize,
+    SourcePrefix, Tunnel,
+};
 pub use forwarding::{ForwardDest, ForwardVip, Forwarding, VipPlan, VipPlanKind, identity};
 pub use next_hop::{MacAddress, NextHop, NextHops, Unresolved};
+pub use options::{
+    AccessRules, Announce, DesiredAddress, FlowLimits, Fragments, Prefix, Prefixes, QuicRouting, ServerId,
+    UnknownPorts, VipOptions,
+};
 pub use overlay::{Dormant, DormantReason, MemberOverride, Merged, Overlay, Override, WeightOverride, merge};
 pub use predict::{Prediction, predict};
 pub use store::{JOURNAL_LEN, Store, StoreError, Undo};

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChangeMark, Desired, DesiredMember, DesiredVip, VipKey};
+use super::{ChangeMark, Desired, DesiredMember, DesiredRoute, DesiredVip, VipKey};
 use crate::config::{Config, VipConfig};
 
 /// All runtime changes.
@@ -91,7 +91,14 @@ pub fn merge(config: &Config, overlay: &Overlay) -> Merged {
         backend: backend.to_owned(),
         reason: DormantReason::NoVip,
     }));
-    let desired = Desired { hash_seed: config.hash_seed, tunnel: config.tunnel.clone(), vips };
+    let desired = Desired {
+        hash_seed: config.hash_seed,
+        tunnel: config.tunnel.clone(),
+        answers: config.answers,
+        access: config.access.clone(),
+        addresses: config.addresses.clone(),
+        vips,
+    };
     Merged { desired, dormant }
 }
 
@@ -118,8 +125,8 @@ fn merge_vip(
             Some(MemberOverride::Added { address, .. }) if address != member.address => {
                 sleep(backend, DormantReason::OtherAddress(member.address));
             }
-            Some(MemberOverride::Added { weight, .. }) => *member = change.over(member.address, weight),
-            None => *member = change.over(member.address, member.weight),
+            Some(MemberOverride::Added { weight, .. }) => *member = change.over(member, weight),
+            None => *member = change.over(member, member.weight),
         }
     }
     for (backend, change) in overlay.of_vip(key) {
@@ -133,7 +140,15 @@ fn merge_vip(
         match members.iter().find(|(_, member)| member.address == address) {
             Some((other, _)) => sleep(backend, DormantReason::AddressUsed { other: other.clone(), address }),
             None => {
-                members.insert(backend.to_owned(), change.over(address, weight));
+                let known = config.backends.get(backend);
+                let member = DesiredMember {
+                    address,
+                    weight,
+                    drained: false,
+                    mode: known.and_then(|known| known.mode).unwrap_or(vip.mode),
+                    server_id: known.and_then(|known| known.server_id),
+                };
+                members.insert(backend.to_owned(), change.over(&member, weight));
             }
         }
     }
@@ -142,8 +157,29 @@ fn merge_vip(
         mode: vip.mode,
         ring_size: vip.ring_size,
         affinity: vip.affinity,
+        options: vip.options.clone(),
+        routes: routes(config, vip, &members),
         members,
     }
+}
+
+/// A route's backends are as the vip has them where the vip has them too.
+fn routes(config: &Config, vip: &VipConfig, members: &BTreeMap<String, DesiredMember>) -> Vec<DesiredRoute> {
+    let route = |route: &crate::config::RouteConfig| DesiredRoute {
+        name: route.name.clone(),
+        sources: route.sources.clone(),
+        members: route
+            .backends
+            .iter()
+            .filter_map(|(name, weight)| {
+                let file = known_member(config, vip, name, *weight)?;
+                let of_vip = members.get(name);
+                let drained = of_vip.map_or(vip.backends.contains_key(name), |member| member.drained);
+                Some((name.clone(), DesiredMember { drained, ..file }))
+            })
+            .collect(),
+    };
+    vip.routes.iter().map(route).collect()
 }
 
 fn file_members<'a>(
@@ -159,8 +195,23 @@ fn file_members<'a>(
 /// What the file says of a backend of a vip.
 pub(super) fn file_member(config: &Config, vip: &VipConfig, backend: &str) -> Option<DesiredMember> {
     let weight = vip.backends.get(backend)?;
+    known_member(config, vip, backend, *weight)
+}
+
+fn known_member(
+    config: &Config,
+    vip: &VipConfig,
+    backend: &str,
+    weight: Option<u32>,
+) -> Option<DesiredMember> {
     let known = config.backends.get(backend)?;
-    Some(DesiredMember { address: known.address, weight: weight.unwrap_or(known.weight), drained: false })
+    Some(DesiredMember {
+        address: known.address,
+        weight: weight.unwrap_or(known.weight),
+        drained: false,
+        mode: known.mode.unwrap_or(vip.mode),
+        server_id: known.server_id,
+    })
 }
 
 impl Overlay {
@@ -225,11 +276,12 @@ impl Override {
         matches!(self.member, Some(MemberOverride::Added { address, .. }) if address != file.address)
     }
 
-    fn over(&self, address: IpAddr, weight: u32) -> DesiredMember {
+    /// `member` with this change, and with `weight` where it does not give one.
+    fn over(&self, member: &DesiredMember, weight: u32) -> DesiredMember {
         DesiredMember {
-            address,
             weight: self.weight.as_ref().map_or(weight, |change| change.weight),
             drained: self.drained.is_some(),
+            ..member.clone()
         }
     }
 

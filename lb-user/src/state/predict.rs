@@ -50,6 +50,7 @@ fn flow_hash(vip: &ForwardVip, source: SocketAddr, destination: SocketAddr, seed
             hash::ports_word(source.port().to_be_bytes(), destination.port().to_be_bytes())
         }
         Affinity::Source => 0,
+        Affinity::SourceAndPort => hash::ports_word([0, 0], destination.port().to_be_bytes()),
     };
     match source.ip() {
         IpAddr::V4(v4) => hash::flow_hash_v4(u32::from_le_bytes(v4.octets()), ports, seed),

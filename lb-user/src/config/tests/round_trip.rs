@@ -35,7 +35,7 @@ prop_compose! {
         weights in prop::collection::vec(prop_oneof![Just(100u32), 0..=65_535u32], 6),
     ) -> BTreeMap<String, BackendConfig> {
         let rest = addresses.into_iter().zip(weights);
-        names.into_iter().zip(rest).map(|(name, (address, weight))| (name, BackendConfig { address, weight })).collect()
+        names.into_iter().zip(rest).map(|(name, (address, weight))| (name, BackendConfig { address, weight, mode: None, server_id: None })).collect()
     }
 }
 
@@ -55,9 +55,16 @@ prop_compose! {
             mode: Mode::Ipip,
             ring_size,
             affinity,
+            options: VipOptions::default(),
+            routes: Vec::new(),
             backends: members.into_iter().map(|name| (name, weight)).collect(),
         })
     }
+}
+
+fn pinged(vips: &BTreeMap<VipKey, VipConfig>) -> BTreeMap<IpAddr, DesiredAddress> {
+    let address = DesiredAddress { ping: true, ..DesiredAddress::default() };
+    vips.keys().map(|key| (key.address, address.clone())).collect()
 }
 
 fn config() -> impl Strategy<Value = Config> {
@@ -78,7 +85,7 @@ fn config() -> impl Strategy<Value = Config> {
             let (source4, source6, ttl, dscp) = tunnel;
             let taken: BTreeSet<_> = backends.values().map(|backend| backend.address).collect();
             let mut names = BTreeSet::new();
-            let vips = vips
+            let vips: BTreeMap<_, _> = vips
                 .into_iter()
                 .filter(|(key, vip)| !taken.contains(&key.address) && names.insert(vip.name.clone()))
                 .collect();
@@ -98,7 +105,11 @@ fn config() -> impl Strategy<Value = Config> {
                     }),
                     ttl,
                     dscp: dscp.map_or(Dscp::Copy, Dscp::Fixed),
+                    ..Tunnel::default()
                 },
+                answers: Answers::default(),
+                access: AccessRules::default(),
+                addresses: pinged(&vips),
                 backends,
                 vips,
                 provenance: Provenance::default(),

@@ -15,7 +15,7 @@ use super::file::{ConfigFile, TunnelFile};
 use super::reader::{Located, printable};
 use super::values::path;
 use super::{Config, DEFAULT_TTL, Provenance};
-use crate::state::{SourcePrefix, Tunnel};
+use crate::state::{AccessRules, Answers, DesiredAddress, SourcePrefix, Tunnel};
 
 use objects::Objects;
 
@@ -38,6 +38,13 @@ pub(super) fn validate(file_path: &Path, file: ConfigFile, problems: &mut Proble
         metrics_listen: check.take(&["metrics_listen"], file.metrics_listen),
         limits,
         tunnel,
+        answers: Answers::default(),
+        access: AccessRules::default(),
+        addresses: objects
+            .vips
+            .keys()
+            .map(|key| (key.address, DesiredAddress { ping: true, ..DesiredAddress::default() }))
+            .collect(),
         backends: objects.backends,
         vips: objects.vips,
         provenance,
@@ -97,6 +104,7 @@ impl Check<'_> {
             source6: self.take(&["tunnel", "source6"], file.source6.clone()),
             ttl: self.take(&["tunnel", "ttl"], file.ttl.clone()).unwrap_or(DEFAULT_TTL),
             dscp: self.take(&["tunnel", "dscp"], file.dscp.clone()).unwrap_or_default(),
+            ..Tunnel::default()
         }
     }
 

@@ -12,7 +12,7 @@ use crate::config::file::{BackendFile, MemberFile, VipFile};
 use crate::config::reader::{Located, printable};
 use crate::config::values::path;
 use crate::config::{BackendConfig, DEFAULT_WEIGHT, VipConfig};
-use crate::state::VipKey;
+use crate::state::{VipKey, VipOptions};
 
 const NAME_LEN_MAX: usize = 64;
 
@@ -68,7 +68,7 @@ impl Objects {
         let weight =
             check.take(&["backend", &name.value, "weight"], file.weight.clone()).unwrap_or(DEFAULT_WEIGHT);
         check.provenance.note(path(&["backend", &name.value, "address"]));
-        let backend = BackendConfig { address: address.value, weight };
+        let backend = BackendConfig { address: address.value, weight, mode: None, server_id: None };
         self.backends.insert(name.value.clone(), backend);
     }
 
@@ -107,6 +107,8 @@ impl Objects {
                 .filter(|size| is_ring_size(*size))
                 .unwrap_or(DEFAULT_RING_SIZE),
             affinity: file.affinity.as_ref().map(|affinity| affinity.value).unwrap_or_default(),
+            options: VipOptions::default(),
+            routes: Vec::new(),
             backends: members,
             name,
         };

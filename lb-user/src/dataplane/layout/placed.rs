@@ -88,6 +88,7 @@ impl Placed {
         let ports_mask = match self.vip.affinity {
             Affinity::FiveTuple => u32::MAX,
             Affinity::Source => 0,
+            Affinity::SourceAndPort => 0xffff_0000,
         };
         Target {
             place: self.place().to_word(),

@@ -89,7 +89,7 @@ fn members(config: &Config, changes: &[Change], vip: &str) -> Vec<(String, Desir
 }
 
 fn member(name: &str, address: &str, weight: u32, drained: bool) -> (String, DesiredMember) {
-    (name.to_owned(), DesiredMember { address: address.parse().unwrap(), weight, drained })
+    (name.to_owned(), DesiredMember { drained, ..DesiredMember::new(address.parse().unwrap(), weight) })
 }
 
 #[test]

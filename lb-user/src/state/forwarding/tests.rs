@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::state::{DesiredMember, Dscp, MacAddress, Mode};
+use crate::state::{DesiredMember, MacAddress, Mode};
 
 const KEY: &str = "192.0.2.1:80/tcp";
 
 fn desired(members: &[(&str, &str, u32)]) -> Desired {
     let members = members.iter().map(|(name, address, weight)| {
-        let member = DesiredMember { address: address.parse().unwrap(), weight: *weight, drained: false };
+        let member = DesiredMember::new(address.parse().unwrap(), *weight);
         ((*name).to_owned(), member)
     });
     let vip = DesiredVip {
@@ -15,13 +15,11 @@ fn desired(members: &[(&str, &str, u32)]) -> Desired {
         mode: Mode::Ipip,
         ring_size: 4093,
         affinity: Affinity::FiveTuple,
+        options: VipOptions::default(),
         members: members.collect(),
+        routes: Vec::new(),
     };
-    Desired {
-        hash_seed: 1,
-        tunnel: Tunnel { source4: None, source6: None, ttl: 64, dscp: Dscp::Copy },
-        vips: BTreeMap::from([(KEY.parse().unwrap(), vip)]),
-    }
+    Desired { hash_seed: 1, vips: BTreeMap::from([(KEY.parse().unwrap(), vip)]), ..Desired::default() }
 }
 
 fn hops(addresses: &[&str]) -> NextHops {

@@ -4,14 +4,20 @@ use std::sync::Arc;
 use lb_common::maglev;
 
 use super::*;
-use crate::state::{Dscp, Tunnel, Unresolved};
+use crate::state::{Mode, Unresolved, VipOptions};
 
 fn vip(affinity: Affinity, backends: &[&str]) -> Arc<ForwardVip> {
     let dests: BTreeMap<String, ForwardDest> = backends
         .iter()
         .map(|address| {
             let address = address.parse().unwrap();
-            let dest = ForwardDest { address, weight: 1, next_hop: Err(Unresolved::Pending) };
+            let dest = ForwardDest {
+                address,
+                weight: 1,
+                mode: Mode::Ipip,
+                server_id: None,
+                next_hop: Err(Unresolved::Pending),
+            };
             (format!("b-{address}"), dest)
         })
         .collect();
@@ -20,14 +26,21 @@ fn vip(affinity: Affinity, backends: &[&str]) -> Arc<ForwardVip> {
         .map(|dest| maglev::Member { identity: crate::state::identity(dest.address), weight: 1 })
         .collect();
     let ring = maglev::build(251, &members);
-    Arc::new(ForwardVip { ring_size: 251, affinity, dests, ring })
+    Arc::new(ForwardVip {
+        ring_size: 251,
+        affinity,
+        options: VipOptions::default(),
+        routes: Vec::new(),
+        dests,
+        ring,
+    })
 }
 
 fn forwarding(vips: &[(&str, Arc<ForwardVip>)]) -> Forwarding {
     Forwarding {
         hash_seed: 7,
-        tunnel: Tunnel { source4: None, source6: None, ttl: 64, dscp: Dscp::Copy },
         vips: vips.iter().map(|(key, vip)| (key.parse().unwrap(), Arc::clone(vip))).collect(),
+        ..Forwarding::default()
     }
 }
 

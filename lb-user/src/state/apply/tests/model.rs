@@ -31,11 +31,7 @@ fn act(model: &mut Model, file: &Model, change: &Change) -> bool {
                 (None, "b") => 70,
                 (None, _) => 100,
             };
-            let member = DesiredMember {
-                address: address(backend),
-                weight: weight.unwrap_or(default),
-                drained: false,
-            };
+            let member = DesiredMember::new(address(backend), weight.unwrap_or(default));
             let members = model.get_mut(vip).unwrap();
             let possible = !members.contains_key(backend);
             members.entry(backend.clone()).or_insert(member);

@@ -1,0 +1,133 @@
+//! What can be asked of a vip, or of a vip's address, beyond ring and backends. Every default is "off", or what users of
+//! a router would expect.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Options of one vip.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VipOptions {
+    /// Vips of one group have the same backends: a change of one counts for all.
+    pub group: Option<String>,
+    pub fragments: Fragments,
+    pub access: AccessRules,
+    pub limits: FlowLimits,
+    pub quic: Option<QuicRouting>,
+}
+
+/// How fragments find their backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fragments {
+    /// All of a datagram's go where its flow goes; a table remembers them.
+    #[default]
+    Track,
+    /// By source address, destination address and protocol alone; no table.
+    Hash,
+    Drop,
+}
+
+/// An address prefix with no host bits set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    pub address: IpAddr,
+    pub len: u8,
+}
+
+/// Sorted, without duplicates.
+pub type Prefixes = Arc<[Prefix]>;
+
+/// Which sources may use a vip. The longest prefix that holds a source decides; an equal one in both lists is an error of
+/// the configuration. A source in neither may use it when `allow` is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessRules {
+    pub allow: Prefixes,
+    pub deny: Prefixes,
+}
+
+impl AccessRules {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty()
+    }
+}
+
+/// How many flows may begin: TCP connection attempts and QUIC Initial packets. A burst of one second's worth is let
+/// through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowLimits {
+    /// New flows a second of the whole vip.
+    pub vip_per_second: Option<u32>,
+    /// New flows a second of one source prefix.
+    pub source_per_second: Option<u32>,
+    /// Bits of an IPv4 source that make its prefix.
+    pub source_prefix4: u8,
+    /// Bits of an IPv6 source that make its prefix.
+    pub source_prefix6: u8,
+}
+
+impl Default for FlowLimits {
+    fn default() -> Self {
+        Self { vip_per_second: None, source_per_second: None, source_prefix4: 32, source_prefix6: 64 }
+    }
+}
+
+impl FlowLimits {
+    #[must_use]
+    pub const fn is_off(&self) -> bool {
+        self.vip_per_second.is_none() && self.source_per_second.is_none()
+    }
+}
+
+/// Where servers put their id into QUIC connection ids: draft-ietf-quic-load-balancers, plaintext. The first byte holds
+/// the configuration's id in its upper three bits, then come the server id's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QuicRouting {
+    /// Bytes of the server id, 1 to 8.
+    pub server_id_len: u8,
+    /// 0 to 6.
+    pub config_id: u8,
+}
+
+/// A backend's server id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerId {
+    /// The id, then zeros.
+    pub bytes: [u8; 8],
+    /// 1 to 8.
+    pub len: u8,
+}
+
+/// A vip's address: what is said of it on the link, and what happens to packets that are for no vip.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DesiredAddress {
+    pub announce: Announce,
+    /// Interfaces to announce on; empty: those with an address in whose prefix this one lies, or else all that the program
+    /// is attached to.
+    pub announce_on: Vec<String>,
+    pub unknown_ports: UnknownPorts,
+    /// Echo requests are answered.
+    pub ping: bool,
+}
+
+/// Who answers for an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Announce {
+    /// Somebody else: a route, a BGP speaker, keepalived.
+    #[default]
+    None,
+    /// The program: it answers ARP and neighbour solicitations; the address is none of the host's.
+    Arp,
+    /// The kernel: the address is added to an interface.
+    Address,
+}
+
+/// What happens to packets for a vip's address but for no vip's port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum UnknownPorts {
+    /// The kernel gets them.
+    #[default]
+    Pass,
+    Drop,
+    /// TCP: a reset; else an ICMP "port unreachable".
+    Reject,
+}
