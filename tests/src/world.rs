@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use lb_user::dataplane::layout::Capacity;
 use lb_user::state::{
-    Affinity, Desired, DesiredMember, DesiredVip, Dscp, Forwarding, MacAddress, Mode, NextHop, NextHops,
-    SourcePrefix, Tunnel, VipKey,
+    Affinity, Desired, DesiredMember, DesiredVip, Forwarding, MacAddress, Mode, NextHop, NextHops,
+    SourcePrefix, VipKey, VipOptions,
 };
 
 /// Tables that are large enough for [`World`].
