@@ -7,7 +7,7 @@
 //! flow hash (v4)   mix(seed ^ (source | ports << 32))                          upper 32 bits
 //! flow hash (v6)   mix(mix(seed ^ source.low) ^ source.high ^ ports·C)         upper 32 bits
 //! ring slot        hash · ring_size >> 32                                      multiply-shift, no division
-//! vip key (v4)     address | destination port << 32 | protocol << 48
+//! vip key (v4)     address | destination port << 32 | protocol << 48 | route << 56
 //! ```
 
 use crate::abi::{FILTER_BITS, VIP_SLOTS};
@@ -54,19 +54,26 @@ pub const fn ring_slot(hash: u32, ring_size: u32) -> u32 {
     ((hash as u64 * ring_size as u64) >> 32) as u32
 }
 
-/// Key of an IPv4 vip. `address` and `port` are loaded little-endian from the packet; port 0 means all ports. No key
-/// is 0, since no vip has protocol 0.
+/// Key of an IPv4 vip. `address` and `port` are loaded little-endian from the packet; port 0 means all ports. Port and
+/// protocol 0 stand for the address itself. No key is 0, since no vip's address is.
 #[must_use]
 #[inline(always)]
 pub const fn vip4_key(address: u32, port: u16, protocol: u8) -> u64 {
     address as u64 | (port as u64) << 32 | (protocol as u64) << 48
 }
 
-/// Port and protocol of an IPv6 vip in one word, packed as in [`vip4_key`]. No service is 0.
+/// Port and protocol of an IPv6 vip in one word, packed as in [`vip4_key`], with a mark, so that no service is 0.
 #[must_use]
 #[inline(always)]
 pub const fn vip6_service(port: u16, protocol: u8) -> u64 {
-    (port as u64) << 32 | (protocol as u64) << 48
+    (port as u64) << 32 | (protocol as u64) << 48 | 1
+}
+
+/// Key of a vip's route, from the vip's key or service. Route 0 is the vip itself.
+#[must_use]
+#[inline(always)]
+pub const fn route_key(key: u64, route: u8) -> u64 {
+    key | (route as u64) << 56
 }
 
 /// The two slots of a bank in which an IPv4 vip may live.

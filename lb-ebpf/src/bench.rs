@@ -35,7 +35,7 @@ mod programs {
     const ETHERNET: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
 
     /// The wrapper.
-    #[xdp]
+    #[xdp(frags)]
     fn bench(ctx: XdpContext) -> u32 {
         round(&ctx).unwrap_or(XDP_ABORTED)
     }
@@ -98,13 +98,13 @@ mod programs {
     }
 
     /// A target that does nothing.
-    #[xdp]
+    #[xdp(frags)]
     fn empty(_ctx: XdpContext) -> u32 {
         XDP_TX
     }
 
     /// A target that encapsulates without looking anything up.
-    #[xdp]
+    #[xdp(frags)]
     fn bare(ctx: XdpContext) -> u32 {
         encapsulate(&ctx).unwrap_or(XDP_ABORTED)
     }

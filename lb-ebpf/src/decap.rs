@@ -49,11 +49,7 @@ struct Outer {
 
 #[inline(always)]
 fn try_decapsulate<F: Frame, T: DecapTables>(frame: &mut F, tables: &T) -> Result<(), DecapOutcome> {
-    let ethernet = frame.at::<Ethernet>(0).ok_or(DecapOutcome::NotTunnel)?;
-    let (ether_type, offset) = match ethernet.ether_type.get() {
-        ether_type::VLAN | ether_type::QINQ => parse::tags(frame).map_err(|_| DecapOutcome::NotTunnel)?,
-        plain => (plain, size_of::<Ethernet>()),
-    };
+    let (ether_type, offset) = parse::link(frame).map_err(|_| DecapOutcome::NotTunnel)?;
     let outer = match ether_type {
         ether_type::IPV4 => outer_v4(frame, offset)?,
         ether_type::IPV6 => outer_v6(frame, offset)?,
@@ -113,12 +109,12 @@ fn outer_v6<F: Frame>(frame: &F, offset: usize) -> Result<Outer, DecapOutcome> {
 /// Checks the inner IPv4 header and writes its congestion mark.
 #[inline(always)]
 fn mark_v4<F: Frame>(frame: &mut F, outer: &Outer) -> Result<(), DecapOutcome> {
-    let available = frame.len();
+    let whole = frame.whole_len();
     let ip = frame.at_mut::<Ipv4>(outer.end).ok_or(DecapOutcome::Malformed)?;
     let header_len = usize::from(ip.version_ihl & 0x0f) * 4;
     let len = usize::from(ip.total_len.get());
     let sane = ip.version_ihl >> 4 == 4 && header_len >= size_of::<Ipv4>() && len >= header_len;
-    if !sane || outer.end + len > available {
+    if !sane || outer.end + len > whole {
         return Err(DecapOutcome::Malformed);
     }
     let ecn = combine(ip.tos & 3, outer.ecn).ok_or(DecapOutcome::Congestion)?;
@@ -135,10 +131,10 @@ fn mark_v4<F: Frame>(frame: &mut F, outer: &Outer) -> Result<(), DecapOutcome> {
 /// Checks the inner IPv6 header and writes its congestion mark.
 #[inline(always)]
 fn mark_v6<F: Frame>(frame: &mut F, outer: &Outer) -> Result<(), DecapOutcome> {
-    let available = frame.len();
+    let whole = frame.whole_len();
     let ip = frame.at_mut::<Ipv6>(outer.end).ok_or(DecapOutcome::Malformed)?;
     let len = size_of::<Ipv6>() + usize::from(ip.payload_len.get());
-    if ip.version_class_label[0] >> 4 != 6 || outer.end + len > available {
+    if ip.version_class_label[0] >> 4 != 6 || outer.end + len > whole {
         return Err(DecapOutcome::Malformed);
     }
     let ecn = combine(ip.traffic_class() & 3, outer.ecn).ok_or(DecapOutcome::Congestion)?;

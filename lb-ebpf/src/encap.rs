@@ -31,33 +31,46 @@ const IPV6_VLAN: u32 = DestKind::Ipv6Vlan as u32;
 const DF: u32 = u32::from_ne_bytes([0, 0, (Ipv4::DF >> 8) as u8, 0]);
 const ID_AND_DF: u32 = u32::from_ne_bytes([0xff, 0xff, (Ipv4::DF >> 8) as u8, 0]);
 
-/// Encapsulates the packet whose IP header starts at `offset` for `dest`; `hash` gives the outer header its entropy.
-/// Returns the inner packet's bytes. `INNER_V6` is the packet's family.
+/// Encapsulates the packet whose IP header starts at `offset` for `dest`; `hash` gives the outer header its entropy, and
+/// `max_len` is the largest packet that is sent. Returns the inner packet's bytes. `INNER_V6` is the packet's family.
 ///
 /// # Errors
-/// Why it must be dropped.
+/// Why it must be dropped, or [`Reason::TooBig`], with the frame as it came.
 #[inline(always)]
 pub(crate) fn encapsulate<F: Frame, const INNER_V6: bool>(
     frame: &mut F,
     offset: usize,
     dest: &Dest,
     hash: u32,
+    max_len: u32,
 ) -> Result<u32, Reason> {
     // The slot comes from the hash's upper bits; the swap puts its lower bits where source masks begin.
     let entropy = hash.swap_bytes();
     match (dest.kind, INNER_V6) {
-        (IPV4, false) => outer_v4::<F, ETHERNET, { ETHERNET + V4 + V4 }, false>(frame, offset, dest, entropy),
-        (IPV4, true) => outer_v4::<F, ETHERNET, { ETHERNET + V4 + V6 }, true>(frame, offset, dest, entropy),
-        (IPV6, false) => outer_v6::<F, ETHERNET, { ETHERNET + V6 + V4 }, false>(frame, offset, dest, entropy),
-        (IPV6, true) => outer_v6::<F, ETHERNET, { ETHERNET + V6 + V6 }, true>(frame, offset, dest, entropy),
+        (IPV4, false) => {
+            outer_v4::<F, ETHERNET, { ETHERNET + V4 + V4 }, false>(frame, offset, dest, entropy, max_len)
+        }
+        (IPV4, true) => {
+            outer_v4::<F, ETHERNET, { ETHERNET + V4 + V6 }, true>(frame, offset, dest, entropy, max_len)
+        }
+        (IPV6, false) => {
+            outer_v6::<F, ETHERNET, { ETHERNET + V6 + V4 }, false>(frame, offset, dest, entropy, max_len)
+        }
+        (IPV6, true) => {
+            outer_v6::<F, ETHERNET, { ETHERNET + V6 + V6 }, true>(frame, offset, dest, entropy, max_len)
+        }
         (IPV4_VLAN, false) => {
-            outer_v4::<F, TAGGED, { TAGGED + V4 + V4 }, false>(frame, offset, dest, entropy)
+            outer_v4::<F, TAGGED, { TAGGED + V4 + V4 }, false>(frame, offset, dest, entropy, max_len)
         }
-        (IPV4_VLAN, true) => outer_v4::<F, TAGGED, { TAGGED + V4 + V6 }, true>(frame, offset, dest, entropy),
+        (IPV4_VLAN, true) => {
+            outer_v4::<F, TAGGED, { TAGGED + V4 + V6 }, true>(frame, offset, dest, entropy, max_len)
+        }
         (IPV6_VLAN, false) => {
-            outer_v6::<F, TAGGED, { TAGGED + V6 + V4 }, false>(frame, offset, dest, entropy)
+            outer_v6::<F, TAGGED, { TAGGED + V6 + V4 }, false>(frame, offset, dest, entropy, max_len)
         }
-        (IPV6_VLAN, true) => outer_v6::<F, TAGGED, { TAGGED + V6 + V6 }, true>(frame, offset, dest, entropy),
+        (IPV6_VLAN, true) => {
+            outer_v6::<F, TAGGED, { TAGGED + V6 + V6 }, true>(frame, offset, dest, entropy, max_len)
+        }
         _ => Err(Reason::NoDest),
     }
 }
@@ -69,13 +82,15 @@ fn outer_v4<F: Frame, const L2: usize, const ALL: usize, const INNER_V6: bool>(
     offset: usize,
     dest: &Dest,
     entropy: u32,
+    max_len: u32,
 ) -> Result<u32, Reason> {
     let all: &mut [u8; ALL] = make_room(frame, L2 + V4, offset)?;
-    let inner = Inner::spend_hop::<ALL, INNER_V6>(all, L2 + V4)?;
-    let len = inner.len + V4 as u32;
-    if len > u32::from(u16::MAX) {
-        return Err(Reason::TooLong);
+    let inner = Inner::read::<ALL, INNER_V6>(all, L2 + V4);
+    if inner.len > max_len {
+        return give_back(frame, L2 + V4, offset);
     }
+    spend_hop::<ALL, INNER_V6>(all, L2 + V4)?;
+    let len = inner.len + V4 as u32;
     let [_, _, len_0, len_1] = len.to_be_bytes();
     let first = u32::from_ne_bytes([0x45, inner.outer_tos(dest), len_0, len_1]);
     let source = u32::from_ne_bytes(take(&dest.head, L2 + 12)) | entropy & dest.source_mask;
@@ -99,12 +114,14 @@ fn outer_v6<F: Frame, const L2: usize, const ALL: usize, const INNER_V6: bool>(
     offset: usize,
     dest: &Dest,
     entropy: u32,
+    max_len: u32,
 ) -> Result<u32, Reason> {
     let all: &mut [u8; ALL] = make_room(frame, L2 + V6, offset)?;
-    let inner = Inner::spend_hop::<ALL, INNER_V6>(all, L2 + V6)?;
-    if inner.len > u32::from(u16::MAX) {
-        return Err(Reason::TooLong);
+    let inner = Inner::read::<ALL, INNER_V6>(all, L2 + V6);
+    if inner.len > max_len {
+        return give_back(frame, L2 + V6, offset);
     }
+    spend_hop::<ALL, INNER_V6>(all, L2 + V6)?;
     let first = 6 << 28 | u32::from(inner.outer_tos(dest)) << 20 | entropy & 0x000f_ffff;
     let [_, _, len_0, len_1] = inner.len.to_be_bytes();
     let [next_header, hop_limit] = take(&dest.head, L2 + 6);
@@ -131,35 +148,40 @@ struct Inner {
 }
 
 impl Inner {
-    /// Reads the inner header at `at` and takes one from its time to live.
+    /// Reads the inner header at `at`.
     #[inline(always)]
-    fn spend_hop<const ALL: usize, const INNER_V6: bool>(
-        all: &mut [u8; ALL],
-        at: usize,
-    ) -> Result<Self, Reason> {
-        let ttl_at = if INNER_V6 { at + 7 } else { at + 8 };
-        let ttl = all[ttl_at];
-        if ttl <= 1 {
-            return Err(Reason::TtlExpired);
-        }
-        all[ttl_at] = ttl - 1;
+    fn read<const ALL: usize, const INNER_V6: bool>(all: &[u8; ALL], at: usize) -> Self {
         if INNER_V6 {
             let tos = all[at] << 4 | all[at + 1] >> 4;
             let payload = u16::from_be_bytes(take(all, at + 4));
-            return Ok(Self { tos, len: V6 as u32 + u32::from(payload), id_flags: DF });
+            return Self { tos, len: V6 as u32 + u32::from(payload), id_flags: DF };
         }
-        // One less in the upper byte of a word is one more in the upper byte of the checksum (RFC 1141).
-        let sum = u32::from(u16::from_ne_bytes(take(all, at + 10))) + u32::from(u16::from_ne_bytes([1, 0]));
-        put(all, at + 10, checksum::fold(sum).to_ne_bytes());
         let len = u16::from_be_bytes(take(all, at + 2));
         let id_flags = u32::from_ne_bytes(take(all, at + 4)) & ID_AND_DF;
-        Ok(Self { tos: all[at + 1], len: u32::from(len), id_flags })
+        Self { tos: all[at + 1], len: u32::from(len), id_flags }
     }
 
     #[inline(always)]
     const fn outer_tos(&self, dest: &Dest) -> u8 {
         self.tos & dest.tos_mask | dest.tos_set
     }
+}
+
+/// Takes one from the time to live of the inner header at `at`.
+#[inline(always)]
+fn spend_hop<const ALL: usize, const INNER_V6: bool>(all: &mut [u8; ALL], at: usize) -> Result<(), Reason> {
+    let ttl_at = if INNER_V6 { at + 7 } else { at + 8 };
+    let ttl = all[ttl_at];
+    if ttl <= 1 {
+        return Err(Reason::TtlExpired);
+    }
+    all[ttl_at] = ttl - 1;
+    if !INNER_V6 {
+        // One less in the upper byte of a word is one more in the upper byte of the checksum (RFC 1141).
+        let sum = u32::from(u16::from_ne_bytes(take(all, at + 10))) + u32::from(u16::from_ne_bytes([1, 0]));
+        put(all, at + 10, checksum::fold(sum).to_ne_bytes());
+    }
+    Ok(())
 }
 
 /// Moves the frame's start so that `head` bytes lie before the inner packet, now at `offset`. Returns the head together
@@ -172,6 +194,15 @@ fn make_room<F: Frame, const ALL: usize>(
 ) -> Result<&mut [u8; ALL], Reason> {
     frame.extend_front(head as i32 - offset as i32).ok_or(Reason::NoHeadroom)?;
     frame.at_mut(0).ok_or(Reason::NoHeadroom)
+}
+
+/// Undoes [`make_room`] before anything was written: the frame is as it came.
+#[inline(always)]
+fn give_back<F: Frame>(frame: &mut F, head: usize, offset: usize) -> Result<u32, Reason> {
+    match frame.extend_front(offset as i32 - head as i32) {
+        Some(()) => Err(Reason::TooBig),
+        None => Err(Reason::NoHeadroom),
+    }
 }
 
 #[inline(always)]

@@ -5,27 +5,30 @@
 //!
 //! ```text
 //! balance: parse -> vip -> slot -> dest -> encapsulate -> verdict
+//! stages:  what few packets need; a packet's reason names its stage
 //! ```
 #![no_std]
 #![forbid(unsafe_code)]
 
 mod decap;
 mod encap;
+mod forward;
 mod frame;
 mod parse;
+pub mod stages;
 mod tables;
 mod vip;
 
-use lb_common::abi::{Dest, LOOPBACK_IFINDEX, RING_PAGE_SLOTS, Reason, Target};
+use lb_common::abi::Reason;
 use lb_common::hash;
 use lb_common::headers::{Ethernet, Ipv4, Ipv6, words_v6};
 
 pub use decap::{DecapTables, decapsulate};
 pub use frame::Frame;
 pub use parse::MAX_EXTENSIONS;
-pub use tables::Tables;
+pub use tables::{SharedWord, StageTables, Tables};
 
-use parse::Packet;
+use forward::{Flow, forward};
 
 /// What became of a balanced packet, for the caller to count and carry out. Why others are not balanced are the errors
 /// of [`balance`].
@@ -52,6 +55,8 @@ pub enum Leave {
     Transmit,
     /// Through this entry of `DEVICES`.
     Redirect { device: u32 },
+    /// To the kernel, behind its outer header, to be forwarded in fragments.
+    Kernel,
 }
 
 const ETHERNET: usize = size_of::<Ethernet>();
@@ -59,31 +64,48 @@ const ETHERNET: usize = size_of::<Ethernet>();
 /// Balances one packet that came in on interface `ingress`.
 ///
 /// # Errors
-/// Why the packet is not forwarded. A packet to be passed is untouched; one to be dropped has undefined bytes.
+/// Why the packet is not forwarded. A packet to be passed, or that goes on to a stage, is untouched; one to be dropped has
+/// undefined bytes.
 #[inline(always)]
 pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+    walk::<F, T, false>(frame, tables, ingress)
+}
+
+/// The way of a whole packet. `POLICY`: also of vips with access lists, limits or routes.
+#[inline(always)]
+fn walk<F: Frame, T: Tables, const POLICY: bool>(
+    frame: &mut F,
+    tables: &T,
+    ingress: u32,
+) -> Result<Verdict, Reason> {
     let ethernet: &Ethernet = frame.at(0).ok_or(Reason::Malformed)?;
     match ethernet.ether_type.get() {
         // Without tags, all offsets are constants.
-        ether_type::IPV4 => balance_v4(frame, tables, ETHERNET, ingress),
-        ether_type::IPV6 => balance_v6(frame, tables, ETHERNET, ingress),
-        ether_type::VLAN | ether_type::QINQ => balance_tagged(frame, tables, ingress),
+        ether_type::IPV4 => walk_v4::<F, T, POLICY>(frame, tables, ETHERNET, ingress),
+        ether_type::IPV6 => walk_v6::<F, T, POLICY>(frame, tables, ETHERNET, ingress),
+        ether_type::VLAN | ether_type::QINQ => walk_tagged::<F, T, POLICY>(frame, tables, ingress),
+        ether_type::ARP => Err(Reason::Arp),
         _ => Err(Reason::NotIp),
     }
 }
 
 #[inline(always)]
-fn balance_tagged<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+fn walk_tagged<F: Frame, T: Tables, const POLICY: bool>(
+    frame: &mut F,
+    tables: &T,
+    ingress: u32,
+) -> Result<Verdict, Reason> {
     let (ether_type, offset) = parse::tags(frame)?;
     match ether_type {
-        ether_type::IPV4 => balance_v4(frame, tables, offset, ingress),
-        ether_type::IPV6 => balance_v6(frame, tables, offset, ingress),
+        ether_type::IPV4 => walk_v4::<F, T, POLICY>(frame, tables, offset, ingress),
+        ether_type::IPV6 => walk_v6::<F, T, POLICY>(frame, tables, offset, ingress),
+        ether_type::ARP => Err(Reason::Arp),
         _ => Err(Reason::NotIp),
     }
 }
 
 #[inline(always)]
-fn balance_v4<F: Frame, T: Tables>(
+fn walk_v4<F: Frame, T: Tables, const POLICY: bool>(
     frame: &mut F,
     tables: &T,
     offset: usize,
@@ -100,11 +122,11 @@ fn balance_v4<F: Frame, T: Tables>(
     let target = vip::find_v4(directory, destination, &packet).ok_or(Reason::NoService)?;
     let hash = hash::flow_hash_v4(source, packet.ports() & target.ports_mask, directory.control.seed);
     let flow = Flow { packet, target, hash, ingress };
-    forward::<F, T, false>(frame, tables, &flow, offset)
+    forward::<F, T, false, POLICY>(frame, tables, &flow, offset)
 }
 
 #[inline(always)]
-fn balance_v6<F: Frame, T: Tables>(
+fn walk_v6<F: Frame, T: Tables, const POLICY: bool>(
     frame: &mut F,
     tables: &T,
     offset: usize,
@@ -121,62 +143,14 @@ fn balance_v6<F: Frame, T: Tables>(
     let target = vip::find_v6(directory, destination, &packet).ok_or(Reason::NoService)?;
     let hash = hash::flow_hash_v6(source, packet.ports() & target.ports_mask, directory.control.seed);
     let flow = Flow { packet, target, hash, ingress };
-    forward::<F, T, true>(frame, tables, &flow, offset)
-}
-
-/// A packet, its vip, and its place among that vip's flows.
-struct Flow<'t> {
-    packet: Packet,
-    target: &'t Target,
-    hash: u32,
-    ingress: u32,
-}
-
-/// Sends a packet to the dest of its slot. `V6` is the family of the packet, `offset` where its IP header starts.
-#[inline(always)]
-fn forward<F: Frame, T: Tables, const V6: bool>(
-    frame: &mut F,
-    tables: &T,
-    flow: &Flow<'_>,
-    offset: usize,
-) -> Result<Verdict, Reason> {
-    let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
-    let index = owner(tables, flow.target, slot)?;
-    let dest = tables.dest(index).ok_or(Reason::NoDest)?;
-    let bytes = encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash)?;
-    Ok(Verdict {
-        leave: leave(dest, flow.ingress),
-        vip: flow.target.vip,
-        slot,
-        dest: index,
-        bytes,
-        opens_flow: flow.packet.opens_flow != 0,
-    })
-}
-
-/// The index into `DESTS` that owns `slot`.
-#[inline(always)]
-fn owner<T: Tables>(tables: &T, target: &Target, slot: u32) -> Result<u32, Reason> {
-    let place = tables.place(target);
-    let page = place.ring_page.wrapping_add(slot / RING_PAGE_SLOTS);
-    let page = tables.ring_page(page).ok_or(Reason::NoBackend)?;
-    let local = page.slots[(slot % RING_PAGE_SLOTS) as usize];
-    Ok(place.dest_base.wrapping_add(u32::from(local)))
-}
-
-#[inline(always)]
-fn leave(dest: &Dest, ingress: u32) -> Leave {
-    if dest.ifindex == ingress || ingress == LOOPBACK_IFINDEX {
-        Leave::Transmit
-    } else {
-        Leave::Redirect { device: dest.device }
-    }
+    forward::<F, T, true, POLICY>(frame, tables, &flow, offset)
 }
 
 /// The EtherTypes that the story knows, in host order (network-types has them in wire order).
 pub(crate) mod ether_type {
     use network_types::eth::EtherType;
 
+    pub(crate) const ARP: u16 = u16::from_be(EtherType::Arp as u16);
     pub(crate) const IPV4: u16 = u16::from_be(EtherType::Ipv4 as u16);
     pub(crate) const IPV6: u16 = u16::from_be(EtherType::Ipv6 as u16);
     pub(crate) const VLAN: u16 = u16::from_be(EtherType::Ieee8021q as u16);

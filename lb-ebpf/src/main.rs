@@ -1,6 +1,6 @@
 //! XDP entry points. `maps.rs`, `decap_maps.rs`, `trace.rs` and `xdp.rs` are the only files that touch the kernel's
 //! interfaces; the story itself is the library.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {
@@ -21,55 +21,119 @@ mod programs {
     use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
     use aya_ebpf::macros::xdp;
     use aya_ebpf::programs::XdpContext;
-    use lb_common::abi::{Reason, Trace};
-    use lb_ebpf::{Leave, Verdict, balance, decapsulate};
+    use lb_common::abi::{Reason, Stage, Trace};
+    use lb_ebpf::{Leave, Verdict, balance, decapsulate, stages};
 
     use crate::decap_maps::{KernelDecapTables, count_outcome};
-    use crate::maps::{DEVICES, KernelTables, count, count_reason};
+    use crate::maps::{DEVICES, KernelTables, STAGES, count, count_reason};
     use crate::trace::{answer_trace, trace_request};
     use crate::xdp::XdpFrame;
 
-    /// The balancer. Inlined into the entry point that the macro makes: a call between BPF functions costs 7 ns.
-    #[xdp]
+    /// The balancer. Inlined into the entry point that the macro makes: a call between BPF functions costs 7 ns. Packets that
+    /// a test run wants explained, and those that need more than most, go on to other programs by tail calls.
+    #[xdp(frags)]
     #[inline(always)]
     fn balancer(ctx: XdpContext) -> u32 {
-        match trace_request(&ctx) {
-            None => run(&ctx),
-            Some(request) => explain(&ctx, request),
+        if trace_request(&ctx).is_some() {
+            // SAFETY: the context is the one that the kernel passed in.
+            unsafe { STAGES.tail_call(&ctx, Stage::EXPLAIN) };
         }
-    }
-
-    #[inline(always)]
-    fn run(ctx: &XdpContext) -> u32 {
-        match balance(&mut XdpFrame(ctx), &KernelTables, ctx.ingress_ifindex() as u32) {
+        match balance(&mut XdpFrame(&ctx), &KernelTables { quiet: false }, ctx.ingress_ifindex() as u32) {
             Ok(verdict) => {
                 count(&verdict);
                 leave(verdict.leave)
             }
             Err(reason) => {
+                go_on(&ctx, reason, None);
                 count_reason(reason);
                 stop(reason)
             }
         }
     }
 
-    /// The same for a test run that wants to know why, and to change nothing.
-    #[inline(never)]
-    fn explain(ctx: &XdpContext, request: Trace) -> u32 {
-        let (action, answer) = match balance(&mut XdpFrame(ctx), &KernelTables, ctx.ingress_ifindex() as u32)
-        {
-            Ok(Verdict { leave: way, vip, slot, dest, .. }) => {
-                (leave(way), Trace { vip, slot, dest, ..request })
-            }
-            Err(reason) => (stop(reason), Trace { reason: reason as u32, ..request }),
+    /// The balancer for a test run that wants to know why, and to change nothing.
+    #[xdp(frags)]
+    #[inline(always)]
+    fn explain(ctx: XdpContext) -> u32 {
+        let tables = KernelTables { quiet: true };
+        end(&ctx, &tables, balance(&mut XdpFrame(&ctx), &tables, ctx.ingress_ifindex() as u32), None)
+    }
+
+    macro_rules! stage_programs {
+        ($($name:ident, $run:ident, $stage:ident;)*) => {
+            $(
+                #[xdp(frags)]
+                #[inline(always)]
+                fn $name(ctx: XdpContext) -> u32 {
+                    let tables = KernelTables { quiet: trace_request(&ctx).is_some() };
+                    let ingress = ctx.ingress_ifindex() as u32;
+                    let result = stages::$run(&mut XdpFrame(&ctx), &tables, ingress);
+                    end(&ctx, &tables, result, Some(Stage::$stage))
+                }
+            )*
         };
-        answer_trace(ctx, answer);
-        action
+    }
+
+    stage_programs! {
+        stage_policy, policy, Policy;
+        stage_arp, arp, Arp;
+        stage_icmp, icmp, Icmp;
+        stage_fragment, fragment, Fragment;
+        stage_closed, closed, Closed;
+        stage_too_big, too_big, TooBig;
+    }
+
+    /// Goes on to the reason's stage, if there is one; comes back if not.
+    #[inline(always)]
+    fn go_on(ctx: &XdpContext, reason: Reason, last: Option<Stage>) {
+        if let Some(stage) = stages::next(reason, last) {
+            // SAFETY: the context is the one that the kernel passed in.
+            unsafe { STAGES.tail_call(ctx, stage as u32) };
+        }
+    }
+
+    /// How a stage ends.
+    #[inline(always)]
+    fn end(
+        ctx: &XdpContext,
+        tables: &KernelTables,
+        result: Result<Verdict, Reason>,
+        stage: Option<Stage>,
+    ) -> u32 {
+        match result {
+            Ok(verdict) => {
+                if tables.quiet {
+                    let Verdict { vip, slot, dest, .. } = verdict;
+                    answer_trace(ctx, Trace { vip, slot, dest, ..Trace::REQUEST });
+                } else {
+                    count(&verdict);
+                }
+                if verdict.leave == Leave::Kernel && !tables.quiet {
+                    count_reason(Reason::Oversize);
+                }
+                leave(verdict.leave)
+            }
+            Err(reason) => {
+                go_on(ctx, reason, stage);
+                if tables.quiet {
+                    answer_trace(ctx, Trace { reason: reason as u32, ..Trace::REQUEST });
+                } else {
+                    count_reason(reason);
+                }
+                stop(reason)
+            }
+        }
     }
 
     #[inline(always)]
     fn stop(reason: Reason) -> u32 {
-        if reason.is_drop() { XDP_DROP } else { XDP_PASS }
+        if reason.is_answer() {
+            XDP_TX
+        } else if reason.is_drop() {
+            XDP_DROP
+        } else {
+            XDP_PASS
+        }
     }
 
     #[inline(always)]
@@ -77,11 +141,12 @@ mod programs {
         match way {
             Leave::Transmit => XDP_TX,
             Leave::Redirect { device } => DEVICES.redirect(device, 0).unwrap_or(XDP_DROP),
+            Leave::Kernel => XDP_PASS,
         }
     }
 
     /// The backend's side.
-    #[xdp]
+    #[xdp(frags)]
     #[inline(always)]
     fn decap(ctx: XdpContext) -> u32 {
         let outcome = decapsulate(&mut XdpFrame(&ctx), &KernelDecapTables);
@@ -90,7 +155,7 @@ mod programs {
     }
 
     /// Passes everything. A veth's peer needs an XDP program to receive what `XDP_TX` sends.
-    #[xdp]
+    #[xdp(frags)]
     fn pass(_ctx: XdpContext) -> u32 {
         XDP_PASS
     }

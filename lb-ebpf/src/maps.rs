@@ -4,11 +4,17 @@
 //! All arrays but the per-CPU ones are mapped into user space, which publishes by aligned stores of single words. Every
 //! lookup of an array is inlined by the kernel; none is a helper call.
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMap, PerCpuArray};
-use lb_common::abi::{Counters, Dest, Directory, MAX_DEVICES, Place, REASON_COUNT, Reason, RingPage, Target};
-use lb_ebpf::{Tables, Verdict};
+use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
+use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray};
+use lb_common::abi::{
+    ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, Counters, Dest, Directory, FragmentKey,
+    FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Place, Policy, REASON_COUNT, Reason,
+    RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
+};
+use lb_ebpf::{SharedWord, StageTables, Tables, Verdict};
 
 #[map]
 static DIRECTORY: Array<Directory> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -22,6 +28,23 @@ static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASON_COUNT, 0);
 #[map]
 pub(crate) static DEVICES: DevMap = DevMap::with_max_entries(MAX_DEVICES, 0);
+#[map]
+pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(STAGE_COUNT, 0);
+#[map]
+static POLICIES: Array<Policy> = Array::with_max_entries(2 * VIP_SLOTS, BPF_F_MMAPABLE);
+#[map]
+static ACCESS: LpmTrie<[u8; 20], AccessRule> = LpmTrie::with_max_entries(ACCESS_PREFIXES, BPF_F_NO_PREALLOC);
+#[map]
+static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(MAX_DEVICES, 0);
+#[map]
+static BUCKETS: Array<u64> = Array::with_max_entries(BUCKET_COUNT, 0);
+#[map]
+static FLOW_BUCKETS: Array<u64> = Array::with_max_entries(2 * VIP_SLOTS, 0);
+#[map(name = "SOURCE_BUCKETS")]
+static OF_SOURCES: LruHashMap<SourceKey, u64> =
+    LruHashMap::with_max_entries(lb_common::abi::SOURCE_BUCKETS, 0);
+#[map]
+static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMap::with_max_entries(1, 0);
 
 /// Counts a balanced packet.
 #[inline(always)]
@@ -44,8 +67,16 @@ pub(crate) fn count_reason(reason: Reason) {
     }
 }
 
+/// Not zero: the clock is what a test has written into [`BUCKETS`]. Set when the object is loaded, so that otherwise the
+/// verifier removes the lookup.
+#[unsafe(no_mangle)]
+static PINNED_CLOCK: u32 = 0;
+
 /// The maps as the story reads them.
-pub(crate) struct KernelTables;
+pub(crate) struct KernelTables {
+    /// In a test run that must change nothing.
+    pub(crate) quiet: bool,
+}
 
 impl Tables for KernelTables {
     #[inline(always)]
@@ -68,5 +99,134 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn dest(&self, index: u32) -> Option<&Dest> {
         DESTS.get(index)
+    }
+}
+
+impl StageTables for KernelTables {
+    type Word = KernelWord;
+
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        // SAFETY: a static is valid; volatile, or the compiler would take the value in this file for the one at run time.
+        if unsafe { core::ptr::read_volatile(&raw const PINNED_CLOCK) } != 0 {
+            return BUCKETS.get(PINNED_CLOCK_BUCKET).copied().unwrap_or(0);
+        }
+        // SAFETY: takes nothing and touches nothing.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn interface(&self, ifindex: u32) -> Option<&Interface> {
+        // SAFETY: user space replaces a value only by one of the same interface.
+        unsafe { INTERFACES.get(ifindex) }
+    }
+
+    #[inline(always)]
+    fn policy(&self, vip: u32) -> Option<&Policy> {
+        POLICIES.get(vip)
+    }
+
+    #[inline(always)]
+    fn access(&self, key: &AccessKey) -> Option<AccessRule> {
+        let mut data = [0; 20];
+        data[..4].copy_from_slice(&key.list.to_ne_bytes());
+        data[4..].copy_from_slice(&key.address);
+        let rule = core::ptr::from_ref(ACCESS.get(Key::new(key.prefix_len, data))?).cast_mut();
+        // SAFETY: the pointer is a live value of the map, which programs may write; `hits` is only ever used as an atomic.
+        unsafe {
+            if !self.quiet {
+                add(&raw mut (*rule).hits, 1);
+            }
+            Some(AccessRule { verdict: (*rule).verdict, ..AccessRule::default() })
+        }
+    }
+
+    #[inline(always)]
+    fn bucket(&self, bucket: Bucket) -> Option<KernelWord> {
+        self.shared(BUCKETS.get_ptr_mut(bucket as u32))
+    }
+
+    #[inline(always)]
+    fn flow_bucket(&self, vip: u32) -> Option<KernelWord> {
+        self.shared(FLOW_BUCKETS.get_ptr_mut(vip))
+    }
+
+    #[inline(always)]
+    fn source_bucket(&self, key: &SourceKey) -> Option<KernelWord> {
+        if self.quiet {
+            return None;
+        }
+        if let Some(known) = OF_SOURCES.get_ptr_mut(key) {
+            return self.shared(Some(known));
+        }
+        // Somebody else may have been faster; then theirs counts.
+        let _ = OF_SOURCES.insert(key, 0, u64::from(BPF_NOEXIST));
+        self.shared(OF_SOURCES.get_ptr_mut(key))
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        // SAFETY: the value is copied at once; one that another CPU writes meanwhile may be torn, which the story allows for.
+        unsafe { FRAGMENTS.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool {
+        if self.quiet {
+            return true;
+        }
+        let flags = if is_new { BPF_NOEXIST } else { 0 };
+        FRAGMENTS.insert(key, record, u64::from(flags)).is_ok()
+    }
+}
+
+impl KernelTables {
+    /// A word that all CPUs share; `None` in a run that must change nothing.
+    #[inline(always)]
+    fn shared(&self, word: Option<*mut u64>) -> Option<KernelWord> {
+        if self.quiet {
+            return None;
+        }
+        word.map(KernelWord)
+    }
+}
+
+/// A word of a map's value, only used by the atomic instructions below and by volatile reads. Rust's own atomic types have no
+/// read-modify-write on this target.
+pub(crate) struct KernelWord(*mut u64);
+
+impl SharedWord for KernelWord {
+    #[inline(always)]
+    fn load(&self) -> u64 {
+        // SAFETY: the pointer is an aligned word of a live map value.
+        unsafe { self.0.read_volatile() }
+    }
+
+    #[inline(always)]
+    fn replace(&self, old: u64, new: u64) -> bool {
+        let mut found = old;
+        // SAFETY: the pointer is an aligned word of a live map value; the instruction (BPF ISA v3, "atomic operations")
+        // compares with r0 and leaves what it found there.
+        unsafe {
+            core::arch::asm!(
+                "r0 = cmpxchg_64({place} + 0, r0, {new})",
+                place = in(reg) self.0,
+                new = in(reg) new,
+                inlateout("r0") found,
+            );
+        }
+        found == old
+    }
+}
+
+/// Adds to a word that all CPUs share.
+///
+/// # Safety
+/// `place` is an aligned word of a live map value that nobody refers to otherwise.
+#[inline(always)]
+unsafe fn add(place: *mut u64, value: u64) {
+    // SAFETY: as demanded of the caller.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({place} + 0) += {value}", place = in(reg) place, value = in(reg) value);
     }
 }

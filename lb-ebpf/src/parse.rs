@@ -43,6 +43,18 @@ impl Packet {
     }
 }
 
+/// EtherType of the innermost protocol, and where it begins.
+///
+/// # Errors
+/// When the frame ends before.
+#[inline(always)]
+pub(crate) fn link<F: Frame>(frame: &F) -> Result<(u16, usize), Reason> {
+    match frame.at::<Ethernet>(0).ok_or(Reason::Malformed)?.ether_type.get() {
+        ether_type::VLAN | ether_type::QINQ => tags(frame),
+        plain => Ok((plain, size_of::<Ethernet>())),
+    }
+}
+
 /// EtherType and offset behind one or two VLAN tags.
 ///
 /// # Errors
@@ -67,7 +79,7 @@ pub(crate) fn tags<F: Frame>(frame: &F) -> Result<(u16, usize), Reason> {
 pub(crate) fn ipv4<F: Frame>(frame: &F, ip: &Ipv4, offset: usize) -> Result<Packet, Reason> {
     const PLAIN: u8 = 0x45;
     let len = usize::from(ip.total_len.get());
-    if offset + len > frame.len() {
+    if !holds(frame, offset + len) {
         return Err(Reason::Truncated);
     }
     if ip.flags_offset.get() & Ipv4::FRAGMENT != 0 {
@@ -86,6 +98,12 @@ pub(crate) fn ipv4<F: Frame>(frame: &F, ip: &Ipv4, offset: usize) -> Result<Pack
     layer4(frame, ip.protocol, offset + header_len)
 }
 
+/// Whether the frame has so many bytes.
+#[inline(always)]
+pub(crate) fn holds<F: Frame>(frame: &F, bytes: usize) -> bool {
+    bytes <= frame.len() || bytes <= frame.whole_len()
+}
+
 /// The facts of an IPv6 packet.
 ///
 /// # Errors
@@ -93,7 +111,7 @@ pub(crate) fn ipv4<F: Frame>(frame: &F, ip: &Ipv4, offset: usize) -> Result<Pack
 #[inline(always)]
 pub(crate) fn ipv6<F: Frame>(frame: &F, ip: &Ipv6, offset: usize) -> Result<Packet, Reason> {
     let start = offset + size_of::<Ipv6>();
-    if ip.version_class_label[0] >> 4 != 6 || start + usize::from(ip.payload_len.get()) > frame.len() {
+    if ip.version_class_label[0] >> 4 != 6 || !holds(frame, start + usize::from(ip.payload_len.get())) {
         return Err(Reason::Truncated);
     }
     if ip.next_header == TCP || ip.next_header == UDP {

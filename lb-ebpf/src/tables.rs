@@ -1,6 +1,9 @@
-//! What user space has decided, as the story reads it.
+//! What user space has decided, as the story reads it, and the little that the story itself remembers.
 
-use lb_common::abi::{Dest, Directory, Place, RingPage, Target};
+use lb_common::abi::{
+    AccessKey, AccessRule, Bucket, Dest, Directory, FragmentKey, FragmentRecord, Interface, Place, Policy,
+    RingPage, SourceKey, Target,
+};
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
 pub trait Tables {
@@ -12,4 +15,43 @@ pub trait Tables {
     fn ring_page(&self, page: u32) -> Option<&RingPage>;
 
     fn dest(&self, index: u32) -> Option<&Dest>;
+}
+
+/// What stages read and remember beyond [`Tables`]. In a run that must change nothing, what is remembered is read, and
+/// writes are left out.
+pub trait StageTables: Tables {
+    type Word: SharedWord;
+
+    /// A clock that never goes back, in nanoseconds; it may step by some milliseconds.
+    fn now_ns(&self) -> u64;
+
+    fn interface(&self, ifindex: u32) -> Option<&Interface>;
+
+    fn policy(&self, vip: u32) -> Option<&Policy>;
+
+    /// The rule with the longest prefix that holds the key's address; counts a hit.
+    fn access(&self, key: &AccessKey) -> Option<AccessRule>;
+
+    /// The time at which the next answer of this kind conforms. `None` in a run that must change nothing.
+    fn bucket(&self, bucket: Bucket) -> Option<Self::Word>;
+
+    /// The same for new flows of a vip.
+    fn flow_bucket(&self, vip: u32) -> Option<Self::Word>;
+
+    /// The same for new flows of a source prefix, which is remembered when it is new.
+    fn source_bucket(&self, key: &SourceKey) -> Option<Self::Word>;
+
+    /// A datagram under way.
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
+
+    /// Remembers a datagram; with `is_new` only when nobody has done so meanwhile. `false`: not remembered.
+    fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool;
+}
+
+/// A word that all CPUs share.
+pub trait SharedWord {
+    fn load(&self) -> u64;
+
+    /// Puts `new` in the place of `old`, unless another CPU was faster.
+    fn replace(&self, old: u64, new: u64) -> bool;
 }

@@ -1,6 +1,6 @@
 //! An XDP packet as a [`Frame`].
 
-use aya_ebpf::helpers::bpf_xdp_adjust_head;
+use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use bytemuck::Pod;
 use lb_ebpf::Frame;
@@ -24,6 +24,12 @@ impl Frame for XdpFrame<'_> {
     }
 
     #[inline(always)]
+    fn whole_len(&self) -> usize {
+        // SAFETY: the context is the one that the kernel passed in.
+        unsafe { bpf_xdp_get_buff_len(self.0.ctx) as usize }
+    }
+
+    #[inline(always)]
     fn at<T: Pod>(&self, offset: usize) -> Option<&T> {
         const { assert!(align_of::<T>() == 1) };
         let start = self.within(offset, size_of::<T>())?;
@@ -44,6 +50,17 @@ impl Frame for XdpFrame<'_> {
     fn extend_front(&mut self, bytes: i32) -> Option<()> {
         // SAFETY: the context is the one that the kernel passed in.
         let result = unsafe { bpf_xdp_adjust_head(self.0.ctx, -bytes) };
+        if result == 0 { Some(()) } else { None }
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: usize) -> Option<()> {
+        let delta = len as i32 - self.whole_len() as i32;
+        if delta > 0 {
+            return None;
+        }
+        // SAFETY: the context is the one that the kernel passed in.
+        let result = unsafe { bpf_xdp_adjust_tail(self.0.ctx, delta) };
         if result == 0 { Some(()) } else { None }
     }
 }

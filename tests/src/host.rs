@@ -1,10 +1,15 @@
 //! The packet story on the host: a frame in a vector, and the tables as the layout's writes leave them.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
-    Dest, Directory, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, Reason, RingPage, Target, VIP_SLOTS,
+    AccessKey, AccessRule, Bucket, Dest, Directory, FragmentKey, FragmentRecord, Interface, LOOPBACK_IFINDEX,
+    Place, Policy, RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target, VIP_SLOTS,
 };
-use lb_ebpf::{Frame, Tables, Verdict};
+use lb_ebpf::{Frame, SharedWord, StageTables, Tables, Verdict, stages};
 use lb_user::dataplane::layout::{Capacity, Layout, Write};
 use lb_user::state::Forwarding;
 
@@ -35,6 +40,10 @@ impl Frame for HostFrame {
         self.bytes.len() - self.start
     }
 
+    fn whole_len(&self) -> usize {
+        self.len()
+    }
+
     fn at<T: Pod>(&self, offset: usize) -> Option<&T> {
         let bytes = self.bytes().get(offset..)?.get(..size_of::<T>())?;
         Some(bytemuck::from_bytes(bytes))
@@ -51,6 +60,15 @@ impl Frame for HostFrame {
         self.start = start;
         Some(())
     }
+
+    fn truncate(&mut self, len: usize) -> Option<()> {
+        // As the kernel: at least an Ethernet header is left.
+        if len > self.len() || len < 14 {
+            return None;
+        }
+        self.bytes.truncate(self.start + len);
+        Some(())
+    }
 }
 
 /// The tables as ordinary vectors.
@@ -59,6 +77,21 @@ pub struct HostTables {
     directory: Box<Directory>,
     rings: Vec<RingPage>,
     dests: Vec<Dest>,
+    policies: HashMap<u32, Policy>,
+    access: HashMap<AccessKey, AccessRule>,
+    interface: Option<Interface>,
+    /// What the program remembers.
+    memory: Memory,
+}
+
+/// State that packets change.
+#[derive(Debug, Default)]
+struct Memory {
+    now_ns: u64,
+    buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
+    flow_buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
+    source_buckets: RefCell<HashMap<SourceKey, Rc<Cell<u64>>>>,
+    fragments: RefCell<HashMap<FragmentKey, FragmentRecord>>,
 }
 
 impl HostTables {
@@ -68,6 +101,10 @@ impl HostTables {
             directory: bytemuck::zeroed_box(),
             rings: vec![RingPage::zeroed(); capacity.ring_pages as usize],
             dests: vec![Dest::zeroed(); capacity.dests as usize],
+            policies: HashMap::new(),
+            access: HashMap::new(),
+            interface: None,
+            memory: Memory::default(),
         }
     }
 
@@ -96,6 +133,7 @@ impl HostTables {
                     self.rings[page].slots[..part.len()].copy_from_slice(part);
                 }
             }
+            Write::Answering(answering) => self.directory.control.answering = *answering,
             Write::Seed(seed) => self.directory.control.seed = *seed,
             Write::Place { is_v6: true, index, place } => {
                 self.directory.vip6[*index as usize].target.place = place.to_word();
@@ -117,7 +155,7 @@ impl HostTables {
     /// Balances one frame that comes in where a test run does.
     pub fn run(&self, frame: &[u8]) -> (Result<Verdict, Reason>, Vec<u8>) {
         let mut frame = HostFrame::new(frame);
-        let verdict = lb_ebpf::balance(&mut frame, self, LOOPBACK_IFINDEX);
+        let verdict = stages::run(&mut frame, self, LOOPBACK_IFINDEX);
         (verdict, frame.bytes().to_vec())
     }
 }
@@ -137,5 +175,75 @@ impl Tables for HostTables {
 
     fn dest(&self, index: u32) -> Option<&Dest> {
         self.dests.get(index as usize)
+    }
+}
+
+/// A word of [`Memory`].
+#[derive(Clone, Debug)]
+pub struct HostWord(Rc<Cell<u64>>);
+
+impl SharedWord for HostWord {
+    fn load(&self) -> u64 {
+        self.0.get()
+    }
+
+    fn replace(&self, old: u64, new: u64) -> bool {
+        self.0.get() == old && self.0.replace(new) == old
+    }
+}
+
+fn word<K: std::hash::Hash + Eq>(words: &RefCell<HashMap<K, Rc<Cell<u64>>>>, key: K) -> Option<HostWord> {
+    Some(HostWord(Rc::clone(words.borrow_mut().entry(key).or_default())))
+}
+
+impl StageTables for HostTables {
+    type Word = HostWord;
+
+    fn now_ns(&self) -> u64 {
+        self.memory.now_ns
+    }
+
+    fn interface(&self, _ifindex: u32) -> Option<&Interface> {
+        self.interface.as_ref()
+    }
+
+    fn policy(&self, vip: u32) -> Option<&Policy> {
+        self.policies.get(&vip)
+    }
+
+    fn access(&self, key: &AccessKey) -> Option<AccessRule> {
+        (32..=key.prefix_len).rev().find_map(|prefix_len| {
+            let host_bits = 32 + 128 - prefix_len;
+            let bits = u128::from_be_bytes(key.address);
+            let address =
+                bits.checked_shr(host_bits).and_then(|bits| bits.checked_shl(host_bits)).unwrap_or(0);
+            let key = AccessKey { prefix_len, list: key.list, address: address.to_be_bytes() };
+            self.access.get(&key).copied()
+        })
+    }
+
+    fn bucket(&self, bucket: Bucket) -> Option<HostWord> {
+        word(&self.memory.buckets, bucket as u32)
+    }
+
+    fn flow_bucket(&self, vip: u32) -> Option<HostWord> {
+        word(&self.memory.flow_buckets, vip)
+    }
+
+    fn source_bucket(&self, key: &SourceKey) -> Option<HostWord> {
+        word(&self.memory.source_buckets, *key)
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        self.memory.fragments.borrow().get(key).copied()
+    }
+
+    fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool {
+        let mut fragments = self.memory.fragments.borrow_mut();
+        if is_new && fragments.contains_key(key) {
+            return false;
+        }
+        fragments.insert(*key, *record);
+        true
     }
 }

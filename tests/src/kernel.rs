@@ -48,7 +48,13 @@ impl Kernel {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let pin_dir = PathBuf::from(PINS).join(format!("{PREFIX}{}-{number}", std::process::id()));
         let limits = Limits { dests: 4096, ring_memory: 8 << 20 };
-        let options = OpenOptions { pin_dir, interfaces: Vec::new(), mode: XdpMode::Native, limits };
+        let options = OpenOptions {
+            pin_dir,
+            interfaces: Vec::new(),
+            mode: XdpMode::Native,
+            limits,
+            pinned_clock: true,
+        };
         let dataplane = bpf::open(&options, forwarding)?;
         let program =
             Xdp::from_pin(options.pin_dir.join("prog"), aya_obj::programs::XdpAttachType::Interface)

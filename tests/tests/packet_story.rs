@@ -244,7 +244,7 @@ fn traffic_that_is_not_ours_passes_with_its_reason() {
 
     let mut frame = client4(Kind::Ack).frame();
     frame[12..14].copy_from_slice(&[0x08, 0x06]);
-    assert_eq!(passed(&world, &frame), Reason::NotIp);
+    assert_eq!(passed(&world, &frame), Reason::Arp);
     assert_eq!(
         passed(&world, &Packet { tags: vec![1, 2], ..client4(Kind::Ack) }.frame()[..20]),
         Reason::Malformed

@@ -19,6 +19,20 @@ pub enum DestKind {
     Ipv6 = 3,
     /// IPv6 outer header behind an 18-byte Ethernet header with one VLAN tag.
     Ipv6Vlan = 4,
+    /// As [`Self::Ipv4`] and so on, then UDP (GUE variant 1).
+    UdpIpv4 = 5,
+    UdpIpv4Vlan = 6,
+    UdpIpv6 = 7,
+    UdpIpv6Vlan = 8,
+    /// As [`Self::UdpIpv4`] and so on, then a GUE header (variant 0).
+    GueIpv4 = 9,
+    GueIpv4Vlan = 10,
+    GueIpv6 = 11,
+    GueIpv6Vlan = 12,
+    /// A 14-byte Ethernet header and nothing else.
+    L2 = 13,
+    /// An 18-byte Ethernet header with one VLAN tag and nothing else.
+    L2Vlan = 14,
 }
 
 /// An entry of `DESTS`: two cache lines.
@@ -47,8 +61,15 @@ pub struct Dest {
     pub reserved: u16,
     /// The vip's number, so that a dest's counters can be told apart after a restart.
     pub vip: u32,
-    /// Reserved for what later path features need of a dest.
-    pub spare: [u32; 5],
+    /// Bytes of the largest IP packet that fits the way to the backend inside these headers.
+    pub max_len: u32,
+    /// The backend's QUIC server id, its first byte lowest; zeros behind it.
+    pub server_id: u64,
+    /// GUE: ones' complement sum of what never changes in UDP's pseudo header, UDP header and GUE header: outer addresses,
+    /// protocol, destination port; unfolded, in memory order.
+    pub udp_checksum: u32,
+    /// Bytes of a server id that count; 0: the backend has none.
+    pub server_id_len: u32,
 }
 
 /// A dest's per-CPU counters.
@@ -63,5 +84,6 @@ pub struct Counters {
 }
 
 const _: () = assert!(size_of::<Dest>() == 128);
-const _: () = assert!(core::mem::offset_of!(Dest, kind) == 80);
+const _: () =
+    assert!(core::mem::offset_of!(Dest, kind) == 80 && core::mem::offset_of!(Dest, server_id) == 112);
 const _: () = assert!(size_of::<Counters>() == 24);

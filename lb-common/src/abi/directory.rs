@@ -28,6 +28,21 @@ pub struct Control {
     /// A bit for each hashed vip address (`hash::filter_bit`). No false negatives: a packet whose bit is clear is not
     /// for a vip. While a bank switch is under way it covers both banks.
     pub filter: [u64; FILTER_WORDS],
+    pub answering: Answering,
+}
+
+/// What limits the program's own answers; only stages read it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Answering {
+    /// Nanoseconds between two answers of a kind; 0: there are none.
+    pub reply_interval_ns: u64,
+    /// Nanoseconds between two datagrams in fragments that begin; 0: there are none.
+    pub fragment_interval_ns: u64,
+    /// How long a datagram's fragments are waited for.
+    pub fragment_timeout_ns: u64,
+    /// Not zero: IPv4 packets that are too large and may be fragmented go to the kernel.
+    pub oversize_to_kernel: u64,
 }
 
 /// The single value of `DIRECTORY`. Bank 1 begins at entry [`VIP_SLOTS`].
@@ -39,7 +54,8 @@ pub struct Directory {
     pub vip6: [Vip6; VIP_ENTRIES],
 }
 
-const _: () = assert!(size_of::<Control>() == 32 + FILTER_BITS / 8);
+const _: () = assert!(size_of::<Control>() == 64 + FILTER_BITS / 8);
+const _: () = assert!(core::mem::offset_of!(Control, answering) == 32 + FILTER_BITS / 8);
 const _: () = assert!(core::mem::offset_of!(Control, bank) == 4);
 const _: () = assert!(FILTER_BITS.is_power_of_two());
 const _: () = assert!(core::mem::offset_of!(Directory, vip4) == size_of::<Control>());

@@ -8,26 +8,43 @@
 //! RINGS     ARRAY[pages]        RingPage       a ring is a run of consecutive pages
 //! DESTS     ARRAY[dests]        Dest           finished outer headers
 //! COUNTERS  PERCPU_ARRAY[dests] Counters       one per dest
-//! REASONS   PERCPU_ARRAY[32]    u64            one per pass or drop reason
+//! REASONS   PERCPU_ARRAY[64]    u64            one per pass, drop or answer reason
 //! DEVICES   DEVMAP[64]          ifindex        where a redirect leaves
+//! STAGES    PROG_ARRAY[8]       program        what the balancer hands packets over to
+//! POLICIES  ARRAY[vips]         Policy         access lists and limits, by the vip's number
+//! ACCESS    LPM_TRIE            AccessRule     prefixes of all lists
+//! INTERFACES HASH[64]           Interface      MAC addresses, by interface index
+//! BUCKETS, FLOW_BUCKETS, SOURCE_BUCKETS u64    rate limits: when the next one conforms
+//! FRAGMENTS LRU_HASH            FragmentRecord datagrams under way
 //! ```
 
 mod bench;
 mod decap;
 mod dest;
 mod directory;
+mod fragment;
+mod interface;
+mod policy;
 mod reason;
+mod stage;
 mod vip;
 
 pub use bench::{BenchConfig, BenchTarget};
 pub use decap::{DECAP_LOCALS, DECAP_OUTCOME_COUNT, DECAP_SOURCES, DecapOutcome};
 pub use dest::{Counters, Dest, DestKind, HEAD_LEN};
-pub use directory::{Control, Directory, FILTER_BITS, FILTER_WORDS, VIP_ENTRIES};
+pub use directory::{Answering, Control, Directory, FILTER_BITS, FILTER_WORDS, VIP_ENTRIES};
+pub use fragment::{FragmentKey, FragmentRecord, STRETCHES, Stretch};
+pub use interface::Interface;
+pub use policy::{
+    ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, PINNED_CLOCK_BUCKET, Policy,
+    SOURCE_BUCKETS, SourceKey,
+};
 pub use reason::{REASON_COUNT, Reason};
+pub use stage::{STAGE_COUNT, Stage};
 pub use vip::{NO_RING, Place, RING_PAGE_SLOTS, RingPage, Target, VIP_SLOTS, Vip4, Vip6, ring_pages};
 
 /// Version of everything in this module. Pinned maps of another version are never adopted.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Entries of `DEVICES`: interfaces that packets may be redirected to.
 pub const MAX_DEVICES: u32 = 64;

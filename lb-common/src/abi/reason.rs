@@ -1,10 +1,14 @@
-//! Why a packet was not forwarded: it was passed to the kernel, or dropped. Every reason is a counter.
+//! Why a packet was not forwarded: it was passed to the kernel, dropped, or answered. Every reason is a counter.
+
+use super::Stage;
 
 /// Entries in `REASONS`.
-pub const REASON_COUNT: u32 = 32;
+pub const REASON_COUNT: u32 = 64;
 
 /// Reasons from this number on are drops.
 const FIRST_DROP: u32 = 16;
+/// Reasons from this number on are answers: the packet was turned into one and goes back where it came from.
+const FIRST_ANSWER: u32 = 48;
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $variant:ident = $value:literal, $label:literal;)*) => {
@@ -33,7 +37,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// not IPv4 or IPv6 (ARP, LLDP, more than two VLAN tags)
+    /// not IPv4, IPv6 or ARP (LLDP, more than two VLAN tags)
     NotIp = 0, "not_ip";
     /// the destination address is no vip's
     NotVip = 1, "not_vip";
@@ -49,6 +53,12 @@ reasons! {
     ExtensionHeaders = 6, "extension_headers";
     /// too short or malformed before its destination could be read
     Malformed = 7, "malformed";
+    /// ARP that is no request for an announced address
+    Arp = 8, "arp";
+    /// larger than the way to its backend, given to the kernel behind its outer header, to be fragmented
+    Oversize = 9, "oversize";
+    /// a vip with options that the first stage does not know: the policy stage is missing
+    Policy = 10, "policy";
     /// shorter than its headers say, or with impossible lengths
     Truncated = 16, "truncated";
     /// the time to live or hop limit ran out here
@@ -59,22 +69,86 @@ reasons! {
     NoDest = 19, "no_dest";
     /// no room in front of the frame for the outer headers
     NoHeadroom = 20, "no_headroom";
-    /// too long to be encapsulated (an IP packet holds 65535 bytes)
-    TooLong = 21, "too_long";
+    /// larger than the way to its backend, and no message about it may be sent (any more this second)
+    TooBig = 22, "too_big";
+    /// for an announced address, but no vip has this port and protocol
+    ClosedPort = 23, "closed_port";
+    /// the source is not allowed, or denied, by an access list
+    AccessDenied = 24, "access_denied";
+    /// a new flow beyond the limit of its vip
+    VipLimit = 25, "vip_limit";
+    /// a new flow beyond the limit of its source prefix
+    SourceLimit = 26, "source_limit";
+    /// sent by this balancer itself, or back to where it came from
+    Loop = 27, "loop";
+    /// a fragment that overlaps one before it
+    FragmentOverlap = 28, "fragment_overlap";
+    /// a fragment too short for the header it must hold, or of an impossible size
+    FragmentTiny = 29, "fragment_tiny";
+    /// a fragment that begins more datagrams than are followed, or more pieces of one than are remembered
+    FragmentFlood = 30, "fragment_flood";
+    /// a fragment of a TCP segment or echo request that came before the first one
+    FragmentEarly = 31, "fragment_early";
+    /// a fragment for a vip that takes none
+    FragmentRefused = 32, "fragment_refused";
+    /// an answer of the program is due, but its limit for this second is spent
+    AnswerLimit = 33, "answer_limit";
+    /// an ICMP error about a packet that no vip has sent
+    IcmpStray = 34, "icmp_stray";
+    /// ICMP with a wrong checksum or a cut-off body
+    IcmpMalformed = 35, "icmp_malformed";
+    /// an echo request, answered
+    EchoReply = 48, "echo_reply";
+    /// an ARP request for an announced address, answered
+    ArpReply = 49, "arp_reply";
+    /// a neighbour solicitation for an announced address, answered
+    NeighbourReply = 50, "neighbour_reply";
+    /// larger than the way to its backend: the sender was told the size that fits
+    TooBigReply = 51, "too_big_reply";
+    /// for no vip's port: the sender got a reset or "port unreachable"
+    RejectReply = 52, "reject_reply";
 }
 
 impl Reason {
-    /// Whether the packet is dropped; else the kernel gets it, untouched.
+    /// Whether the packet is dropped.
     #[must_use]
     #[inline(always)]
     pub const fn is_drop(self) -> bool {
-        self as u32 >= FIRST_DROP
+        self as u32 >= FIRST_DROP && !self.is_answer()
     }
 
-    /// `pass` or `drop`.
+    /// Whether the packet was turned into an answer.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_answer(self) -> bool {
+        self as u32 >= FIRST_ANSWER
+    }
+
+    /// `pass`, `drop` or `answer`.
     #[must_use]
     pub const fn kind(self) -> &'static str {
-        if self.is_drop() { "drop" } else { "pass" }
+        if self.is_answer() {
+            "answer"
+        } else if self.is_drop() {
+            "drop"
+        } else {
+            "pass"
+        }
+    }
+
+    /// The stage that decides about packets which left the first one with this reason.
+    #[must_use]
+    #[inline(always)]
+    pub const fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Policy => Some(Stage::Policy),
+            Self::Arp => Some(Stage::Arp),
+            Self::Icmp => Some(Stage::Icmp),
+            Self::Fragment => Some(Stage::Fragment),
+            Self::NoService => Some(Stage::Closed),
+            Self::TooBig => Some(Stage::TooBig),
+            _ => None,
+        }
     }
 
     /// The reason with this number.

@@ -32,9 +32,47 @@ pub struct Target {
     /// Which bits of the ports (source in the low half, destination in the high half, as loaded little-endian from the
     /// packet) take part in the flow hash. All ones: five-tuple affinity; zero: source affinity.
     pub ports_mask: u32,
-    /// The vip's number, for traces and for user space.
+    /// The vip's number, for traces, for `POLICIES` and for user space.
     pub vip: u32,
+    /// Options: see the constants.
     pub flags: u32,
+}
+
+/// Options of a vip.
+impl Target {
+    /// Access lists, limits or routes: the policy stage decides.
+    pub const POLICY: u32 = 1 << 0;
+    /// QUIC connection ids name backends. The other `QUIC_` fields say how.
+    pub const QUIC: u32 = 1 << 1;
+    /// Fragments go by addresses and protocol alone.
+    pub const FRAGMENTS_HASH: u32 = 1 << 2;
+    pub const FRAGMENTS_DROP: u32 = 1 << 3;
+    /// Bytes of a server id, 1 to 8: four bits from here.
+    pub const QUIC_LEN_SHIFT: u32 = 4;
+    /// The id of the QUIC configuration: three bits from here.
+    pub const QUIC_CONFIG_SHIFT: u32 = 8;
+    /// Pages of the table of server ids, which lies behind the ring: a power of two, whose logarithm has four bits from
+    /// here.
+    pub const QUIC_PAGES_SHIFT: u32 = 12;
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// Options of an address: the entry with port and protocol 0. Its `place` is the time, on the clock of `Tables::now_ns`,
+/// until which the program answers for the address; `u64::MAX` is for ever.
+impl Target {
+    /// ARP requests and neighbour solicitations are answered.
+    pub const ANSWER_NEIGHBOURS: u32 = 1 << 16;
+    /// Echo requests are answered.
+    pub const ANSWER_ECHO: u32 = 1 << 17;
+    /// Packets for no vip are dropped.
+    pub const UNKNOWN_DROP: u32 = 1 << 18;
+    /// Packets for no vip are rejected.
+    pub const UNKNOWN_REJECT: u32 = 1 << 19;
 }
 
 /// Where a vip's ring and dests are.
@@ -63,7 +101,7 @@ impl Place {
     }
 }
 
-/// An entry of `VIP4`. The key packs address, port and protocol as `hash::vip4_key` does; 0 is an empty entry.
+/// An entry of `VIP4`: a vip, one of its routes, or an address. The key packs address, port and protocol as `hash::vip4_key` does; 0 is an empty entry.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Vip4 {
@@ -71,7 +109,7 @@ pub struct Vip4 {
     pub target: Target,
 }
 
-/// An entry of `VIP6`. `service` packs port and protocol as `hash::vip6_service` does; 0 is an empty entry.
+/// An entry of `VIP6`: a vip, one of its routes, or an address. `service` packs port and protocol as `hash::vip6_service` does; 0 is an empty entry.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Vip6 {

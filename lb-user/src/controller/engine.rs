@@ -115,6 +115,7 @@ impl Setup {
             interfaces: config.interfaces.clone(),
             mode: self.xdp_mode.unwrap_or(config.xdp_mode),
             limits: config.limits,
+            pinned_clock: false,
         }
     }
 

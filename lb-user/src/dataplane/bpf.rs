@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use aya::programs::Xdp;
+use aya::programs::{ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use lb_common::abi::{RING_PAGE_SLOTS, RingPage};
+use lb_common::abi::{RING_PAGE_SLOTS, RingPage, Stage};
 
 use super::layout::{Capacity, Layout};
 use super::pins::PinDir;
@@ -48,8 +48,11 @@ fn replace(
     options: &OpenOptions,
     forwarding: &Forwarding,
 ) -> Result<BpfDataplane, DataplaneError> {
-    let mut ebpf = load(options.limits)?;
+    let mut ebpf = load(options)?;
     let mut tables = Tables::new(&mut ebpf, &dir.new_maps()?)?;
+    for (index, name) in stages() {
+        tables.set_stage(index, program_fd(&ebpf, name)?)?;
+    }
     let (layout, writes) = Layout::new(capacity(options.limits)).stage(forwarding)?;
     tables.carry_out(&writes)?;
     let carried = |error| DataplaneError::other("CARRIED", error);
@@ -101,11 +104,7 @@ impl BpfDataplane {
     }
 
     fn program(&self) -> Result<&Xdp, DataplaneError> {
-        let program = self
-            .ebpf
-            .program("balancer")
-            .ok_or_else(|| DataplaneError::other("object", "has no balancer"))?;
-        program.try_into().map_err(|error| DataplaneError::other("balancer", error))
+        program(&self.ebpf, BALANCER)
     }
 }
 
@@ -146,25 +145,56 @@ impl Dataplane for BpfDataplane {
     }
 }
 
-fn load(limits: Limits) -> Result<Ebpf, DataplaneError> {
-    let Capacity { ring_pages, dests } = capacity(limits);
+/// The program that is attached; the others are reached from it.
+const BALANCER: &str = "balancer";
+
+/// The other programs, by their index in `STAGES`.
+fn stages() -> impl Iterator<Item = (u32, &'static str)> {
+    let explain = (Stage::EXPLAIN, "explain");
+    Stage::ALL.iter().map(|stage| (*stage as u32, stage.program())).chain([explain])
+}
+
+fn load(options: &OpenOptions) -> Result<Ebpf, DataplaneError> {
+    let Capacity { ring_pages, dests } = capacity(options.limits);
     let mut ebpf = EbpfLoader::new()
+        .override_global("PINNED_CLOCK", &u32::from(options.pinned_clock), true)
         .map_max_entries("RINGS", ring_pages)
         .map_max_entries("DESTS", dests)
         .map_max_entries("COUNTERS", dests)
+        .map_max_entries("FRAGMENTS", FRAGMENTS)
         .load(OBJECT)
         .map_err(|error| DataplaneError::other("the eBPF object cannot be loaded", error))?;
-    balancer(&mut ebpf)?
-        .load()
-        .map_err(|error| DataplaneError::other("the kernel refuses the balancer", error))?;
+    for name in stages().map(|(_, name)| name).chain([BALANCER]) {
+        let refused = |error| DataplaneError::other(&format!("the kernel refuses the program {name}"), error);
+        program_mut(&mut ebpf, name)?.load().map_err(refused)?;
+    }
     Ok(ebpf)
 }
 
 fn balancer(ebpf: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
-    let program =
-        ebpf.program_mut("balancer").ok_or_else(|| DataplaneError::other("object", "has no balancer"))?;
-    program.try_into().map_err(|error| DataplaneError::other("balancer", error))
+    program_mut(ebpf, BALANCER)
 }
+
+fn program_mut<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, DataplaneError> {
+    let program = ebpf.program_mut(name).ok_or_else(|| DataplaneError::other("object", no_program(name)))?;
+    program.try_into().map_err(|error| DataplaneError::other(name, error))
+}
+
+fn program<'e>(ebpf: &'e Ebpf, name: &str) -> Result<&'e Xdp, DataplaneError> {
+    let program = ebpf.program(name).ok_or_else(|| DataplaneError::other("object", no_program(name)))?;
+    program.try_into().map_err(|error| DataplaneError::other(name, error))
+}
+
+fn program_fd<'e>(ebpf: &'e Ebpf, name: &str) -> Result<&'e ProgramFd, DataplaneError> {
+    program(ebpf, name)?.fd().map_err(|error| DataplaneError::other(name, error))
+}
+
+fn no_program(name: &str) -> String {
+    format!("has no program {name}")
+}
+
+/// Datagrams in fragments that are followed at once.
+const FRAGMENTS: u32 = 16_384;
 
 const fn capacity(limits: Limits) -> Capacity {
     let ring_pages = limits.ring_memory / size_of::<RingPage>() as u64;

@@ -59,10 +59,19 @@ pub(super) fn dest_entry(spec: &DestSpec<'_>) -> Dest {
         tos_mask,
         tos_set,
         vip: spec.vip_number,
+        max_len: max_len(spec.hop.mtu, (head.len() - layer3) as u32),
         ..Dest::zeroed()
     };
     dest.head[..head.len()].copy_from_slice(&head);
     dest
+}
+
+/// The largest IP packet that fits behind `overhead` bytes of outer headers into an IP packet of `mtu` bytes. An unknown MTU
+/// (0) allows what an IP packet can hold.
+fn max_len(mtu: u32, overhead: u32) -> u32 {
+    let most = u32::from(u16::MAX);
+    let whole = if mtu == 0 { most } else { mtu.min(most) };
+    whole.saturating_sub(overhead)
 }
 
 fn ethernet(head: &mut Vec<u8>, hop: &NextHop, ether_type: u16) {

@@ -11,19 +11,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use lb_common::abi::{MAX_DEVICES, VIP_SLOTS, Vip4, Vip6};
+use lb_common::abi::{Answering, FILTER_WORDS, MAX_DEVICES, VIP_SLOTS, Vip4, Vip6};
 
 use super::DataplaneError;
 use super::extents::{Extent, Extents};
-use super::vip_table::{Bank, MAX_VIPS};
-use crate::state::{ForwardVip, Forwarding, Tunnel, VipKey};
+use super::vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
+use crate::state::{DesiredAddress, ForwardVip, Forwarding, Tunnel, VipKey};
 
+mod address;
 mod keys;
 mod place;
 mod placed;
 mod write;
 
-pub use keys::{vip4_entry_key, vip6_entry_key};
+pub use keys::{address4_entry_key, address6_entry_key, vip4_entry_key, vip6_entry_key};
 use placed::{Local, Placed};
 pub use write::{Capacity, RetiredDest, Write};
 
@@ -38,10 +39,14 @@ pub struct Layout {
     /// By interface index.
     devices: BTreeMap<u32, u32>,
     seed: u64,
+    answering: Answering,
     tunnel: Option<Tunnel>,
+    addresses: BTreeMap<IpAddr, DesiredAddress>,
     bank: u32,
     /// Where the live bank holds each vip: an index over both banks.
     slots: BTreeMap<VipKey, u32>,
+    /// Of the live bank.
+    filter: [u64; FILTER_WORDS],
     /// Whether packets may still read the idle bank.
     idle_bank_read: bool,
     retired_pages: Vec<Extent>,
@@ -59,9 +64,12 @@ impl Layout {
             vips: BTreeMap::new(),
             devices: BTreeMap::new(),
             seed: 0,
+            answering: Answering::default(),
             tunnel: None,
+            addresses: BTreeMap::new(),
             bank: 0,
             slots: BTreeMap::new(),
+            filter: [0; FILTER_WORDS],
             idle_bank_read: false,
             retired_pages: Vec::new(),
             retired_dests: Vec::new(),
@@ -159,6 +167,12 @@ impl Layout {
             writes.push(Write::Seed(forwarding.hash_seed));
         }
         self.seed = forwarding.hash_seed;
+        let answering = address::answering(&forwarding.answers, &forwarding.tunnel);
+        if self.answering != answering {
+            writes.push(Write::Answering(answering));
+        }
+        self.answering = answering;
+        self.addresses = forwarding.addresses.clone();
         self.tunnel = Some(forwarding.tunnel.clone());
         if rebuild {
             return self.switch_banks(writes);
@@ -172,8 +186,9 @@ impl Layout {
 
     /// Whether the vip table's entries, places apart, stay as they are.
     fn same_entries(&self, forwarding: &Forwarding) -> bool {
-        let fixed = |vip: &ForwardVip| (vip.ring_size, vip.affinity);
+        let fixed = |vip: &ForwardVip| (vip.ring_size, vip.affinity, vip.options.clone());
         self.tunnel.is_some()
+            && self.addresses == forwarding.addresses
             && self
                 .vips
                 .iter()
@@ -246,8 +261,8 @@ impl Layout {
         let (vips4, vips6) = self.entries();
         let most = vips4.len().max(vips6.len()) as u64;
         let bank = Bank::build(&vips4, &vips6).ok_or(too_many_vips(most, MAX_VIPS as u64))?;
-        let before = keys::filter(self.slots.keys());
-        let after = keys::filter(self.vips.keys());
+        let before = self.filter;
+        let after = keys::filter(self.vips.keys(), &self.addresses);
         self.slots = keys::locate(self.vips.keys(), &bank, number * VIP_SLOTS);
         let both = std::array::from_fn(|word| before[word] | after[word]);
         writes.push(Write::Bank { number, bank: Box::new(bank) });
@@ -255,6 +270,7 @@ impl Layout {
         writes.push(Write::Switch { bank: number });
         writes.push(Write::Filter(Box::new(after)));
         self.bank = number;
+        self.filter = after;
         self.idle_bank_read = true;
         Ok(())
     }
@@ -271,14 +287,33 @@ impl Layout {
                 }
             }
         }
+        for (ip, address) in &self.addresses {
+            let target = address::target(address);
+            match ip {
+                IpAddr::V4(v4) => vips4.push(Vip4 { key: address4_entry_key(*v4), target }),
+                IpAddr::V6(v6) => {
+                    let (address, service) = address6_entry_key(*v6);
+                    vips6.push(Vip6 { address, service, target });
+                }
+            }
+        }
         (vips4, vips6)
     }
 }
 
 fn check_vip_counts(forwarding: &Forwarding) -> Result<(), DataplaneError> {
-    let v6 = forwarding.vips.keys().filter(|key| key.address.is_ipv6()).count();
-    let most = v6.max(forwarding.vips.len() - v6);
-    if most <= MAX_VIPS { Ok(()) } else { Err(too_many_vips(most as u64, MAX_VIPS as u64)) }
+    let most = |addresses: &mut dyn Iterator<Item = IpAddr>| {
+        let (v6, v4): (Vec<_>, Vec<_>) = addresses.partition(IpAddr::is_ipv6);
+        v6.len().max(v4.len())
+    };
+    let vips = most(&mut forwarding.vips.keys().map(|key| key.address));
+    if vips > MAX_VIPS {
+        return Err(too_many_vips(vips as u64, MAX_VIPS as u64));
+    }
+    let routes = forwarding.routes.keys().map(|(key, _)| key.address);
+    let entries = forwarding.vips.keys().map(|key| key.address).chain(routes);
+    let entries = most(&mut entries.chain(forwarding.addresses.keys().copied()));
+    if entries <= MAX_ENTRIES { Ok(()) } else { Err(too_many_vips(entries as u64, MAX_ENTRIES as u64)) }
 }
 
 fn too_many_vips(needed: u64, capacity: u64) -> DataplaneError {

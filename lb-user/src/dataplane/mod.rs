@@ -63,6 +63,8 @@ pub struct OpenOptions {
     pub interfaces: Vec<String>,
     pub mode: XdpMode,
     pub limits: Limits,
+    /// The program's clock stands still: only for tests.
+    pub pinned_clock: bool,
 }
 
 /// What an [`Dataplane::apply`] did.

@@ -5,7 +5,8 @@ use std::mem::offset_of;
 use std::path::Path;
 
 use aya::Ebpf;
-use aya::maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray};
+use aya::programs::ProgramFd;
 use bytemuck::Zeroable;
 use lb_common::abi::{
     ABI_VERSION, Control, Counters, Dest, Directory, Reason, RingPage, Target, VIP_SLOTS, Vip4, Vip6,
@@ -26,6 +27,8 @@ pub(super) struct Tables {
     counters: PerCpuArray<MapData, Wire<Counters>>,
     reasons: PerCpuArray<MapData, u64>,
     devices: DevMap<MapData>,
+    /// Pinned like the others: the kernel empties it when nobody holds it any more.
+    stages: ProgramArray<MapData>,
     pub(super) carried: Carried,
 }
 
@@ -47,10 +50,16 @@ impl Tables {
                 .map_err(|error| DataplaneError::other("COUNTERS", error))?,
             reasons: take("REASONS")?.try_into().map_err(|error| DataplaneError::other("REASONS", error))?,
             devices: take("DEVICES")?.try_into().map_err(|error| DataplaneError::other("DEVICES", error))?,
+            stages: take("STAGES")?.try_into().map_err(|error| DataplaneError::other("STAGES", error))?,
             carried: Carried::create(&dir.join("CARRIED"))?,
         };
         tables.directory.write_at(0, &[Control { abi_version: ABI_VERSION, ..Control::zeroed() }]);
         Ok(tables)
+    }
+
+    /// Makes tail calls to `index` go to a program.
+    pub(super) fn set_stage(&mut self, index: u32, program: &ProgramFd) -> Result<(), DataplaneError> {
+        self.stages.set(index, program, 0).map_err(|error| DataplaneError::other("STAGES", error))
     }
 
     /// Carries out the steps of a change, in their order: what can fail comes before what packets can see.
@@ -68,6 +77,13 @@ impl Tables {
             Write::Settle(retired) => self.settle(retired)?,
             Write::Dest { index, dest } => self.dests.write(*index, &[**dest]),
             Write::Ring { page, slots } => self.rings.write(*page, &pages(slots)),
+            Write::Answering(answering) => {
+                let words: [u64; 4] = bytemuck::cast(*answering);
+                for (word, value) in words.iter().enumerate() {
+                    let offset = offset_of!(Control, answering) + word * size_of::<u64>();
+                    self.directory.publish_u64(offset, *value);
+                }
+            }
             Write::Seed(seed) => self.directory.publish_u64(offset_of!(Control, seed), *seed),
             Write::Place { is_v6, index, place } => {
                 let target = if *is_v6 { vip6_at(*index) } else { vip4_at(*index) };

@@ -1,8 +1,7 @@
 //! One bank of the vip tables: every key in one of the two slots that the packet path will look at.
 //!
 //! Keys are placed by cuckoo hashing (Pagh and Rodler, 2004): a newcomer takes its first slot and sends the key that was
-//! there to its other one. When that goes round in circles, the whole bank is built again under the next salt; at a
-//! quarter of the capacity, which is the most that a configuration may ask for, that hardly ever happens.
+//! there to its other one. When that goes round in circles, the whole bank is built again under the next salt.
 
 use bytemuck::Zeroable;
 use lb_common::abi::{VIP_SLOTS, Vip4, Vip6};
@@ -10,6 +9,9 @@ use lb_common::hash;
 
 /// Vips of one address family that a bank holds for certain.
 pub const MAX_VIPS: usize = VIP_SLOTS as usize / 4;
+/// Entries of one address family: vips, their routes and their addresses together. Well below half of the slots, where
+/// cuckoo hashing with one entry a slot begins to fail under every salt.
+pub(super) const MAX_ENTRIES: usize = 7000;
 
 const SALTS: u64 = 64;
 
@@ -25,7 +27,7 @@ impl Bank {
     /// Places all entries, or `None` when there are too many.
     #[must_use]
     pub fn build(vips4: &[Vip4], vips6: &[Vip6]) -> Option<Self> {
-        if vips4.len() > MAX_VIPS || vips6.len() > MAX_VIPS {
+        if vips4.len() > MAX_ENTRIES || vips6.len() > MAX_ENTRIES {
             return None;
         }
         (0..SALTS).find_map(|salt| Some(Self { salt, vip4: place(vips4, salt)?, vip6: place(vips6, salt)? }))
@@ -95,9 +97,9 @@ mod tests {
 
     #[test]
     fn a_full_bank_finds_every_key_in_one_of_its_two_slots() {
-        let v4: Vec<_> = (0..MAX_VIPS as u32).map(vip4).collect();
-        let v6: Vec<_> = (0..MAX_VIPS as u32).map(vip6).collect();
-        let bank = Bank::build(&v4, &v6).expect("a quarter of the slots must fit");
+        let v4: Vec<_> = (0..MAX_ENTRIES as u32).map(vip4).collect();
+        let v6: Vec<_> = (0..MAX_ENTRIES as u32).map(vip6).collect();
+        let bank = Bank::build(&v4, &v6).expect("this many must fit");
         for entry in v4 {
             let (first, second) = entry.slots(bank.salt);
             assert!(bank.vip4[first as usize] == entry || bank.vip4[second as usize] == entry);
@@ -106,12 +108,12 @@ mod tests {
             let (first, second) = entry.slots(bank.salt);
             assert!(bank.vip6[first as usize] == entry || bank.vip6[second as usize] == entry);
         }
-        assert_eq!(bank.vip4.iter().filter(|entry| !entry.is_empty()).count(), MAX_VIPS);
+        assert_eq!(bank.vip4.iter().filter(|entry| !entry.is_empty()).count(), MAX_ENTRIES);
     }
 
     #[test]
     fn one_vip_too_many_is_refused() {
-        let v4: Vec<_> = (0..=MAX_VIPS as u32).map(vip4).collect();
+        let v4: Vec<_> = (0..=MAX_ENTRIES as u32).map(vip4).collect();
         assert!(Bank::build(&v4, &[]).is_none());
     }
 }

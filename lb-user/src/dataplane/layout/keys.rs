@@ -8,7 +8,7 @@ use lb_common::hash;
 use lb_common::headers::words_v6;
 
 use crate::dataplane::vip_table::Bank;
-use crate::state::VipKey;
+use crate::state::{Announce, DesiredAddress, VipKey};
 
 /// The key of an IPv4 vip's entry.
 #[must_use]
@@ -22,22 +22,51 @@ pub fn vip6_entry_key(key: &VipKey, address: Ipv6Addr) -> ([u64; 2], u64) {
     (words_v6(address.octets()), hash::vip6_service(wire_port(key.port), key.protocol.number()))
 }
 
+/// The key of an IPv4 address's own entry.
+#[must_use]
+pub fn address4_entry_key(address: Ipv4Addr) -> u64 {
+    hash::vip4_key(u32::from_le_bytes(address.octets()), 0, 0)
+}
+
+/// Address words and service of an IPv6 address's own entry.
+#[must_use]
+pub fn address6_entry_key(address: Ipv6Addr) -> ([u64; 2], u64) {
+    (words_v6(address.octets()), hash::vip6_service(0, 0))
+}
+
 /// A port as loaded little-endian from a packet.
 fn wire_port(port: u16) -> u16 {
     u16::from_le_bytes(port.to_be_bytes())
 }
 
-/// The filter that lets exactly these vips' addresses (and their hash twins) through.
-pub(super) fn filter<'k>(keys: impl Iterator<Item = &'k VipKey>) -> [u64; FILTER_WORDS] {
+/// The filter that lets exactly these addresses (and their hash twins) through: those of vips, and the multicast groups to
+/// which neighbours ask for them.
+pub(super) fn filter<'k>(
+    keys: impl Iterator<Item = &'k VipKey>,
+    addresses: &BTreeMap<IpAddr, DesiredAddress>,
+) -> [u64; FILTER_WORDS] {
     let mut words = [0; FILTER_WORDS];
-    for key in keys {
-        let bit = match key.address {
+    let groups =
+        addresses.iter().filter(|(_, address)| address.announce == Announce::Arp).filter_map(|(ip, _)| {
+            match ip {
+                IpAddr::V6(v6) => Some(IpAddr::V6(solicited_node(*v6))),
+                IpAddr::V4(_) => None,
+            }
+        });
+    for address in keys.map(|key| key.address).chain(addresses.keys().copied()).chain(groups) {
+        let bit = match address {
             IpAddr::V4(address) => hash::filter_bit_v4(u32::from_le_bytes(address.octets())),
             IpAddr::V6(address) => hash::filter_bit_v6(words_v6(address.octets())),
         };
         words[bit as usize / 64] |= 1 << (bit % 64);
     }
     words
+}
+
+/// The multicast group of RFC 4291, section 2.7.1.
+fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    const GROUP: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000;
+    Ipv6Addr::from(GROUP | u128::from(address) & 0x00ff_ffff)
 }
 
 /// Where `bank` holds each vip, counted from `base`.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lb_common::abi::{Dest, FILTER_WORDS, Place};
+use lb_common::abi::{Answering, Dest, FILTER_WORDS, Place};
 
 use crate::dataplane::vip_table::Bank;
 use crate::state::VipKey;
@@ -25,6 +25,7 @@ pub enum Write {
         slots: Vec<u16>,
     },
     Seed(u64),
+    Answering(Answering),
     /// Moves a vip: `index` counts over both banks.
     Place {
         is_v6: bool,

@@ -1,0 +1,44 @@
+//! The programs behind the first one. What most packets need is in the balancer itself; a packet that needs more leaves it
+//! with a [`super::Reason`] that names a stage, and a tail call goes there. A stage reads the packet anew.
+
+/// A program of its own, by its index in `STAGES`. A packet goes from stage to stage only upwards.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// The whole way again, for vips with access lists, limits or routes.
+    Policy = 0,
+    /// ARP.
+    Arp = 1,
+    /// ICMP and ICMPv6: echo, errors, neighbour solicitations.
+    Icmp = 2,
+    /// Fragments.
+    Fragment = 3,
+    /// An address of a vip, but no vip.
+    Closed = 4,
+    /// Too large for the way to the backend.
+    TooBig = 5,
+}
+
+/// Entries in `STAGES`.
+pub const STAGE_COUNT: u32 = 8;
+
+impl Stage {
+    /// The index of the balancer's twin that explains and changes nothing.
+    pub const EXPLAIN: u32 = 7;
+
+    pub const ALL: &[Self] =
+        &[Self::Policy, Self::Arp, Self::Icmp, Self::Fragment, Self::Closed, Self::TooBig];
+
+    /// The name of its program in the object.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Policy => "stage_policy",
+            Self::Arp => "stage_arp",
+            Self::Icmp => "stage_icmp",
+            Self::Fragment => "stage_fragment",
+            Self::Closed => "stage_closed",
+            Self::TooBig => "stage_too_big",
+        }
+    }
+}

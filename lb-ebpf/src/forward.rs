@@ -1,0 +1,59 @@
+//! From a packet with its vip to the backend: slot, dest, outer headers, and the way out.
+
+use lb_common::abi::{Dest, LOOPBACK_IFINDEX, RING_PAGE_SLOTS, Reason, Target};
+use lb_common::hash;
+
+use crate::parse::Packet;
+use crate::{Frame, Leave, Tables, Verdict, encap};
+
+/// A packet, its vip, and its place among that vip's flows.
+pub(crate) struct Flow<'t> {
+    pub(crate) packet: Packet,
+    pub(crate) target: &'t Target,
+    pub(crate) hash: u32,
+    pub(crate) ingress: u32,
+}
+
+/// Sends a packet to the dest of its slot. `V6` is the family of the packet, `offset` where its IP header starts.
+#[inline(always)]
+pub(crate) fn forward<F: Frame, T: Tables, const V6: bool, const POLICY: bool>(
+    frame: &mut F,
+    tables: &T,
+    flow: &Flow<'_>,
+    offset: usize,
+) -> Result<Verdict, Reason> {
+    if !POLICY && flow.target.has(Target::POLICY) {
+        return Err(Reason::Policy);
+    }
+    let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
+    let index = owner(tables, flow.target, slot)?;
+    let dest = tables.dest(index).ok_or(Reason::NoDest)?;
+    let bytes = encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash, dest.max_len)?;
+    Ok(Verdict {
+        leave: leave(dest, flow.ingress),
+        vip: flow.target.vip,
+        slot,
+        dest: index,
+        bytes,
+        opens_flow: flow.packet.opens_flow != 0,
+    })
+}
+
+/// The index into `DESTS` that owns `slot`.
+#[inline(always)]
+pub(crate) fn owner<T: Tables>(tables: &T, target: &Target, slot: u32) -> Result<u32, Reason> {
+    let place = tables.place(target);
+    let page = place.ring_page.wrapping_add(slot / RING_PAGE_SLOTS);
+    let page = tables.ring_page(page).ok_or(Reason::NoBackend)?;
+    let local = page.slots[(slot % RING_PAGE_SLOTS) as usize];
+    Ok(place.dest_base.wrapping_add(u32::from(local)))
+}
+
+#[inline(always)]
+fn leave(dest: &Dest, ingress: u32) -> Leave {
+    if dest.ifindex == ingress || ingress == LOOPBACK_IFINDEX {
+        Leave::Transmit
+    } else {
+        Leave::Redirect { device: dest.device }
+    }
+}

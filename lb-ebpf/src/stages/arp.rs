@@ -1,0 +1,16 @@
+//! ARP: answers requests for announced addresses.
+
+use lb_common::abi::Reason;
+
+use crate::tables::StageTables;
+use crate::{Frame, Verdict};
+
+/// Decides about one packet that the balancer left with a reason of this stage.
+///
+/// # Errors
+/// Why the packet is not forwarded, as in [`crate::balance`]; an answer is in the frame then.
+#[inline(always)]
+pub fn arp<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+    let _ = (frame, tables, ingress);
+    Err(Reason::Arp)
+}
