@@ -88,6 +88,8 @@ pub struct HostTables {
 #[derive(Debug, Default)]
 struct Memory {
     now_ns: u64,
+    /// In a run that must change nothing.
+    quiet: Cell<bool>,
     buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     flow_buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     source_buckets: RefCell<HashMap<SourceKey, Rc<Cell<u64>>>>,
@@ -158,6 +160,14 @@ impl HostTables {
         let verdict = stages::run(&mut frame, self, LOOPBACK_IFINDEX);
         (verdict, frame.bytes().to_vec())
     }
+
+    /// The same as a test run that only explains: nothing is remembered, no limit counts.
+    pub fn explain(&self, frame: &[u8]) -> (Result<Verdict, Reason>, Vec<u8>) {
+        self.memory.quiet.set(true);
+        let explained = self.run(frame);
+        self.memory.quiet.set(false);
+        explained
+    }
 }
 
 impl Tables for HostTables {
@@ -192,8 +202,15 @@ impl SharedWord for HostWord {
     }
 }
 
-fn word<K: std::hash::Hash + Eq>(words: &RefCell<HashMap<K, Rc<Cell<u64>>>>, key: K) -> Option<HostWord> {
-    Some(HostWord(Rc::clone(words.borrow_mut().entry(key).or_default())))
+impl Memory {
+    /// `None` in a run that must change nothing.
+    fn word<K: std::hash::Hash + Eq>(
+        &self,
+        words: &RefCell<HashMap<K, Rc<Cell<u64>>>>,
+        key: K,
+    ) -> Option<HostWord> {
+        (!self.quiet.get()).then(|| HostWord(Rc::clone(words.borrow_mut().entry(key).or_default())))
+    }
 }
 
 impl StageTables for HostTables {
@@ -223,15 +240,15 @@ impl StageTables for HostTables {
     }
 
     fn bucket(&self, bucket: Bucket) -> Option<HostWord> {
-        word(&self.memory.buckets, bucket as u32)
+        self.memory.word(&self.memory.buckets, bucket as u32)
     }
 
     fn flow_bucket(&self, vip: u32) -> Option<HostWord> {
-        word(&self.memory.flow_buckets, vip)
+        self.memory.word(&self.memory.flow_buckets, vip)
     }
 
     fn source_bucket(&self, key: &SourceKey) -> Option<HostWord> {
-        word(&self.memory.source_buckets, *key)
+        self.memory.word(&self.memory.source_buckets, *key)
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
@@ -239,6 +256,9 @@ impl StageTables for HostTables {
     }
 
     fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool {
+        if self.memory.quiet.get() {
+            return true;
+        }
         let mut fragments = self.memory.fragments.borrow_mut();
         if is_new && fragments.contains_key(key) {
             return false;

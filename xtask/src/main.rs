@@ -50,6 +50,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Random packets through both builds of the packet story, which must agree (needs root); or random bytes into one
+    /// decoder
+    Fuzz {
+        /// Passed on to the fuzzer, such as `--short`, `--seed 7`, `--packets 1000` or `--target config`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Formatting, clippy, and the kernel side, with warnings as errors
     Check,
 }
@@ -85,6 +92,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test(selection) => return test::run(&selection),
         Task::VmTest(options) => return vm::run(&options),
         Task::Bench { arguments } => return bench(&arguments),
+        Task::Fuzz { arguments } => return fuzz(&arguments),
         Task::Check => check::run()?,
     }
     Ok(ExitCode::SUCCESS)
@@ -99,6 +107,15 @@ fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
     build.arg("--quiet");
     command::succeed(build)?;
     in_lab("bench", arguments, &[("FERROLEV_BENCH_OBJECT", toolchain::object(&target_dir, binary))])
+}
+
+/// Fuzzes the build for development: it panics where a number overflows.
+fn fuzz(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    setup::kernel_side()?;
+    command::succeed(cargo(["build", "--quiet", "--package", "tests", "--bin", "fuzz"]))?;
+    let mut binary = std::process::Command::new(command::target_dir().join("debug/fuzz"));
+    binary.args(arguments);
+    Err(command::become_program(binary))
 }
 
 /// Builds a binary of the tests package and becomes it.

@@ -1,0 +1,133 @@
+//! The worlds of fixtures and of fuzzing, by name: the one list of them.
+//!
+//! A world added here can be named by a fixture (`tests/fixtures/packets`), and fuzzing sends packets to it from then on.
+//! Clients are 203.0.113.9 and 2001:db8:9::9; vips 198.51.100.1 and 2001:db8::1; backends 10.0.0.N and 2001:db8:b::N.
+
+use lb_user::state::{Affinity, Dscp};
+
+use crate::world::World;
+
+/// A world, and what it is for.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedWorld {
+    pub name: &'static str,
+    pub what: &'static str,
+    build: fn() -> World,
+}
+
+impl NamedWorld {
+    #[must_use]
+    pub fn build(&self) -> World {
+        (self.build)()
+    }
+}
+
+/// All of them.
+pub const WORLDS: &[NamedWorld] = &[
+    NamedWorld { name: "4in4", what: "IPv4 vip, IPv4 backend", build: || one(V4, BACKEND4) },
+    NamedWorld { name: "4in6", what: "IPv4 vip, IPv6 backend", build: || one(V4, BACKEND6) },
+    NamedWorld { name: "6in4", what: "IPv6 vip, IPv4 backend", build: || one(V6, BACKEND4) },
+    NamedWorld { name: "6in6", what: "IPv6 vip, IPv6 backend", build: || one(V6, BACKEND6) },
+    NamedWorld { name: "vlan", what: "both families, next hops in VLAN 100", build: vlan },
+    NamedWorld {
+        name: "entropy",
+        what: "both families, outer sources from 172.16.0.0/16 and 2001:db8:e::/112",
+        build: entropy,
+    },
+    NamedWorld { name: "dscp", what: "both families, outer DSCP 46", build: dscp },
+    NamedWorld {
+        name: "ports",
+        what: "all-ports vips beside vips of single ports, TCP and UDP",
+        build: ports,
+    },
+    NamedWorld { name: "source", what: "source affinity, three backends", build: source },
+    NamedWorld { name: "fleet", what: "many vips of all kinds, backends of both families", build: fleet },
+    NamedWorld {
+        name: "empty",
+        what: "a vip that never had backends, and one whose backends are drained",
+        build: empty,
+    },
+    NamedWorld { name: "nothing", what: "no vip at all", build: World::default },
+];
+
+/// The world with this name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static NamedWorld> {
+    WORLDS.iter().find(|world| world.name == name)
+}
+
+const V4: &str = "198.51.100.1:80/tcp";
+const V6: &str = "[2001:db8::1]:80/tcp";
+const BACKEND4: &str = "10.0.0.1";
+const BACKEND6: &str = "2001:db8:b::1";
+
+fn one(vip: &str, backend: &str) -> World {
+    World::default().vip(vip, &[backend])
+}
+
+/// Both families, each to a backend of its own and to one of the other: the port chooses.
+fn both() -> World {
+    World::default()
+        .vip(V4, &[BACKEND4])
+        .vip("198.51.100.1:81/tcp", &[BACKEND6])
+        .vip(V6, &[BACKEND4])
+        .vip("[2001:db8::1]:81/tcp", &[BACKEND6])
+}
+
+fn vlan() -> World {
+    both().vlan(BACKEND4, 100).vlan(BACKEND6, 100)
+}
+
+fn entropy() -> World {
+    both().entropy("172.16.0.0", 16, "2001:db8:e::", 112)
+}
+
+fn dscp() -> World {
+    let mut world = both();
+    world.desired.tunnel.dscp = Dscp::Fixed(46);
+    world
+}
+
+fn ports() -> World {
+    World::default()
+        .vip("198.51.100.1:0/tcp", &["10.0.0.1"])
+        .vip(V4, &["10.0.0.2"])
+        .vip("[2001:db8::1]:0/udp", &["10.0.0.1"])
+        .vip("[2001:db8::1]:443/udp", &["10.0.0.2"])
+}
+
+fn source() -> World {
+    [V4, V6].iter().fold(World::default(), |world, vip| {
+        world.vip(vip, &["10.0.0.1", "10.0.0.2", "10.0.0.3"]).with(vip, |vip| vip.affinity = Affinity::Source)
+    })
+}
+
+fn fleet() -> World {
+    let backends = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "2001:db8:b::1", "2001:db8:b::2"];
+    (1..=20u8).fold(World::default(), |world, host| {
+        let port = [80, 443, 53, 0][usize::from(host) % 4];
+        let protocol = if host % 3 == 0 { "udp" } else { "tcp" };
+        let few = &backends[usize::from(host) % 5..];
+        world
+            .vip(&format!("198.51.100.{host}:{port}/{protocol}"), few)
+            .vip(&format!("[2001:db8::{host:x}]:{port}/{protocol}"), &backends)
+    })
+}
+
+fn empty() -> World {
+    World::default().vip(V4, &[]).vip(V6, &[BACKEND4]).with(V6, |vip| {
+        vip.members.values_mut().for_each(|member| member.drained = true);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        for world in WORLDS {
+            assert_eq!(WORLDS.iter().filter(|other| other.name == world.name).count(), 1, "{}", world.name);
+        }
+    }
+}
