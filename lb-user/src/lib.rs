@@ -5,10 +5,12 @@
 //!                                                     ^ next hops from net
 //! ```
 //!
-//! `config` and `state` are pure; `net` watches routes and neighbours; `dataplane` is the only module that touches BPF;
+//! `config` and `state` are pure; `net` watches routes and neighbours; `announce` says on the link
+//! which addresses are here; `dataplane` is the only module that touches BPF;
 //! `controller` owns the state and is the only writer of the dataplane; `api` serves it over a unix socket and `cli` is
 //! a client of nothing else. `decap` is the agent on a backend and shares none of this but XDP attachment.
 
+pub mod announce;
 pub mod api;
 pub mod build_info;
 pub mod cli;

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rtnetlink::packet_core::NetlinkPayload;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
     InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
     VlanProtocol,
@@ -17,6 +17,7 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::facts::{AddressFact, AddressState, LinkFact};
 use super::snapshot::{Event, Hop, IfIndex, Link, LinkAddress, Neighbour, NeighbourState, Route, VlanLink};
 use crate::state::MacAddress;
 
@@ -124,6 +125,41 @@ pub(super) fn address(message: &AddressMessage) -> Option<LinkAddress> {
         address: own.or(peer_or_own)?,
         prefix_len: message.header.prefix_len,
     })
+}
+
+/// A link as everybody else sees it.
+pub(super) fn link_fact(message: &LinkMessage) -> LinkFact {
+    let Link { name, ethernet, mac, up, vlan, .. } = link(message);
+    let master = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Controller(index) => Some(*index),
+        _ => None,
+    });
+    LinkFact { name, mac, ethernet, up, vlan_parent: vlan.and_then(|vlan| vlan.parent), master }
+}
+
+/// An address as everybody else sees it.
+pub(super) fn address_fact(message: &AddressMessage) -> Option<AddressFact> {
+    let LinkAddress { link, address, prefix_len } = self::address(message)?;
+    // The header has room for the first eight flags; newer kernels send all of them as an attribute.
+    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+    let mut protocol = None;
+    let mut label = None;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Flags(all) => flags = *all,
+            AddressAttribute::Protocol(number) => protocol = Some(u8::from(*number)),
+            AddressAttribute::Label(text) => label = Some(text.clone()),
+            _ => {}
+        }
+    }
+    let state = if flags.contains(AddressFlags::Dadfailed) {
+        AddressState::Duplicate
+    } else if flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic) {
+        AddressState::Tentative
+    } else {
+        AddressState::Usable
+    };
+    Some(AddressFact { ifindex: link, address, prefix_len, state, protocol, label })
 }
 
 /// The entry's place and content; no content for entries that were just created.

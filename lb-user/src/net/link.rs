@@ -1,5 +1,5 @@
-//! Interfaces by name: whether they exist, their number, and which driver runs them. Looked up in the network namespace
-//! of the calling thread.
+//! Interfaces by name: whether they exist, their number, their MAC address, and which driver runs them. Looked up in the
+//! network namespace of the calling thread.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -17,6 +17,10 @@ pub enum LinkError {
     MissingIndex(u32),
     #[error("'{0}' cannot be the name of an interface (1 to {MAX_NAME_LEN} bytes, no '/', no white space)")]
     BadName(String),
+    #[error("interface {0} has no Ethernet address; only Ethernet interfaces do")]
+    NotEthernet(String),
+    #[error("cannot ask for the MAC address of interface {interface}: {source}")]
+    Mac { interface: String, source: io::Error },
 }
 
 /// The number of an interface; at the same time the check that it exists.
@@ -48,6 +52,34 @@ pub fn name(ifindex: u32) -> Result<String, LinkError> {
         .map_err(|_| LinkError::MissingIndex(ifindex))
 }
 
+/// The MAC address of an Ethernet interface as it is now. [`super::watch_facts`] tells when it changes.
+///
+/// # Errors
+/// When the name is none, no interface has it, or the interface is not an Ethernet one.
+pub fn mac(interface: &str) -> Result<[u8; 6], LinkError> {
+    let mut request = request_for(interface)?;
+    let failed = |source: io::Error| match source.raw_os_error() {
+        Some(libc::ENODEV) => LinkError::Missing(interface.to_owned()),
+        _ => LinkError::Mac { interface: interface.to_owned(), source },
+    };
+    let socket = datagram_socket().map_err(failed)?;
+    // SAFETY: `request` is an ifreq with a closed name that outlives the call, which fills in a socket address.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) };
+    if result != 0 {
+        return Err(failed(io::Error::last_os_error()));
+    }
+    // SAFETY: the kernel has filled in this member; it holds plain integers.
+    let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+    if address.sa_family != libc::ARPHRD_ETHER {
+        return Err(LinkError::NotEthernet(interface.to_owned()));
+    }
+    let mut mac = [0; 6];
+    for (to, from) in mac.iter_mut().zip(address.sa_data) {
+        *to = from.cast_unsigned();
+    }
+    Ok(mac)
+}
+
 /// The driver of an interface, for messages: `virtio_net`, `mlx5_core`, or for virtual links their kind, such as `veth`.
 /// `unknown` when nobody can tell.
 #[must_use]
@@ -75,12 +107,7 @@ fn ethtool_driver(interface: &str) -> io::Result<String> {
 
     let mut info = DriverInfo { command: ETHTOOL_GDRVINFO, driver: [0; 32], rest: [0; 160] };
     let socket = datagram_socket()?;
-    // SAFETY: all-zero bytes are a valid `ifreq`: it holds integers, byte arrays and a nullable pointer.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    let name = c_name(interface).map_err(io::Error::other)?;
-    for (to, from) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
-        *to = from.cast_signed();
-    }
+    let mut request = request_for(interface).map_err(io::Error::other)?;
     request.ifr_ifru.ifru_data = (&raw mut info).cast();
     // SAFETY: `request` is an ifreq with a closed name, and its data points to a `DriverInfo`, which is what the kernel
     // fills for this command; both outlive the call.
@@ -93,7 +120,18 @@ fn ethtool_driver(interface: &str) -> io::Result<String> {
         .unwrap_or_default())
 }
 
-fn datagram_socket() -> io::Result<OwnedFd> {
+/// An `ifreq` that names an interface, for the `ioctl`s that take one.
+pub(crate) fn request_for(interface: &str) -> Result<libc::ifreq, LinkError> {
+    let name = c_name(interface)?;
+    // SAFETY: all-zero bytes are a valid `ifreq`: it holds integers, byte arrays and a nullable pointer.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
+        *to = from.cast_signed();
+    }
+    Ok(request)
+}
+
+pub(crate) fn datagram_socket() -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers.
     let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
@@ -142,6 +180,14 @@ mod tests {
         for bad in ["", "sixteen-bytes-xx", "a/b", "a b", ".", "..", "a\0b"] {
             assert!(matches!(ifindex(bad), Err(LinkError::BadName(_))), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn only_ethernet_interfaces_have_a_mac_address() {
+        assert!(matches!(mac("lo"), Err(LinkError::NotEthernet(_))));
+        let text = mac("no-such-link").unwrap_err().to_string();
+        assert!(text.starts_with("interface no-such-link does not exist"), "{text}");
+        assert!(matches!(mac("a/b"), Err(LinkError::BadName(_))));
     }
 
     #[test]

@@ -4,36 +4,37 @@
 //! wanted addresses -> resolver (task) <-> netlink (sockets) -> decode (messages -> facts)
 //!                        |                                        v
 //!                        +-> hops <------- lookup (pure) <---- snapshot (facts)
+//!                         watch (task): links and addresses of this host for everybody else <- netlink
 //! ```
 //!
 //! The kernel stays the only authority: every answer is what it would do itself with a packet for the backend.
 //! Nothing here changes a route, an address or a link; the only thing asked of the kernel is to resolve a neighbour.
 
-mod addresses;
 mod decode;
+mod facts;
 pub mod link;
 mod lookup;
 mod netlink;
 mod resolver;
 mod snapshot;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use tokio::sync::watch;
-
 use crate::state::NextHops;
 
-pub use addresses::watch_addresses;
+pub use facts::{AddressFact, AddressState, HostFacts, LinkFact};
 pub use resolver::spawn;
+pub use watch::{watch_addresses, watch_facts};
 
 /// Handle of the task that keeps next hops up to date. The task ends when `wanted` is dropped.
 #[derive(Debug)]
 pub struct Resolver {
     /// The backends to look up; replaced as a whole.
-    pub wanted: watch::Sender<BTreeSet<IpAddr>>,
+    pub wanted: tokio::sync::watch::Sender<BTreeSet<IpAddr>>,
     /// What is known of them; changes whenever routes, neighbours or links do.
-    pub hops: watch::Receiver<NextHops>,
+    pub hops: tokio::sync::watch::Receiver<NextHops>,
 }
 
 /// Why the resolver could not start, or lost the kernel's ear.

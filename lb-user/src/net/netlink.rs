@@ -15,6 +15,7 @@ use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Error, Handle, MulticastGroup};
 use tokio::task::JoinSet;
 
+use super::facts::HostFacts;
 use super::snapshot::{Hop, Route, Snapshot};
 use super::{NetError, decode};
 
@@ -86,6 +87,22 @@ impl Netlink {
             }
         }
         Ok(snapshot)
+    }
+
+    /// Reads links and addresses alone.
+    pub(super) async fn facts(&mut self) -> Result<HostFacts, NetError> {
+        let mut facts = HostFacts::default();
+        let mut links = pin!(self.handle.link().get().execute());
+        while let Some(link) = links.next().await {
+            let link = link.map_err(|error| list_error("links", &error))?;
+            facts.links.insert(link.header.index, decode::link_fact(&link));
+        }
+        let mut addresses = pin!(self.handle.address().get().execute());
+        while let Some(address) = addresses.next().await {
+            let address = address.map_err(|error| list_error("addresses", &error))?;
+            facts.addresses.extend(decode::address_fact(&address));
+        }
+        Ok(facts)
     }
 
     /// What the kernel would do with a packet for `destination`.

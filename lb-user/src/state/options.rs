@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Options of one vip.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VipOptions {
@@ -110,7 +112,21 @@ pub struct DesiredAddress {
 }
 
 /// Who answers for an address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Announce {
     /// Somebody else: a route, a BGP speaker, keepalived.
     #[default]
