@@ -2,12 +2,14 @@
 
 pub mod bench;
 pub mod decap;
+pub mod fixture;
 pub mod fuzz;
 pub mod fuzz_targets;
 pub mod host;
 pub mod kernel;
 pub mod lab;
 pub mod named_worlds;
+pub mod oracle;
 pub mod outcome;
 pub mod packets;
 pub mod test_run;

@@ -12,6 +12,7 @@ use super::generate::Generator;
 use super::pair::{Difference, Pair};
 use super::random::Random;
 use super::shrink::shrink;
+use crate::fixture::lines;
 use crate::named_worlds::{NamedWorld, WORLDS};
 use crate::test_run::SHORTEST;
 
@@ -145,14 +146,14 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "world {}, packet {}, seed {}: {}", self.world, self.packet, self.seed, self.difference)?;
         writeln!(f, "the packet as sent:")?;
-        write!(f, "{}", hex(&self.frame))?;
+        write!(f, "{}", lines(&self.frame))?;
         match &self.shrunk {
             Some(shrunk) => {
                 writeln!(
                     f,
                     "the smallest that fails; as a fixture it begins so (tests/fixtures/packets/NAME.pkt):"
                 )?;
-                write!(f, "world: {}\n\nin:\n{}", self.world, hex(shrunk))
+                write!(f, "world: {}\n\nin:\n{}", self.world, lines(shrunk))
             }
             None => writeln!(f, "alone it makes no difference: what the packets before it have left matters"),
         }
@@ -160,18 +161,3 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-/// Lines of 16 bytes, as fixtures have them.
-#[must_use]
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .chunks(16)
-        .map(|line| {
-            let pairs: Vec<_> = line
-                .chunks(2)
-                .map(|pair| pair.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-                .collect();
-            format!("  {}\n", pairs.join(" "))
-        })
-        .collect()
-}

@@ -10,6 +10,7 @@ use lb_ebpf::{Leave, Verdict};
 use lb_user::dataplane::Dataplane;
 use lb_user::dataplane::layout::Layout;
 
+use crate::fixture::Seen;
 use crate::host::HostTables;
 use crate::kernel::Kernel;
 use crate::outcome::{Outcome, action_of};
@@ -64,14 +65,18 @@ impl Pair {
     /// # Errors
     /// How they differ.
     pub fn run(&mut self, frame: &[u8]) -> Result<Outcome, Difference> {
-        self.run_for_bytes(frame).map(|(outcome, _)| outcome)
+        self.both(frame).map(|(verdict, _)| Outcome::of_host(&verdict))
     }
 
-    /// As [`Self::run`], with the frame as it left.
+    /// As [`Self::run`], in a fixture's words.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn run_for_bytes(&mut self, frame: &[u8]) -> Result<(Outcome, Vec<u8>), Difference> {
+    pub fn run_and_see(&mut self, frame: &[u8]) -> Result<Seen, Difference> {
+        self.both(frame).map(|(verdict, output)| Seen::new(&verdict, frame, output))
+    }
+
+    fn both(&mut self, frame: &[u8]) -> Result<(Result<Verdict, Reason>, Vec<u8>), Difference> {
         let host = catch_unwind(AssertUnwindSafe(|| (self.host.explain(frame), self.host.run(frame))));
         let (explained, (verdict, bytes)) =
             host.map_err(|_| Difference("the host's build panicked".to_owned()))?;
@@ -80,7 +85,7 @@ impl Pair {
         let ran = self.runner.plain(frame).map_err(refused)?;
         let expected = Expected::new(&verdict, &bytes);
         expected.compare("plain", ran.action, ran.frame)?;
-        Ok((expected.outcome, bytes))
+        Ok((verdict, bytes))
     }
 
     /// Only a traced run says why.
