@@ -47,7 +47,7 @@ impl Kernel {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let pin_dir = PathBuf::from(PINS).join(format!("{PREFIX}{}-{number}", std::process::id()));
-        let limits = Limits { dests: 4096, ring_memory: 8 << 20 };
+        let limits = Limits { dests: 4096, ring_memory: 8 << 20, ..Limits::default() };
         let options = OpenOptions {
             pin_dir,
             interfaces: Vec::new(),

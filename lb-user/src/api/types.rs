@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::dataplane::XdpMode;
-use crate::state::{Affinity, Mode, Protocol};
+use crate::state::{Affinity, Announce, Fragments, Mode, Protocol};
 pub use crate::state::{Change, ChangeMark, JournalEntry};
 
 /// `GET /v1/status`
@@ -67,6 +67,11 @@ pub struct VipStatus {
     pub mode: Mode,
     pub ring_size: u32,
     pub affinity: Affinity,
+    pub fragments: Fragments,
+    /// Vips of one group have the same backends.
+    pub group: Option<String>,
+    /// Who answers for the address.
+    pub announce: Announce,
     /// How long the last ring took to build, in microseconds.
     pub ring_build_us: u64,
     pub counters: CounterValues,

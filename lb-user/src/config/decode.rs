@@ -4,17 +4,22 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::error::{did_you_mean, nearest};
 use super::reader::printable;
-use crate::state::{Dscp, SourcePrefix};
+use crate::state::{Dscp, ServerId, SourcePrefix};
 
 type Decoded<T> = Result<T, String>;
 
 pub(super) fn text(value: &DeValue<'_>) -> Decoded<String> {
     value.as_str().map(str::to_owned).ok_or_else(|| expected("a text in quotes", value))
+}
+
+pub(super) fn truth(value: &DeValue<'_>) -> Decoded<bool> {
+    value.as_bool().ok_or_else(|| expected("true or false", value))
 }
 
 /// A whole number within `range`.
@@ -31,6 +36,11 @@ where
             .filter(|narrow| range.contains(narrow))
             .ok_or_else(|| format!("{integer} is out of range; write {}", wanted()))
     }
+}
+
+/// A rate a second, not 0.
+pub(super) fn rate(value: &DeValue<'_>) -> Decoded<u32> {
+    number(1..=100_000_000)(value)
 }
 
 /// One of a few words.
@@ -203,6 +213,34 @@ pub(super) fn bytes(value: &DeValue<'_>) -> Decoded<u64> {
                 printable(text)
             )
         })
+}
+
+/// A span of time from `range`, such as `15s`.
+pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&DeValue<'_>) -> Decoded<Duration> {
+    move |value| {
+        let wanted = "a text such as \"15s\" or \"500ms\"";
+        let text = value.as_str().ok_or_else(|| expected(wanted, value))?;
+        let shown = printable(text);
+        let span = humantime::parse_duration(text)
+            .map_err(|_| format!("'{shown}' is not a span of time; write {wanted}"))?;
+        if range.contains(&span) {
+            return Ok(span);
+        }
+        let [from, to] = [range.start(), range.end()].map(|end| humantime::format_duration(*end));
+        Err(format!("'{shown}' is out of range; write {from} to {to}"))
+    }
+}
+
+/// The hexadecimal digits of a server id, two a byte.
+pub(super) fn server_id(value: &DeValue<'_>) -> Decoded<ServerId> {
+    let wanted = "2 to 16 hexadecimal digits in quotes, two a byte, such as \"c0ffee01\"";
+    let text = value.as_str().ok_or_else(|| expected(wanted, value))?;
+    let refused = || format!("'{}' is no server id; write {wanted}", printable(text));
+    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) || text.len() % 2 == 1 || text.len() > 16 {
+        return Err(refused());
+    }
+    let (number, len) = (u64::from_str_radix(text, 16).map_err(|_| refused())?, text.len() / 2);
+    Ok(ServerId { bytes: (number << (64 - 8 * len)).to_be_bytes(), len: len as u8 })
 }
 
 /// `expected …, found …`.

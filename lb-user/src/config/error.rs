@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: all of it at once, each with its place in the file.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -55,8 +56,10 @@ impl Problems {
 
     /// The problems in the order of the file, or `value` when there are none.
     pub(super) fn or<T>(mut self, path: &std::path::Path, value: Option<T>) -> Result<T, ConfigError> {
-        self.0.sort();
-        self.0.dedup();
+        // Stable: problems of one line stay in the order in which they were found.
+        self.0.sort_by_key(|problem| problem.line);
+        let mut seen = BTreeSet::new();
+        self.0.retain(|problem| seen.insert(problem.clone()));
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(ConfigError::Invalid { path: path.to_owned(), problems: self.0 }),

@@ -3,16 +3,24 @@
 //! Reading goes on after a wrong value, so that all of a file's problems are found at once. What is wrong is left out
 //! here and noted in the problems; a file with problems never becomes a [`super::Config`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod objects;
+
+pub(super) use objects::{AddressFile, BackendFile, MemberFile, RouteFile, VipFile};
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::decode::{address, bytes, choice, dscp, expected, number, socket_address, source_prefix, text};
+use super::decode::{bytes, choice, dscp, duration, expected, number, socket_address, source_prefix, text};
 use super::error::Problems;
-use super::reader::{Located, Source, TableReader, printable};
-use super::settings::{BACKEND, LIMITS, MEMBER, Section, TOP, TUNNEL, VIP};
+use super::prefix;
+use super::reader::{Located, Source, TableReader};
+use super::settings::{ACCESS, BACKEND, LIMITS, Section, TOP, TUNNEL, VIP};
+use super::words::{OVERSIZES, XDP_MODES};
 use crate::dataplane::XdpMode;
-use crate::state::{Affinity, Dscp, Mode, Protocol, SourcePrefix, VipKey};
+use crate::state::{Dscp, GueVariant, Oversize, Prefix, SourcePrefix};
 
 #[derive(Debug, Default)]
 pub(super) struct ConfigFile {
@@ -22,6 +30,7 @@ pub(super) struct ConfigFile {
     pub(super) metrics_listen: Option<Located<SocketAddr>>,
     pub(super) tunnel: TunnelFile,
     pub(super) limits: LimitsFile,
+    pub(super) access: AccessFile,
     pub(super) backends: Vec<BackendFile>,
     pub(super) vips: Vec<VipFile>,
 }
@@ -32,58 +41,34 @@ pub(super) struct TunnelFile {
     pub(super) source6: Option<Located<SourcePrefix<Ipv6Addr>>>,
     pub(super) ttl: Option<Located<u8>>,
     pub(super) dscp: Option<Located<Dscp>>,
+    pub(super) gue_port: Option<Located<u16>>,
+    pub(super) gue_variant: Option<Located<GueVariant>>,
+    pub(super) oversize: Option<Located<Oversize>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct LimitsFile {
     pub(super) dests: Option<Located<u32>>,
     pub(super) ring_memory: Option<Located<u64>>,
+    pub(super) fragments: Option<Located<u32>>,
+    pub(super) replies_per_second: Option<Located<u32>>,
+    pub(super) fragments_per_second: Option<Located<u32>>,
+    pub(super) fragment_timeout: Option<Located<Duration>>,
 }
 
-#[derive(Debug)]
-pub(super) struct BackendFile {
-    /// How messages call it.
-    pub(super) object: String,
-    pub(super) name: Option<Located<String>>,
-    pub(super) address: Option<Located<IpAddr>>,
-    pub(super) weight: Option<Located<u32>>,
+/// Access rules of one vip or of all.
+#[derive(Debug, Default)]
+pub(super) struct AccessFile {
+    pub(super) allow: Option<Located<Vec<Located<Prefix>>>>,
+    pub(super) deny: Option<Located<Vec<Located<Prefix>>>>,
+    pub(super) allow_file: Option<Located<String>>,
+    pub(super) deny_file: Option<Located<String>>,
 }
 
-#[derive(Debug)]
-pub(super) struct VipFile {
-    /// How messages call it.
-    pub(super) object: String,
-    pub(super) line: u32,
-    pub(super) name: Option<Located<String>>,
-    pub(super) address: Option<Located<IpAddr>>,
-    pub(super) port: Option<Located<u16>>,
-    pub(super) protocol: Option<Located<Protocol>>,
-    pub(super) mode: Option<Located<Mode>>,
-    pub(super) ring_size: Option<Located<u32>>,
-    pub(super) affinity: Option<Located<Affinity>>,
-    pub(super) backends: Option<Vec<MemberFile>>,
-}
-
-/// A backend as a vip names it.
-#[derive(Debug)]
-pub(super) struct MemberFile {
-    pub(super) name: Located<String>,
-    pub(super) weight: Option<Located<u32>>,
-}
-
-pub(super) const XDP_MODES: &[(&str, XdpMode)] =
-    &[("native", XdpMode::Native), ("generic", XdpMode::Generic), ("offload", XdpMode::Offload)];
-pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
-pub(super) const MODES: &[(&str, Mode)] = &[("ipip", Mode::Ipip), ("gue", Mode::Gue), ("l2", Mode::L2)];
-pub(super) const AFFINITIES: &[(&str, Affinity)] = &[
-    ("five-tuple", Affinity::FiveTuple),
-    ("source", Affinity::Source),
-    ("source-and-port", Affinity::SourceAndPort),
-];
-
-/// Weights fit the ring's credit arithmetic with room to spare.
-const WEIGHTS: std::ops::RangeInclusive<u32> = 0..=65_535;
-const DESTS: std::ops::RangeInclusive<u32> = 1..=1 << 20;
+const DESTS: RangeInclusive<u32> = 1..=1 << 20;
+/// Datagrams in fragments that are followed at once.
+const FRAGMENTS: RangeInclusive<u32> = 1..=1 << 20;
+const FRAGMENT_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
 impl ConfigFile {
     pub(super) fn read(source: &Source, table: &DeTable<'_>, problems: &mut Problems) -> Self {
@@ -98,6 +83,8 @@ impl ConfigFile {
                 .map_or_else(TunnelFile::default, |table| TunnelFile::read(&table, problems)),
             limits: section(&top, problems, "limits", &LIMITS)
                 .map_or_else(LimitsFile::default, |table| LimitsFile::read(&table, problems)),
+            access: section(&top, problems, "access", &ACCESS)
+                .map_or_else(AccessFile::default, |table| AccessFile::read(&table, problems)),
             backends: blocks(&top, problems, "backend", &BACKEND)
                 .into_iter()
                 .map(|table| BackendFile::read(table, problems))
@@ -117,6 +104,12 @@ impl TunnelFile {
             source6: table.optional(problems, "source6", source_prefix),
             ttl: table.optional(problems, "ttl", number(1..=255)),
             dscp: table.optional(problems, "dscp", dscp),
+            gue_port: table.optional(problems, "gue_port", number(1..=u16::MAX)),
+            gue_variant: table.optional(problems, "gue_variant", |value| {
+                let header = number(0..=1)(value)? == 0u8;
+                Ok(if header { GueVariant::Header } else { GueVariant::Direct })
+            }),
+            oversize: table.optional(problems, "oversize", choice(OVERSIZES)),
         }
     }
 }
@@ -126,57 +119,23 @@ impl LimitsFile {
         Self {
             dests: table.optional(problems, "dests", number(DESTS)),
             ring_memory: table.optional(problems, "ring_memory", bytes),
+            fragments: table.optional(problems, "fragments", number(FRAGMENTS)),
+            replies_per_second: table.optional(problems, "replies_per_second", number(0..=1_000_000)),
+            fragments_per_second: table.optional(problems, "fragments_per_second", number(0..=10_000_000)),
+            fragment_timeout: table.optional(problems, "fragment_timeout", duration(FRAGMENT_TIMEOUTS)),
         }
     }
 }
 
-impl BackendFile {
-    fn read(mut table: TableReader<'_, '_>, problems: &mut Problems) -> Self {
-        if let Some(name) = peek(&table, "name").and_then(DeValue::as_str) {
-            table.object = format!("backend {}", printable(name));
-        }
+impl AccessFile {
+    fn read(table: &TableReader<'_, '_>, problems: &mut Problems) -> Self {
         Self {
-            name: table.required(problems, "name", text),
-            address: table.required(problems, "address", address),
-            weight: table.optional(problems, "weight", number(WEIGHTS)),
-            object: table.object,
+            allow: prefixes(table, problems, "allow"),
+            deny: prefixes(table, problems, "deny"),
+            allow_file: table.optional(problems, "allow_file", text),
+            deny_file: table.optional(problems, "deny_file", text),
         }
     }
-}
-
-impl VipFile {
-    fn read(mut table: TableReader<'_, '_>, problems: &mut Problems) -> Self {
-        if let Some(key) = peek_key(&table) {
-            table.object = format!("vip {key}");
-        } else if let Some(name) = peek(&table, "name").and_then(DeValue::as_str) {
-            table.object = format!("vip {}", printable(name));
-        }
-        Self {
-            line: table.line,
-            name: table.optional(problems, "name", text),
-            address: table.required(problems, "address", address),
-            port: table.required(problems, "port", number(0..=u16::MAX)),
-            protocol: table.required(problems, "protocol", choice(PROTOCOLS)),
-            mode: table.optional(problems, "mode", choice(MODES)),
-            ring_size: table.optional(problems, "ring_size", number(0..=u32::MAX)),
-            affinity: table.optional(problems, "affinity", choice(AFFINITIES)),
-            backends: members(&table, problems),
-            object: table.object,
-        }
-    }
-}
-
-fn peek<'a, 'i>(table: &TableReader<'a, 'i>, key: &str) -> Option<&'a DeValue<'i>> {
-    table.table.get(key).map(|value| value.get_ref())
-}
-
-/// The vip's key, when all of its parts are well written.
-fn peek_key(table: &TableReader<'_, '_>) -> Option<VipKey> {
-    Some(VipKey {
-        address: address(peek(table, "address")?).ok()?,
-        port: number(0..=u16::MAX)(peek(table, "port")?).ok()?,
-        protocol: choice(PROTOCOLS)(peek(table, "protocol")?).ok()?,
-    })
 }
 
 /// The table `[key]`.
@@ -199,31 +158,32 @@ fn section<'a, 'i>(
 
 /// The tables `[[key]]`.
 fn blocks<'a, 'i>(
-    top: &TableReader<'a, 'i>,
+    parent: &TableReader<'a, 'i>,
     problems: &mut Problems,
     key: &str,
     section: &Section,
 ) -> Vec<TableReader<'a, 'i>> {
-    let Some(found) = top.table.get(key) else {
+    let Some(found) = parent.table.get(key) else {
         return Vec::new();
     };
-    let line = top.source.line(found.span().start);
+    let line = parent.source.line(found.span().start);
     let Some(list) = found.get_ref().as_array() else {
         let wanted = format!("{} before each {key}, with double brackets", section.title);
-        problems.add(line, format!("{key}: {}", expected(&wanted, found.get_ref())));
+        problems.add(line, parent.say(&format!("{key}: {}", expected(&wanted, found.get_ref()))));
         return Vec::new();
     };
     let mut readers = Vec::new();
     for entry in list.iter() {
-        let line = top.source.line(entry.span().start);
+        let line = parent.source.line(entry.span().start);
         match entry.get_ref().as_table() {
             Some(table) => {
                 let reader =
-                    TableReader { source: top.source, table, line, object: section.title.to_owned() };
+                    TableReader { source: parent.source, table, line, object: section.title.to_owned() };
                 reader.refuse_unknown_keys(problems, section);
                 readers.push(reader);
             }
-            None => problems.add(line, format!("{key}: {}", expected(section.title, entry.get_ref()))),
+            None => problems
+                .add(line, parent.say(&format!("{key}: {}", expected(section.title, entry.get_ref())))),
         }
     }
     readers
@@ -241,35 +201,27 @@ fn texts(source: &Source, value: &DeValue<'_>) -> Result<Vec<Located<String>>, S
         .collect()
 }
 
-/// A vip's `backends`: names, or tables with a name and a weight.
-fn members(vip: &TableReader<'_, '_>, problems: &mut Problems) -> Option<Vec<MemberFile>> {
-    let wanted = "a list such as [\"web-1\", { name = \"web-2\", weight = 50 }]";
-    let found = vip.table.get("backends")?;
-    let Some(list) = found.get_ref().as_array() else {
-        let line = vip.source.line(found.span().start);
-        problems.add(line, vip.say(&format!("backends: {}", expected(wanted, found.get_ref()))));
+/// A list of prefixes; those that are wrong are noted and left out.
+fn prefixes(
+    table: &TableReader<'_, '_>,
+    problems: &mut Problems,
+    key: &str,
+) -> Option<Located<Vec<Located<Prefix>>>> {
+    let wanted = "a list such as [\"192.0.2.0/24\", \"2001:db8::/32\"]";
+    let value = table.table.get(key)?;
+    let line = table.source.line(value.span().start);
+    let Some(list) = value.get_ref().as_array() else {
+        problems.add(line, table.say(&format!("{key}: {}", expected(wanted, value.get_ref()))));
         return None;
     };
-    let mut members = Vec::new();
+    let mut found = Vec::new();
     for entry in list.iter() {
-        let line = vip.source.line(entry.span().start);
-        match entry.get_ref() {
-            DeValue::String(name) => members
-                .push(MemberFile { name: Located { value: name.clone().into_owned(), line }, weight: None }),
-            DeValue::Table(table) => {
-                let reader = TableReader {
-                    source: vip.source,
-                    table,
-                    line,
-                    object: format!("{}: backends", vip.object),
-                };
-                reader.refuse_unknown_keys(problems, &MEMBER);
-                let name = reader.required(problems, "name", text);
-                let weight = reader.optional(problems, "weight", number(WEIGHTS));
-                members.extend(name.map(|name| MemberFile { name, weight }));
-            }
-            other => problems.add(line, vip.say(&format!("backends: {}", expected(wanted, other)))),
+        let line = table.source.line(entry.span().start);
+        let decoded = entry.get_ref().as_str().ok_or_else(|| expected(wanted, entry.get_ref()));
+        match decoded.and_then(prefix::parse) {
+            Ok(value) => found.push(Located { value, line }),
+            Err(text) => problems.add(line, table.say(&format!("{key}: {text}"))),
         }
     }
-    Some(members)
+    Some(Located { value: found, line })
 }

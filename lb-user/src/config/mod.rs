@@ -8,16 +8,19 @@
 //! from it. Nothing here looks at the host: interfaces and routes are checked by those who use them.
 #![forbid(unsafe_code)]
 
+mod access;
 mod address;
 mod decode;
 mod error;
 mod file;
+mod prefix;
 mod reader;
 mod reference;
 mod render;
 mod settings;
 mod validate;
 mod values;
+mod words;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -33,14 +36,19 @@ use crate::state::{
 pub(crate) use address::why_unusable;
 pub use error::{ConfigError, Problem};
 pub use reference::reference;
-pub use render::{affinity as affinity_word, mode as mode_word, xdp_mode as xdp_mode_word};
 pub(crate) use validate::why_no_name;
 pub use values::{Origin, Provenance, Value, path};
+pub use words::{
+    affinity as affinity_word, announce as announce_word, fragments as fragments_word, mode as mode_word,
+    xdp_mode as xdp_mode_word,
+};
 
 /// A backend's weight when nobody says otherwise.
 pub const DEFAULT_WEIGHT: u32 = 100;
 /// Outer TTL and hop limit when nobody says otherwise.
 pub const DEFAULT_TTL: u8 = 64;
+/// UDP port of GUE when nobody says otherwise; IANA has assigned it.
+pub const DEFAULT_GUE_PORT: u16 = 6080;
 
 /// A valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +64,7 @@ pub struct Config {
     pub answers: Answers,
     /// For all vips; asked before a vip's own.
     pub access: AccessRules,
+    pub access_source: AccessSource,
     /// Every address of a vip.
     pub addresses: BTreeMap<IpAddr, DesiredAddress>,
     pub backends: BTreeMap<String, BackendConfig>,
@@ -80,6 +89,8 @@ pub struct VipConfig {
     pub ring_size: u32,
     pub affinity: Affinity,
     pub options: VipOptions,
+    /// Where `options.access` comes from.
+    pub access_source: AccessSource,
     pub routes: Vec<RouteConfig>,
     /// Backend names, with the weight of this vip when it differs from the backend's.
     pub backends: BTreeMap<String, Option<u32>>,
@@ -94,8 +105,17 @@ pub struct RouteConfig {
     pub backends: BTreeMap<String, Option<u32>>,
 }
 
+/// How access rules are written: lists in the configuration file, and the names of files with more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessSource {
+    pub allow: Prefixes,
+    pub deny: Prefixes,
+    pub allow_file: Option<String>,
+    pub deny_file: Option<String>,
+}
+
 impl Config {
-    /// Reads and validates the file at `path`.
+    /// Reads and validates the file at `path`, and the lists that it names.
     ///
     /// # Errors
     /// When the file cannot be read, or with all problems of its contents.
@@ -108,14 +128,26 @@ impl Config {
             let text = "not UTF-8; save the file in that encoding".to_owned();
             ConfigError::Invalid { path: path.to_owned(), problems: vec![Problem { line, text }] }
         })?;
-        Self::parse(path, text)
+        Self::parse_with(path, text, &|list| std::fs::read(list))
     }
 
-    /// Validates the text of a file; `path` is for messages and for [`Config::path`].
+    /// Validates the text of a file that names no others; `path` is for messages and for [`Config::path`].
     ///
     /// # Errors
     /// With all problems of the text.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        Self::parse_with(path, text, &|_| Err(std::io::ErrorKind::NotFound.into()))
+    }
+
+    /// Validates the text of a file; `read` gets the files that it names, `path` is where their relative paths begin.
+    ///
+    /// # Errors
+    /// With all problems of the text and of the other files.
+    pub fn parse_with(
+        path: &Path,
+        text: &str,
+        read: &dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
+    ) -> Result<Self, ConfigError> {
         let source = reader::Source::new(text);
         let mut problems = error::Problems::default();
         let (table, wrong) = DeTable::parse_recoverable(text);
@@ -127,7 +159,7 @@ impl Config {
             return problems.or(path, None);
         }
         let file = file::ConfigFile::read(&source, table.get_ref(), &mut problems);
-        let config = validate::validate(path, file, &mut problems);
+        let config = validate::validate(path, file, access::Lists::new(path, read), &mut problems);
         problems.or(path, config)
     }
 }

@@ -64,10 +64,14 @@ impl<'a, 'i> TableReader<'a, 'i> {
         key: &str,
         decode: impl FnOnce(&DeValue<'i>) -> Result<T, String>,
     ) -> Option<Located<T>> {
+        self.refuse_missing(problems, key);
+        self.optional(problems, key, decode)
+    }
+
+    pub(super) fn refuse_missing(&self, problems: &mut Problems, key: &str) {
         if !self.table.contains_key(key) {
             problems.add(self.line, self.say(&format!("'{key}' is missing; add {key} = …")));
         }
-        self.optional(problems, key, decode)
     }
 
     /// Notes the keys that `section` does not have.
@@ -92,23 +96,21 @@ impl<'a, 'i> TableReader<'a, 'i> {
 /// What an unknown key most likely should have been: one of this section, or one of another.
 fn way_out(name: &str, section: &Section) -> String {
     if let Some(near) = nearest(name, section.keys()) {
-        return match near {
-            "vip" | "backend" => format!("; did you mean [[{near}]]?"),
-            _ => did_you_mean(Some(near)),
+        return match section.table(near) {
+            Some(table) => format!("; did you mean {}?", table.title),
+            None => did_you_mean(Some(near)),
         };
     }
-    let here = |other: &Section| other.title == section.title;
-    if !here(&settings::TOP) && settings::TOP.keys().any(|key| key == name) {
+    let has_it = |other: &&&Section| other.title != section.title && other.keys().any(|key| key == name);
+    let homes: Vec<_> = settings::SECTIONS.iter().filter(has_it).map(|other| other.title).collect();
+    if homes.contains(&settings::TOP.title) {
         return "; it belongs at the top of the file, before the first [section]".to_owned();
     }
-    let home = settings::TABLES.iter().find(|(_, other)| !here(other) && other.keys().any(|key| key == name));
-    match home {
-        Some((_, other)) => format!("; it belongs in {}", other.title),
-        None => {
-            let keys: Vec<_> = section.keys().collect();
-            format!("; known are {}", keys.join(", "))
-        }
+    if !homes.is_empty() {
+        return format!("; it belongs in {}", homes.join(" or "));
     }
+    let keys: Vec<_> = section.keys().collect();
+    format!("; known are {}", keys.join(", "))
 }
 
 /// A text from the file without control characters, and not too long for a line.

@@ -1,18 +1,16 @@
 //! docs/CONFIGURATION.md, written from the table of settings.
 
-use super::settings::{Absent, BACKEND, LIMITS, Section, Setting, TOP, TUNNEL, VIP};
+use super::settings::{Absent, SECTIONS, Section, Setting};
 
 /// The reference of the configuration file, in Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
-    for (title, section) in [
-        ("Top level", &TOP),
-        ("`[tunnel]`", &TUNNEL),
-        ("`[limits]`", &LIMITS),
-        ("`[[backend]]`", &BACKEND),
-        ("`[[vip]]`", &VIP),
-    ] {
+    for section in SECTIONS {
+        let title = match section.title {
+            title if title.starts_with('[') => format!("`{title}`"),
+            _ => "Top level".to_owned(),
+        };
         page.push_str(&format!("\n## {title}\n\n{}\n\n", section.doc));
         page.push_str(&rows(section));
     }

@@ -1,22 +1,21 @@
 //! A configuration as a file would say it. What was left to the defaults stays left to them.
 
+mod vip;
+
 use std::fmt::Display;
 
-use lb_common::maglev::DEFAULT_RING_SIZE;
-
-use super::file::{AFFINITIES, MODES, XDP_MODES};
 use super::values::path;
-use super::{BackendConfig, Config, DEFAULT_TTL, DEFAULT_WEIGHT, VipConfig};
+use super::words::{mode, oversize, xdp_mode};
+use super::{AccessSource, BackendConfig, Config, DEFAULT_TTL, DEFAULT_WEIGHT};
 use crate::dataplane::{Limits, XdpMode};
-use crate::state::{Affinity, Dscp, Mode, SourcePrefix, VipKey};
+use crate::state::{Answers, Dscp, GueVariant, Prefix, SourcePrefix, Tunnel};
 
 impl Config {
     /// The text of a file that reads back as this configuration.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut out = String::new();
-        let interfaces: Vec<_> = self.interfaces.iter().map(|name| quoted(name)).collect();
-        line(&mut out, "interfaces", format!("[{}]", interfaces.join(", ")));
+        line(&mut out, "interfaces", list(self.interfaces.iter()));
         self.some(
             &mut out,
             &["xdp_mode"],
@@ -29,6 +28,9 @@ impl Config {
         }
         self.section(&mut out, "tunnel", Self::tunnel);
         self.section(&mut out, "limits", Self::limits);
+        self.section(&mut out, "access", |config, out| {
+            config.access(out, &["access"], &config.access_source)
+        });
         for (name, backend) in &self.backends {
             self.backend(&mut out, name, backend);
         }
@@ -60,6 +62,12 @@ impl Config {
             Dscp::Fixed(number) => number.to_string(),
         };
         self.some(out, &["tunnel", "dscp"], shown, tunnel.dscp != Dscp::Copy);
+        let default = Tunnel::default();
+        self.some(out, &["tunnel", "gue_port"], tunnel.gue_port, tunnel.gue_port != default.gue_port);
+        let variant = gue_variant(tunnel.gue_variant);
+        self.some(out, &["tunnel", "gue_variant"], variant, tunnel.gue_variant != default.gue_variant);
+        let large = quoted(oversize(tunnel.oversize));
+        self.some(out, &["tunnel", "oversize"], large, tunnel.oversize != default.oversize);
     }
 
     fn limits(&self, out: &mut String) {
@@ -68,6 +76,33 @@ impl Config {
         self.some(out, &["limits", "dests"], limits.dests, limits.dests != default.dests);
         let memory = quoted(&bytes(limits.ring_memory));
         self.some(out, &["limits", "ring_memory"], memory, limits.ring_memory != default.ring_memory);
+        self.some(out, &["limits", "fragments"], limits.fragments, limits.fragments != default.fragments);
+        let (answers, default) = (self.answers, Answers::default());
+        let replies = answers.replies_per_second;
+        self.some(out, &["limits", "replies_per_second"], replies, replies != default.replies_per_second);
+        let begun = answers.fragments_per_second;
+        self.some(out, &["limits", "fragments_per_second"], begun, begun != default.fragments_per_second);
+        let timeout = quoted(&duration(answers.fragment_timeout));
+        let differs = answers.fragment_timeout != default.fragment_timeout;
+        self.some(out, &["limits", "fragment_timeout"], timeout, differs);
+    }
+
+    /// The lists of the table at `parts`, as they are written.
+    pub(super) fn access(&self, out: &mut String, parts: &[&str], source: &AccessSource) {
+        let at = |key| [parts, &[key]].concat();
+        self.some(
+            out,
+            &at("allow"),
+            list(source.allow.iter().map(Prefix::to_string)),
+            !source.allow.is_empty(),
+        );
+        if let Some(name) = &source.allow_file {
+            line(out, "allow_file", quoted(name));
+        }
+        self.some(out, &at("deny"), list(source.deny.iter().map(Prefix::to_string)), !source.deny.is_empty());
+        if let Some(name) = &source.deny_file {
+            line(out, "deny_file", quoted(name));
+        }
     }
 
     fn backend(&self, out: &mut String, name: &str, backend: &BackendConfig) {
@@ -75,40 +110,23 @@ impl Config {
         line(out, "name", quoted(name));
         line(out, "address", quoted(&backend.address.to_string()));
         self.some(out, &["backend", name, "weight"], backend.weight, backend.weight != DEFAULT_WEIGHT);
-    }
-
-    fn vip(&self, out: &mut String, key: VipKey, vip: &VipConfig) {
-        let name = vip.name.as_str();
-        out.push_str("\n[[vip]]\n");
-        self.some(out, &["vip", name, "name"], quoted(name), name != key.to_string());
-        line(out, "address", quoted(&key.address.to_string()));
-        line(out, "port", key.port);
-        line(out, "protocol", quoted(&key.protocol.to_string()));
-        self.some(out, &["vip", name, "mode"], quoted(mode(vip.mode)), vip.mode != Mode::default());
-        self.some(out, &["vip", name, "ring_size"], vip.ring_size, vip.ring_size != DEFAULT_RING_SIZE);
-        let stays = quoted(affinity(vip.affinity));
-        self.some(out, &["vip", name, "affinity"], stays, vip.affinity != Affinity::default());
-        let members: Vec<_> = vip
-            .backends
-            .iter()
-            .map(|(backend, weight)| match weight {
-                None => quoted(backend),
-                Some(weight) => format!("{{ name = {}, weight = {weight} }}", quoted(backend)),
-            })
-            .collect();
-        let list = format!("[{}]", members.join(", "));
-        self.some(out, &["vip", name, "backends"], list, !members.is_empty());
+        if let Some(own) = backend.mode {
+            line(out, "mode", quoted(mode(own)));
+        }
+        if let Some(id) = backend.server_id {
+            line(out, "server_id", quoted(&id.to_string()));
+        }
     }
 
     /// Writes a value that the file gave or that is not the default.
-    fn some(&self, out: &mut String, parts: &[&str], value: impl Display, differs: bool) {
+    pub(super) fn some(&self, out: &mut String, parts: &[&str], value: impl Display, differs: bool) {
         if differs || self.provenance.is_from_file(&path(parts)) {
             line(out, parts[parts.len() - 1], value);
         }
     }
 }
 
-fn line(out: &mut String, key: &str, value: impl Display) {
+pub(super) fn line(out: &mut String, key: &str, value: impl Display) {
     out.push_str(&format!("{key} = {value}\n"));
 }
 
@@ -116,27 +134,21 @@ pub(super) fn quoted(text: &str) -> String {
     toml_edit::Value::from(text).to_string()
 }
 
-/// The word for a mode in the configuration file.
-#[must_use]
-pub fn xdp_mode(mode: XdpMode) -> &'static str {
-    word(XDP_MODES, mode)
+/// A list of texts.
+pub(super) fn list(texts: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let texts: Vec<_> = texts.map(|text| quoted(text.as_ref())).collect();
+    format!("[{}]", texts.join(", "))
 }
 
-/// The word for a forwarding mode in the configuration file.
-#[must_use]
-pub fn mode(mode: Mode) -> &'static str {
-    word(MODES, mode)
+pub(super) fn gue_variant(variant: GueVariant) -> u8 {
+    match variant {
+        GueVariant::Header => 0,
+        GueVariant::Direct => 1,
+    }
 }
 
-/// The word for an affinity in the configuration file.
-#[must_use]
-pub fn affinity(affinity: Affinity) -> &'static str {
-    word(AFFINITIES, affinity)
-}
-
-/// The word that the file has for `meaning`.
-fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> &'static str {
-    words.iter().find(|(_, known)| *known == meaning).map_or("", |(word, _)| word)
+pub(super) fn duration(span: std::time::Duration) -> String {
+    humantime::format_duration(span).to_string()
 }
 
 pub(super) fn dscp(dscp: Dscp) -> String {

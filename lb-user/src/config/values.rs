@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Config, VipConfig, render};
-use crate::state::VipKey;
+use super::{AccessSource, Config, RouteConfig, VipConfig, render, words};
+use crate::state::{Prefix, VipKey, VipOptions};
 
 /// The paths of the values that a file gave, such as `vip.web.ring_size`; all others are defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,55 +72,133 @@ impl Config {
         for (name, backend) in &self.backends {
             values.push(self.value(&["backend", name, "address"], backend.address));
             values.push(self.value(&["backend", name, "weight"], backend.weight));
+            values.push(self.value(&["backend", name, "mode"], backend.mode.map_or("", words::mode)));
+            let id = backend.server_id.map(|id| id.to_string());
+            values.push(self.value(&["backend", name, "server_id"], id.unwrap_or_default()));
         }
         for (key, vip) in &self.vips {
             values.extend(self.vip_values(*key, vip));
-            values.extend(vip.backends.iter().map(|(backend, own)| self.member_weight(vip, backend, *own)));
+            let place = ["vip", vip.name.as_str()];
+            values.extend(vip.backends.iter().map(|(name, own)| self.member_weight(&place, name, *own)));
+            for route in &vip.routes {
+                values.extend(self.route_values(&place, route));
+            }
         }
         values
     }
 
     fn settings(&self) -> Vec<Value> {
-        let Self { tunnel, limits, .. } = self;
+        let Self { tunnel, limits, answers, .. } = self;
         let metrics_listen = self.metrics_listen.map(|socket| socket.to_string());
-        vec![
+        let mut values = vec![
             self.value(&["interfaces"], self.interfaces.join(", ")),
-            self.value(&["xdp_mode"], render::xdp_mode(self.xdp_mode)),
+            self.value(&["xdp_mode"], words::xdp_mode(self.xdp_mode)),
             self.value(&["hash_seed"], self.hash_seed),
             self.value(&["metrics_listen"], metrics_listen.unwrap_or_default()),
             self.value(&["tunnel", "source4"], tunnel.source4.map(render::source).unwrap_or_default()),
             self.value(&["tunnel", "source6"], tunnel.source6.map(render::source).unwrap_or_default()),
             self.value(&["tunnel", "ttl"], tunnel.ttl),
             self.value(&["tunnel", "dscp"], render::dscp(tunnel.dscp)),
+            self.value(&["tunnel", "gue_port"], tunnel.gue_port),
+            self.value(&["tunnel", "gue_variant"], render::gue_variant(tunnel.gue_variant)),
+            self.value(&["tunnel", "oversize"], words::oversize(tunnel.oversize)),
             self.value(&["limits", "dests"], limits.dests),
             self.value(&["limits", "ring_memory"], render::bytes(limits.ring_memory)),
-        ]
+            self.value(&["limits", "fragments"], limits.fragments),
+            self.value(&["limits", "replies_per_second"], answers.replies_per_second),
+            self.value(&["limits", "fragments_per_second"], answers.fragments_per_second),
+            self.value(&["limits", "fragment_timeout"], render::duration(answers.fragment_timeout)),
+        ];
+        values.extend(self.access_values(&["access"], &self.access_source));
+        values
     }
 
-    fn vip_values(&self, key: VipKey, vip: &VipConfig) -> [Value; 8] {
-        let name = vip.name.as_str();
-        let members: Vec<_> = vip.backends.keys().map(String::as_str).collect();
+    fn access_values(&self, place: &[&str], source: &AccessSource) -> [Value; 4] {
+        let prefixes = |prefixes: &[Prefix]| joined(prefixes.iter().map(Prefix::to_string));
+        let at = |key| [place, &[key]].concat();
         [
-            self.value(&["vip", name, "name"], name),
-            self.value(&["vip", name, "address"], key.address),
-            self.value(&["vip", name, "port"], key.port),
-            self.value(&["vip", name, "protocol"], key.protocol),
-            self.value(&["vip", name, "mode"], render::mode(vip.mode)),
-            self.value(&["vip", name, "ring_size"], vip.ring_size),
-            self.value(&["vip", name, "affinity"], render::affinity(vip.affinity)),
-            self.value(&["vip", name, "backends"], members.join(", ")),
+            self.value(&at("allow"), prefixes(&source.allow)),
+            self.value(&at("allow_file"), source.allow_file.clone().unwrap_or_default()),
+            self.value(&at("deny"), prefixes(&source.deny)),
+            self.value(&at("deny_file"), source.deny_file.clone().unwrap_or_default()),
         ]
     }
 
-    /// The weight of a backend in a vip. Without one of its own it comes from where the backend's weight does.
-    fn member_weight(&self, vip: &VipConfig, backend: &str, own: Option<u32>) -> Value {
+    fn vip_values(&self, key: VipKey, vip: &VipConfig) -> Vec<Value> {
+        let name = vip.name.as_str();
+        let value = |what, text: String| self.value(&["vip", name, what], text);
+        let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
+        let VipOptions { group, fragments, limits, quic, access: _ } = &vip.options;
+        let mut values = vec![
+            value("name", name.to_owned()),
+            value("address", key.address.to_string()),
+            value("port", key.port.to_string()),
+            value("protocol", key.protocol.to_string()),
+            value("mode", words::mode(vip.mode).to_owned()),
+            value("ring_size", vip.ring_size.to_string()),
+            value("affinity", words::affinity(vip.affinity).to_owned()),
+            value("backends", joined(vip.backends.keys())),
+            value("group", group.clone().unwrap_or_default()),
+            value("fragments", words::fragments(*fragments).to_owned()),
+            value("new_flows_per_second", number(limits.vip_per_second)),
+            value("source_new_flows_per_second", number(limits.source_per_second)),
+            value("source_prefix4", limits.source_prefix4.to_string()),
+            value("source_prefix6", limits.source_prefix6.to_string()),
+        ];
+        values.extend(self.access_values(&["vip", name], &vip.access_source));
+        values.push(value("quic_server_id_length", number(quic.map(|quic| quic.server_id_len.into()))));
+        values.push(value("quic_config_id", number(quic.map(|quic| quic.config_id.into()))));
+        values.extend(self.address_values(key, name));
+        values
+    }
+
+    fn address_values(&self, key: VipKey, name: &str) -> Vec<Value> {
+        let Some(address) = self.addresses.get(&key.address) else {
+            return Vec::new();
+        };
+        let value = |what: &str, value: String| Value {
+            path: path(&["vip", name, what]),
+            value,
+            origin: if self.address_setting_is_from_file(key, what) { Origin::File } else { Origin::Default },
+        };
+        vec![
+            value("announce", words::announce(address.announce).to_owned()),
+            value("announce_on", joined(address.announce_on.iter())),
+            value("unknown_ports", words::unknown_ports(address.unknown_ports).to_owned()),
+            value("ping", address.ping.to_string()),
+        ]
+    }
+
+    /// Whether any vip of the address of `key` says `what`, which then counts for all of them.
+    pub(super) fn address_setting_is_from_file(&self, key: VipKey, what: &str) -> bool {
+        self.of_same_address(key)
+            .any(|(_, vip)| self.provenance.is_from_file(&path(&["vip", &vip.name, what])))
+    }
+
+    pub(super) fn of_same_address(&self, key: VipKey) -> impl Iterator<Item = (&VipKey, &VipConfig)> {
+        self.vips.iter().filter(move |(other, _)| other.address == key.address)
+    }
+
+    fn route_values(&self, vip: &[&str], route: &RouteConfig) -> Vec<Value> {
+        let place = [vip, &["route", &route.name]].concat();
+        let at = |key| [&place[..], &[key]].concat();
+        let mut values = vec![
+            self.value(&at("sources"), joined(route.sources.iter().map(Prefix::to_string))),
+            self.value(&at("backends"), joined(route.backends.keys())),
+        ];
+        values.extend(route.backends.iter().map(|(name, own)| self.member_weight(&place, name, *own)));
+        values
+    }
+
+    /// The weight of a backend in a vip or route. Without one of its own it comes from where the backend's weight does.
+    fn member_weight(&self, place: &[&str], backend: &str, own: Option<u32>) -> Value {
         let inherited = || self.backends.get(backend).map_or(super::DEFAULT_WEIGHT, |known| known.weight);
         let origin = match own {
             Some(_) => Origin::File,
             None => self.provenance.origin(&path(&["backend", backend, "weight"])),
         };
         Value {
-            path: path(&["vip", &vip.name, "backends", backend, "weight"]),
+            path: path(&[place, &["backends", backend, "weight"]].concat()),
             value: own.unwrap_or_else(inherited).to_string(),
             origin,
         }
@@ -131,4 +209,8 @@ impl Config {
         let origin = self.provenance.origin(&path);
         Value { path, value: value.to_string(), origin }
     }
+}
+
+fn joined(texts: impl Iterator<Item = impl Into<String>>) -> String {
+    texts.map(Into::into).collect::<Vec<_>>().join(", ")
 }

@@ -159,6 +159,8 @@ pub struct Limits {
     pub dests: u32,
     /// Bytes for rings.
     pub ring_memory: u64,
+    /// Datagrams in fragments that are followed at once.
+    pub fragments: u32,
 }
 
 impl Limits {
@@ -181,7 +183,7 @@ const fn dest_block(backends: u64) -> u64 {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { dests: 8192, ring_memory: 32 << 20 }
+        Self { dests: 8192, ring_memory: 32 << 20, fragments: 16_384 }
     }
 }
 

@@ -1,5 +1,8 @@
 //! One runtime change on top of the others: validated against what runs, then laid into the overlay.
 
+mod groups;
+mod quic;
+
 use std::net::IpAddr;
 
 use lb_common::maglev;
@@ -38,9 +41,13 @@ pub enum ChangeError {
     #[error("weight {0} is too large; use 0 to {MAX_WEIGHT}")]
     Weight(u32),
     #[error(
-        "{needed} dests would be taken (each vip a power of two with room for its backends twice, and one spare) and limits.dests is {capacity}; raise it in {file} and reload"
+        "{needed} dests would be taken (each vip and route a power of two with room for its backends twice, and one spare) and limits.dests is {capacity}; raise it in {file} and reload"
     )]
     TooManyDests { needed: u64, capacity: u32, file: String },
+    #[error(
+        "vip {vip} routes QUIC by server ids, and for backend {backend} {why}; give it one of the vip's quic_server_id_length in {file} and reload"
+    )]
+    ServerId { vip: String, backend: String, why: String, file: String },
     #[error("vip {0} would have more than 65534 backends, which do not fit a ring")]
     TooManyMembers(String),
 }
@@ -73,12 +80,14 @@ impl Overlay {
     pub fn apply(&self, change: &Change, mark: &ChangeMark, config: &Config) -> Result<Changed, ChangeError> {
         let Merged { desired, dormant } = merge(config, self);
         let mut next = self.clone();
-        let vips = match change {
+        let asked = match change {
             Change::Add { vip, backend, address, weight } => {
-                let key = find_vip(&desired, vip)?;
-                let added = Self::added(config, &desired, key, backend, (*address, *weight), mark)?;
-                next.put(config, key, backend, added);
-                vec![key]
+                let asked = vec![find_vip(&desired, vip)?];
+                for key in groups::widened(config, &asked) {
+                    let added = Self::added(config, &desired, key, backend, (*address, *weight), mark)?;
+                    next.put(config, key, backend, added);
+                }
+                asked
             }
             Change::Remove { backend, vip } => {
                 let vips = match targets(&desired, backend, vip.as_deref()) {
@@ -86,7 +95,7 @@ impl Overlay {
                     // What has no effect any more can at least be forgotten.
                     Err(error) => dormant_targets(&dormant, backend, vip.as_deref()).ok_or(error)?,
                 };
-                for key in &vips {
+                for key in &groups::widened(config, &vips) {
                     let removed = Override {
                         member: Some(MemberOverride::Removed { mark: mark.clone() }),
                         ..Override::default()
@@ -123,7 +132,9 @@ impl Overlay {
         };
         let after = merge(config, &next).desired;
         check_limits(config, &after)?;
+        let vips = groups::widened(config, &asked);
         let mut notes = notes(&desired, &after, &vips, change);
+        notes.extend(groups::notes(config, &asked, &vips, &after));
         if next == *self {
             notes.push("nothing to change: it is so already".to_owned());
         }
@@ -162,6 +173,7 @@ impl Overlay {
         if let Some((other, _)) = vip.members.iter().find(|(_, member)| member.address == address) {
             return Err(ChangeError::AddressUsed { vip: vip.name.clone(), address, other: other.clone() });
         }
+        quic::check_server_id(config, vip, backend)?;
         let of_vip = config.vips.get(&key).and_then(|vip| file_member(config, vip, backend));
         let default = of_vip.map(|member| member.weight).or(file.map(|file| file.weight));
         Ok(Override {
@@ -175,7 +187,7 @@ impl Overlay {
     }
 
     fn edit(&mut self, config: &Config, vips: &[VipKey], backend: &str, edit: impl Fn(&mut Override)) {
-        for key in vips {
+        for key in &groups::widened(config, vips) {
             let mut change = self.get(*key, backend).cloned().unwrap_or_default();
             let file = config.vips.get(key).and_then(|vip| file_member(config, vip, backend));
             if file.is_some_and(|file| change.contradicts(&file)) {
@@ -264,7 +276,9 @@ fn check_limits(config: &Config, after: &Desired) -> Result<(), ChangeError> {
     if let Some(vip) = after.vips.values().find(|vip| vip.members.len() >= usize::from(maglev::EMPTY)) {
         return Err(ChangeError::TooManyMembers(vip.name.clone()));
     }
-    let needed = Limits::dests_needed(after.vips.values().map(|vip| vip.members.len()));
+    let of_routes = |vip: &DesiredVip| vip.routes.iter().map(|route| route.members.len()).collect::<Vec<_>>();
+    let rings = after.vips.values().flat_map(|vip| std::iter::once(vip.members.len()).chain(of_routes(vip)));
+    let needed = Limits::dests_needed(rings);
     if needed > u64::from(config.limits.dests) {
         return Err(ChangeError::TooManyDests {
             needed,

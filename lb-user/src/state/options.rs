@@ -1,6 +1,7 @@
 //! What can be asked of a vip, or of a vip's address, beyond ring and backends. Every default is "off", or what users of
 //! a router would expect.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ pub struct VipOptions {
 }
 
 /// How fragments find their backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Fragments {
     /// All of a datagram's go where its flow goes; a table remembers them.
     #[default]
@@ -33,6 +35,15 @@ pub enum Fragments {
 pub struct Prefix {
     pub address: IpAddr,
     pub len: u8,
+}
+
+impl fmt::Display for Prefix {
+    /// `ADDRESS/LENGTH`, or the address when the prefix is just that.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, len } = self;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        if *len == bits { write!(f, "{address}") } else { write!(f, "{address}/{len}") }
+    }
 }
 
 /// Sorted, without duplicates.
@@ -99,6 +110,13 @@ pub struct ServerId {
     pub len: u8,
 }
 
+impl fmt::Display for ServerId {
+    /// Two hexadecimal digits a byte.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.iter().take(usize::from(self.len)).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// A vip's address: what is said of it on the link, and what happens to packets that are for no vip.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DesiredAddress {
@@ -138,7 +156,8 @@ pub enum Announce {
 }
 
 /// What happens to packets for a vip's address but for no vip's port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum UnknownPorts {
     /// The kernel gets them.
     #[default]
@@ -146,4 +165,12 @@ pub enum UnknownPorts {
     Drop,
     /// TCP: a reset; else an ICMP "port unreachable".
     Reject,
+}
+
+impl UnknownPorts {
+    /// What holds when nobody says otherwise: with the program answering for the address, the kernel does not know it.
+    #[must_use]
+    pub fn beside(announce: Announce) -> Self {
+        if announce == Announce::Arp { Self::Drop } else { Self::Pass }
+    }
 }

@@ -245,10 +245,11 @@ impl Overlay {
     }
 
     /// The overlay without what `config` says by itself: a weight that the file has caught up with, a backend that the
-    /// file now lists.
+    /// file now lists. Vips of a group get the same.
     #[must_use]
     pub fn settled(&self, config: &Config) -> Self {
         let overrides = self
+            .alike_in_groups(config)
             .overrides
             .iter()
             .filter_map(|((key, backend), change)| {

@@ -7,7 +7,7 @@ use crate::api::types::{
     Status, VipStatus,
 };
 use crate::dataplane::XdpMode;
-use crate::state::{Affinity, Mode, Protocol};
+use crate::state::{Affinity, Announce, Fragments, Mode, Protocol};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("address")
@@ -81,6 +81,9 @@ pub(super) fn vip() -> VipStatus {
         mode: Mode::Ipip,
         ring_size: 65_537,
         affinity: Affinity::FiveTuple,
+        fragments: Fragments::Track,
+        group: None,
+        announce: Announce::None,
         ring_build_us: 850,
         counters: BUSY,
         backends: vec![active, draining, unresolved],

@@ -10,6 +10,7 @@ use crate::cli::output::Style;
 use crate::cli::table::{Cell, Table, Tone, left, right};
 use crate::cli::units::{bytes, count, percent};
 use crate::config;
+use crate::state::{Announce, Fragments};
 
 pub(in crate::cli) async fn run(command: &VipCommand) -> Result<(), CliError> {
     match command {
@@ -62,12 +63,14 @@ pub(super) fn list(vips: &[VipStatus], style: Style) -> String {
 fn show(vip: &VipStatus, style: Style) -> String {
     let mut text = format!(
         "vip {}: {}, mode {}, affinity {}\n\
+         {}\
          ring of {} slots, built in {} µs\n\
          {} packets, {}, {} new flows\n\n",
         vip.name,
         key(vip),
         config::mode_word(vip.mode),
         config::affinity_word(vip.affinity),
+        options(vip),
         vip.ring_size,
         vip.ring_build_us,
         count(vip.counters.packets),
@@ -104,6 +107,17 @@ fn show(vip: &VipStatus, style: Style) -> String {
     }
     text.push_str(&table.render(style));
     text
+}
+
+/// A line with the options that are not as usual, or nothing.
+fn options(vip: &VipStatus) -> String {
+    let group = vip.group.as_ref().map(|group| format!("group {group}"));
+    let fragments = vip.fragments != Fragments::default();
+    let fragments = fragments.then(|| format!("fragments {}", config::fragments_word(vip.fragments)));
+    let announce = vip.announce != Announce::default();
+    let announce = announce.then(|| format!("announce {}", config::announce_word(vip.announce)));
+    let options: Vec<_> = [group, fragments, announce].into_iter().flatten().collect();
+    if options.is_empty() { String::new() } else { options.join(", ") + "\n" }
 }
 
 fn key(vip: &VipStatus) -> String {
@@ -158,6 +172,18 @@ web-2    10.0.0.12      50  draining        0    0.0 %        7   700 B         
 web-3    10.0.0.13     100  unresolved      0    0.0 %        0     0 B          0                                                  no route to 10.0.0.13; add a route
 "
         );
+    }
+
+    #[test]
+    fn options_that_are_not_as_usual_have_a_line() {
+        let vip = VipStatus {
+            group: Some("shop".to_owned()),
+            fragments: Fragments::Hash,
+            announce: Announce::Arp,
+            ..samples::vip()
+        };
+        let shown = show(&vip, Style::PLAIN);
+        assert_eq!(shown.lines().nth(1), Some("group shop, fragments hash, announce arp"), "{shown}");
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! What users get wrong, what they get right, and that the two are told apart.
 
+mod access;
+mod addresses;
+mod any;
+mod groups;
 mod mistakes;
 mod objects;
+mod options;
 mod round_trip;
+mod routes;
 mod values;
 
 use std::path::Path;
@@ -165,7 +171,7 @@ fn the_reference_page_begins_with_a_valid_file() {
 
 #[test]
 fn the_defaults_of_the_reference_are_the_real_ones() {
-    use super::settings::{Absent, BACKEND, LIMITS, Section, TOP, TUNNEL, VIP};
+    use super::settings::{ACCESS, Absent, BACKEND, LIMITS, Section, TOP, TUNNEL, VIP};
     let given = |section: &Section| -> String {
         let lines = section.settings.iter().filter_map(|setting| match setting.absent {
             Absent::Value(value) => Some(format!("{} = {value}\n", setting.key)),
@@ -177,10 +183,11 @@ fn the_defaults_of_the_reference_are_the_real_ones() {
     let vip = "[[vip]]\naddress = \"192.0.2.1\"\nport = 80\nprotocol = \"tcp\"\n";
     let short = format!("interfaces = [\"eth0\"]\n{bare}{vip}");
     let long = format!(
-        "interfaces = [\"eth0\"]\n{}[tunnel]\n{}[limits]\n{}{bare}{}{vip}{}",
+        "interfaces = [\"eth0\"]\n{}[tunnel]\n{}[limits]\n{}[access]\n{}{bare}{}{vip}{}",
         given(&TOP),
         given(&TUNNEL),
         given(&LIMITS),
+        given(&ACCESS),
         given(&BACKEND),
         given(&VIP)
     );
@@ -210,19 +217,37 @@ fn a_file_in_another_encoding_is_refused_with_the_line() {
 }
 
 #[test]
-fn the_examples_are_valid() {
+fn the_examples_are_valid_and_read_back_from_what_is_written() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-    for name in ["one-interface", "two-interfaces", "dual-stack"] {
-        let path = dir.join(format!("{name}.toml"));
+    let entries = std::fs::read_dir(&dir).expect("examples/").map(|entry| entry.expect("entry").path());
+    let files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    assert!(files.len() >= 7, "{files:?}");
+    let documentation = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => v4.is_documentation(),
+        IpAddr::V6(v6) => v6.segments()[..2] == [0x2001, 0xdb8],
+    };
+    for path in files {
         let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}"));
-        assert!(config.vips.values().all(|vip| !vip.backends.is_empty()), "{name}");
-        let documentation = |address: &IpAddr| match address {
-            IpAddr::V4(v4) => v4.is_documentation(),
-            IpAddr::V6(v6) => v6.segments()[..2] == [0x2001, 0xdb8],
-        };
+        assert!(config.vips.values().all(|vip| !vip.backends.is_empty()), "{}", path.display());
         let backends = config.backends.values().map(|backend| backend.address);
         for address in config.vips.keys().map(|key| key.address).chain(backends) {
-            assert!(documentation(&address), "{name}: {address}");
+            assert!(documentation(&address), "{}: {address}", path.display());
         }
+        let again = Config::parse_with(&path, &config.to_toml(), &|list| std::fs::read(list));
+        assert_eq!(again.unwrap_or_else(|error| panic!("{error}")), config);
     }
+}
+
+#[test]
+fn the_examples_show_every_key_of_a_vip() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let entries = std::fs::read_dir(&dir).expect("examples/").map(|entry| entry.expect("entry").path());
+    let text: String = entries.map(|path| std::fs::read_to_string(path).expect("readable")).collect();
+    let missing: Vec<_> = [&settings::VIP, &settings::ROUTE, &settings::BACKEND]
+        .into_iter()
+        .flat_map(settings::Section::keys)
+        .filter(|key| !["ring_size", "allow_file", "deny_file", "route"].contains(key))
+        .filter(|key| !text.lines().any(|line| line.starts_with(&format!("{key} = "))))
+        .collect();
+    assert!(missing.is_empty(), "no example has {missing:?}");
 }

@@ -260,7 +260,7 @@ fn dests_must_fit_twice_with_one_block_to_spare() {
     assert_eq!(
         problems(&many_vips(3, 251, "[limits]\ndests = 15\n")),
         [
-            "f.toml:13: [limits]: dests: the vips of this file take 16 (each vip a power of two with room for its backends twice, and one spare), but dests = 15; write dests = 16 or more"
+            "f.toml:13: [limits]: dests: the vips of this file take 16 (each a power of two with room for its backends twice, and one spare), but dests = 15; write dests = 16 or more"
         ]
     );
 }

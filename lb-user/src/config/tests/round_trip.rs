@@ -1,127 +1,15 @@
 //! Any text ends in a configuration or in problems, and a configuration written out reads back the same.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use proptest::prelude::*;
 
+use super::any::{config, list};
 use super::*;
-use crate::state::{SourcePrefix, VipKey};
-
-fn unicast4() -> impl Strategy<Value = Ipv4Addr> {
-    (1u8..127, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d))
-}
-
-fn unicast6() -> impl Strategy<Value = Ipv6Addr> {
-    any::<u128>().prop_map(|bits| Ipv6Addr::from(0x2001_0db8 << 96 | bits >> 32))
-}
-
-fn unicast() -> impl Strategy<Value = IpAddr> {
-    prop_oneof![unicast4().prop_map(IpAddr::V4), unicast6().prop_map(IpAddr::V6)]
-}
-
-fn name() -> impl Strategy<Value = String> {
-    "[A-Za-z][A-Za-z0-9._/-]{0,20}"
-}
-
-fn ring_size() -> impl Strategy<Value = u32> {
-    prop::sample::select(vec![251, 4093, 65_537])
-}
-
-prop_compose! {
-    fn backends()(
-        names in prop::collection::btree_set(name(), 0..6),
-        addresses in prop::collection::btree_set(unicast(), 6),
-        weights in prop::collection::vec(prop_oneof![Just(100u32), 0..=65_535u32], 6),
-    ) -> BTreeMap<String, BackendConfig> {
-        let rest = addresses.into_iter().zip(weights);
-        names.into_iter().zip(rest).map(|(name, (address, weight))| (name, BackendConfig { address, weight, mode: None, server_id: None })).collect()
-    }
-}
-
-prop_compose! {
-    fn vip(backends: Vec<String>)(
-        key in (unicast(), any::<u16>(), prop::sample::select(vec![Protocol::Tcp, Protocol::Udp])),
-        name in prop::option::of(name()),
-        ring_size in ring_size(),
-        affinity in prop::sample::select(vec![Affinity::FiveTuple, Affinity::Source]),
-        members in prop::sample::subsequence(backends.clone(), 0..=backends.len()),
-        weight in prop::option::of(0..=65_535u32),
-    ) -> (VipKey, VipConfig) {
-        let (address, port, protocol) = key;
-        let key = VipKey { address, port, protocol };
-        (key, VipConfig {
-            name: name.unwrap_or_else(|| key.to_string()),
-            mode: Mode::Ipip,
-            ring_size,
-            affinity,
-            options: VipOptions::default(),
-            routes: Vec::new(),
-            backends: members.into_iter().map(|name| (name, weight)).collect(),
-        })
-    }
-}
-
-fn pinged(vips: &BTreeMap<VipKey, VipConfig>) -> BTreeMap<IpAddr, DesiredAddress> {
-    let address = DesiredAddress { ping: true, ..DesiredAddress::default() };
-    vips.keys().map(|key| (key.address, address.clone())).collect()
-}
-
-fn config() -> impl Strategy<Value = Config> {
-    let settings = (
-        prop::collection::btree_set("[a-km-z][a-z][a-z0-9.\"'#=-]{0,13}", 1..4),
-        prop::sample::select(vec![XdpMode::Native, XdpMode::Generic, XdpMode::Offload]),
-        any::<u64>(),
-        prop::option::of((any::<IpAddr>(), 1..=u16::MAX)),
-        (any::<bool>(), any::<bool>(), 1..=u8::MAX, prop::option::of(0u8..64)),
-        (100..=1u32 << 20, 20_000u64..=(4 << 20)),
-    );
-    let objects = backends().prop_flat_map(|backends| {
-        let names: Vec<_> = backends.keys().cloned().collect();
-        (Just(backends), prop::collection::vec(vip(names), 0..5))
-    });
-    (settings, objects).prop_map(
-        |((interfaces, xdp_mode, hash_seed, metrics, tunnel, limits), (backends, vips))| {
-            let (source4, source6, ttl, dscp) = tunnel;
-            let taken: BTreeSet<_> = backends.values().map(|backend| backend.address).collect();
-            let mut names = BTreeSet::new();
-            let vips: BTreeMap<_, _> = vips
-                .into_iter()
-                .filter(|(key, vip)| !taken.contains(&key.address) && names.insert(vip.name.clone()))
-                .collect();
-            Config {
-                path: PathBuf::from("f.toml"),
-                interfaces: interfaces.into_iter().collect(),
-                xdp_mode,
-                hash_seed,
-                metrics_listen: metrics.map(SocketAddr::from),
-                limits: Limits { dests: limits.0, ring_memory: limits.1 << 10 },
-                tunnel: Tunnel {
-                    source4: source4
-                        .then_some(SourcePrefix { address: Ipv4Addr::new(172, 16, 0, 0), prefix_len: 30 }),
-                    source6: source6.then_some(SourcePrefix {
-                        address: "2001:db9::1".parse().expect("address"),
-                        prefix_len: 128,
-                    }),
-                    ttl,
-                    dscp: dscp.map_or(Dscp::Copy, Dscp::Fixed),
-                    ..Tunnel::default()
-                },
-                answers: Answers::default(),
-                access: AccessRules::default(),
-                addresses: pinged(&vips),
-                backends,
-                vips,
-                provenance: Provenance::default(),
-            }
-        },
-    )
-}
 
 proptest! {
     #[test]
     fn a_written_configuration_reads_back_equal(config in config()) {
         let text = config.to_toml();
+        let parse = |text: &str| Config::parse_with(Path::new("f.toml"), text, &list);
         let read = match parse(&text) {
             Ok(read) => read,
             Err(error) => return Err(TestCaseError::fail(format!("{error}\n{text}"))),
@@ -180,6 +68,34 @@ const LINES: &[&str] = &[
     "dscp = \"copy\"",
     "[limits]",
     "dests = 1",
+    "fragments = 5",
+    "fragments = \"hash\"",
+    "fragment_timeout = \"1s\"",
+    "replies_per_second = 0",
+    "gue_variant = 0",
+    "oversize = \"drop\"",
+    "[access]",
+    "allow = [\"10.0.0.0/8\"]",
+    "deny = [\"10.0.0.0/8\", \"::/0\"]",
+    "deny_file = \"no-such-file\"",
+    "server_id = \"01\"",
+    "server_id = \"02\"",
+    "mode = \"l2\"",
+    "mode = \"gue\"",
+    "group = \"g\"",
+    "affinity = \"source\"",
+    "new_flows_per_second = 5",
+    "source_prefix4 = 24",
+    "quic_server_id_length = 1",
+    "quic_config_id = 3",
+    "announce = \"arp\"",
+    "announce = \"none\"",
+    "announce_on = [\"eth0\"]",
+    "unknown_ports = \"reject\"",
+    "ping = false",
+    "[[vip.route]]",
+    "sources = [\"10.0.0.0/8\"]",
+    "sources = [\"10.1.0.0/16\", \"10.1.0.0/16\"]",
     "ring_memory = \"1B\"",
     "[[backend]]",
     "name = \"a\"",

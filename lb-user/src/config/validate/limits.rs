@@ -4,6 +4,7 @@ use lb_common::abi::{RING_PAGE_SLOTS, ring_pages};
 
 use super::Check;
 use super::objects::Objects;
+use crate::config::VipConfig;
 use crate::config::file::ConfigFile;
 use crate::config::render::bytes;
 use crate::dataplane::{Limits, MAX_VIPS};
@@ -21,6 +22,9 @@ pub(super) fn validate(check: &mut Check<'_>, file: &ConfigFile, objects: &Objec
         ring_memory: check
             .take(&["limits", "ring_memory"], file.limits.ring_memory.clone())
             .unwrap_or(default.ring_memory),
+        fragments: check
+            .take(&["limits", "fragments"], file.limits.fragments.clone())
+            .unwrap_or(default.fragments),
     };
     vips(check, file, objects);
     dests(check, limits, objects, dests_line);
@@ -28,22 +32,26 @@ pub(super) fn validate(check: &mut Check<'_>, file: &ConfigFile, objects: &Objec
     limits
 }
 
+/// A route takes a place in the table of its vip's family, as a vip does.
 fn vips(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) {
     for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
-        let count = objects.vips.keys().filter(|key| key.address.is_ipv4() == is_v4).count();
+        let in_family = || objects.in_file(&file.vips).filter(|(key, _, _)| key.address.is_ipv4() == is_v4);
+        let places = |vip: &VipConfig| 1 + vip.routes.len();
+        let count: usize = in_family().map(|(_, _, vip)| places(vip)).sum();
         if count <= MAX_VIPS {
             continue;
         }
-        let in_family = |address: std::net::IpAddr| address.is_ipv4() == is_v4;
-        let first_too_many = file
-            .vips
-            .iter()
-            .filter(|vip| vip.address.as_ref().is_some_and(|address| in_family(address.value)))
-            .nth(MAX_VIPS);
+        let mut taken = 0;
+        let first_too_many = in_family().find(|(_, _, vip)| {
+            taken += places(vip);
+            taken > MAX_VIPS
+        });
+        let routes: usize = in_family().map(|(_, _, vip)| vip.routes.len()).sum();
+        let what = if routes == 0 { "vips" } else { "vips and routes" };
         check.problems.add(
-            first_too_many.map_or(1, |vip| vip.line),
+            first_too_many.map_or(1, |(_, vip, _)| vip.line),
             format!(
-                "[[vip]]: {count} {family} vips do not fit, there is room for {MAX_VIPS}; take port 0 for addresses with many ports, or split them over two instances"
+                "[[vip]]: {count} {family} {what} do not fit, there is room for {MAX_VIPS}; take port 0 for addresses with many ports, or split them over two instances"
             ),
         );
     }
@@ -52,12 +60,13 @@ fn vips(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) {
 /// A vip takes consecutive entries for its backends and as many successors, and one that outgrows its entries is written
 /// anew elsewhere before the old ones are free.
 fn dests(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
-    let needed = Limits::dests_needed(objects.vips.values().map(|vip| vip.backends.len()));
+    let needed = Limits::dests_needed(rings(objects).map(|(_, backends)| backends));
     if needed > u64::from(limits.dests) {
         check.problems.add(
             line,
             format!(
-                "[limits]: dests: the vips of this file take {needed} (each vip a power of two with room for its backends twice, and one spare), but dests = {}; write dests = {} or more",
+                "[limits]: dests: the {} of this file take {needed} (each a power of two with room for its backends twice, and one spare), but dests = {}; write dests = {} or more",
+                who(objects),
                 limits.dests,
                 needed.next_power_of_two()
             ),
@@ -68,18 +77,53 @@ fn dests(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
 /// All rings twice: a change of a backend that every vip uses writes every ring anew beside the old one, and publishes
 /// all of them at once.
 fn ring_memory(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
-    let pages: u64 = objects.vips.values().map(|vip| u64::from(ring_pages(vip.ring_size))).sum();
+    let pages: u64 = rings(objects).map(|(vip, backends)| ring_and_ids(vip, backends)).sum();
     let needed = 2 * pages * PAGE_BYTES;
     if needed > limits.ring_memory {
         check.problems.add(
             line,
             format!(
                 "[limits]: ring_memory: the {} rings of this file take {} (each twice, so that all can change at once), but ring_memory = \"{}\"; write ring_memory = \"{}\" or choose smaller ring sizes",
-                objects.vips.len(),
+                rings(objects).count(),
                 bytes(needed),
                 bytes(limits.ring_memory),
                 bytes(needed.next_multiple_of(1 << 20))
             ),
         );
+    }
+}
+
+/// Every ring: the vip that asks for it, and its number of backends. A route takes a ring and dests as a vip does.
+fn rings(objects: &Objects) -> impl Iterator<Item = (&VipConfig, usize)> {
+    objects.vips.values().flat_map(|vip| {
+        let routes = vip.routes.iter().map(|route| route.backends.len());
+        std::iter::once(vip.backends.len()).chain(routes).map(move |backends| (vip, backends))
+    })
+}
+
+fn who(objects: &Objects) -> &'static str {
+    if objects.vips.values().any(|vip| !vip.routes.is_empty()) { "vips and routes" } else { "vips" }
+}
+
+/// Pages of a ring, and of the table of server ids behind it for QUIC.
+fn ring_and_ids(vip: &VipConfig, backends: usize) -> u64 {
+    let ids = vip.options.quic.map_or(0, |_| id_pages(backends as u64));
+    u64::from(ring_pages(vip.ring_size)) + ids
+}
+
+/// Pages of a table of server ids: four entries of 2 bytes for each backend, 1024 at least, and a power of two.
+fn id_pages(backends: u64) -> u64 {
+    let entries = (4 * backends).max(1024).next_power_of_two();
+    (2 * entries).div_ceil(PAGE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_server_ids_takes_a_page_for_256_backends_and_then_powers_of_two() {
+        let pages = [0, 1, 256, 257, 512, 513, 65_534].map(id_pages);
+        assert_eq!(pages, [1, 1, 1, 2, 2, 4, 256]);
     }
 }

@@ -1,21 +1,29 @@
 //! From the file's values to a valid [`Config`]: what no single value shows, such as names, duplicates and sums.
 
+mod access;
+mod addresses;
+mod groups;
 mod limits;
 mod objects;
+mod quic;
+mod routes;
+mod vip;
 
 pub(crate) use objects::why_no_name;
 
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::access::Lists;
 use super::address::why_unusable;
 use super::decode::Family;
 use super::error::Problems;
-use super::file::{ConfigFile, TunnelFile};
+use super::file::{AccessFile, ConfigFile, LimitsFile, TunnelFile};
 use super::reader::{Located, printable};
+use super::settings::ACCESS;
 use super::values::path;
-use super::{Config, DEFAULT_TTL, Provenance};
-use crate::state::{AccessRules, Answers, DesiredAddress, SourcePrefix, Tunnel};
+use super::{AccessSource, Config, DEFAULT_GUE_PORT, DEFAULT_TTL, Provenance};
+use crate::state::{AccessRules, Answers, SourcePrefix, Tunnel};
 
 use objects::Objects;
 
@@ -23,13 +31,21 @@ use objects::Objects;
 const INTERFACES_MAX: usize = 64;
 
 /// The configuration that `file` describes; problems are noted, and then the result must not be used.
-pub(super) fn validate(file_path: &Path, file: ConfigFile, problems: &mut Problems) -> Option<Config> {
+pub(super) fn validate(
+    file_path: &Path,
+    file: ConfigFile,
+    lists: Lists<'_>,
+    problems: &mut Problems,
+) -> Option<Config> {
     let mut provenance = Provenance::default();
-    let mut check = Check { problems, provenance: &mut provenance };
+    let mut check = Check { problems, provenance: &mut provenance, lists };
     let interfaces = check.interfaces(file.interfaces.as_ref());
     let objects = Objects::read(&mut check, &file.backends, &file.vips);
+    groups::validate(&mut check, &file.vips, &objects);
+    let addresses = addresses::validate(&mut check, &file.vips, &objects);
     let tunnel = check.tunnel(&file.tunnel, &objects);
     let limits = limits::validate(&mut check, &file, &objects);
+    let (access, access_source) = check.access(&file.access);
     Some(Config {
         path: file_path.to_owned(),
         interfaces,
@@ -38,23 +54,21 @@ pub(super) fn validate(file_path: &Path, file: ConfigFile, problems: &mut Proble
         metrics_listen: check.take(&["metrics_listen"], file.metrics_listen),
         limits,
         tunnel,
-        answers: Answers::default(),
-        access: AccessRules::default(),
-        addresses: objects
-            .vips
-            .keys()
-            .map(|key| (key.address, DesiredAddress { ping: true, ..DesiredAddress::default() }))
-            .collect(),
+        answers: check.answers(&file.limits),
+        access,
+        access_source,
+        addresses,
         backends: objects.backends,
         vips: objects.vips,
         provenance,
     })
 }
 
-/// What every check needs: where to put problems, and where to note that a value came from the file.
+/// What every check needs: where to put problems, where to note that a value came from the file, and other files.
 struct Check<'a> {
     problems: &'a mut Problems,
     provenance: &'a mut Provenance,
+    lists: Lists<'a>,
 }
 
 impl Check<'_> {
@@ -82,18 +96,32 @@ impl Check<'_> {
                 format!("interfaces: {} are too many; name at most {INTERFACES_MAX}", found.value.len()),
             );
         }
-        let mut names: Vec<String> = Vec::new();
-        for name in &found.value {
-            let shown = printable(&name.value);
-            if let Some(why) = why_no_interface(&name.value) {
-                self.problems.add(name.line, format!("interfaces: '{shown}' {why}"));
-            } else if names.contains(&name.value) {
-                self.problems.add(name.line, format!("interfaces: '{shown}' is named twice; remove one"));
-            } else {
-                names.push(name.value.clone());
-            }
+        interface_names(self, "interfaces", &found.value)
+    }
+
+    fn access(&mut self, file: &AccessFile) -> (AccessRules, AccessSource) {
+        let given = [
+            ("allow", file.allow.is_some()),
+            ("allow_file", file.allow_file.is_some()),
+            ("deny", file.deny.is_some()),
+            ("deny_file", file.deny_file.is_some()),
+        ];
+        for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+            self.provenance.note(path(&["access", key]));
         }
-        names
+        access::rules(self, ACCESS.title, file)
+    }
+
+    fn answers(&mut self, file: &LimitsFile) -> Answers {
+        let default = Answers::default();
+        let replies = self.take(&["limits", "replies_per_second"], file.replies_per_second.clone());
+        let fragments = self.take(&["limits", "fragments_per_second"], file.fragments_per_second.clone());
+        let timeout = self.take(&["limits", "fragment_timeout"], file.fragment_timeout.clone());
+        Answers {
+            replies_per_second: replies.unwrap_or(default.replies_per_second),
+            fragments_per_second: fragments.unwrap_or(default.fragments_per_second),
+            fragment_timeout: timeout.unwrap_or(default.fragment_timeout),
+        }
     }
 
     fn tunnel(&mut self, file: &TunnelFile, objects: &Objects) -> Tunnel {
@@ -104,7 +132,9 @@ impl Check<'_> {
             source6: self.take(&["tunnel", "source6"], file.source6.clone()),
             ttl: self.take(&["tunnel", "ttl"], file.ttl.clone()).unwrap_or(DEFAULT_TTL),
             dscp: self.take(&["tunnel", "dscp"], file.dscp.clone()).unwrap_or_default(),
-            ..Tunnel::default()
+            gue_port: self.take(&["tunnel", "gue_port"], file.gue_port.clone()).unwrap_or(DEFAULT_GUE_PORT),
+            gue_variant: self.take(&["tunnel", "gue_variant"], file.gue_variant.clone()).unwrap_or_default(),
+            oversize: self.take(&["tunnel", "oversize"], file.oversize.clone()).unwrap_or_default(),
         }
     }
 
@@ -142,6 +172,22 @@ fn holds<A: Family>(prefix: &SourcePrefix<A>, address: IpAddr) -> bool {
     address
         .parse::<A>()
         .is_ok_and(|address| address.network(prefix.prefix_len).wide() == prefix.address.wide())
+}
+
+/// The names that interfaces can have; others and duplicates are noted after `object`.
+fn interface_names(check: &mut Check<'_>, object: &str, found: &[Located<String>]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in found {
+        let shown = printable(&name.value);
+        if let Some(why) = why_no_interface(&name.value) {
+            check.problems.add(name.line, format!("{object}: '{shown}' {why}"));
+        } else if names.contains(&name.value) {
+            check.problems.add(name.line, format!("{object}: '{shown}' is named twice; remove one"));
+        } else {
+            names.push(name.value.clone());
+        }
+    }
+    names
 }
 
 /// Why the kernel has no interface of this name, or why the program cannot attach there.

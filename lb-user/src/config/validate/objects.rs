@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use lb_common::maglev::{DEFAULT_RING_SIZE, RING_SIZES, is_ring_size, nearest_ring_sizes};
-
 use super::Check;
 use crate::config::address::why_unusable;
 use crate::config::error::{did_you_mean, nearest};
@@ -12,7 +10,7 @@ use crate::config::file::{BackendFile, MemberFile, VipFile};
 use crate::config::reader::{Located, printable};
 use crate::config::values::path;
 use crate::config::{BackendConfig, DEFAULT_WEIGHT, VipConfig};
-use crate::state::{VipKey, VipOptions};
+use crate::state::VipKey;
 
 const NAME_LEN_MAX: usize = 64;
 
@@ -21,8 +19,8 @@ const NAME_LEN_MAX: usize = 64;
 pub(super) struct Objects {
     pub(super) backends: BTreeMap<String, BackendConfig>,
     pub(super) vips: BTreeMap<VipKey, VipConfig>,
-    backend_lines: BTreeMap<String, u32>,
-    vip_lines: BTreeMap<VipKey, u32>,
+    pub(super) backend_lines: BTreeMap<String, u32>,
+    pub(super) vip_lines: BTreeMap<VipKey, u32>,
 }
 
 impl Objects {
@@ -35,6 +33,17 @@ impl Objects {
             objects.vip(check, vip);
         }
         objects
+    }
+
+    /// The valid vips as the file has them.
+    pub(super) fn in_file<'a>(
+        &'a self,
+        vips: &'a [VipFile],
+    ) -> impl Iterator<Item = (VipKey, &'a VipFile, &'a VipConfig)> {
+        vips.iter().filter_map(|file| {
+            let key = file.key().filter(|key| self.vip_lines.get(key) == Some(&file.line))?;
+            Some((key, file, self.vips.get(&key)?))
+        })
     }
 
     /// Every address in use, with the name of its owner.
@@ -68,95 +77,17 @@ impl Objects {
         let weight =
             check.take(&["backend", &name.value, "weight"], file.weight.clone()).unwrap_or(DEFAULT_WEIGHT);
         check.provenance.note(path(&["backend", &name.value, "address"]));
-        let backend = BackendConfig { address: address.value, weight, mode: None, server_id: None };
+        let backend = BackendConfig {
+            address: address.value,
+            weight,
+            mode: check.take(&["backend", &name.value, "mode"], file.mode.clone()),
+            server_id: check.take(&["backend", &name.value, "server_id"], file.server_id.clone()),
+        };
         self.backends.insert(name.value.clone(), backend);
     }
 
-    fn vip(&mut self, check: &mut Check<'_>, file: &VipFile) {
-        let object = &file.object;
-        if let Some(address) = &file.address {
-            usable(check, object, address);
-            self.no_backends_address(check, object, address);
-        }
-        if let Some(size) = &file.ring_size {
-            ring_size(check, object, size);
-        }
-        let members = self.members(check, object, file.backends.as_deref().unwrap_or_default());
-        let (Some(address), Some(port), Some(protocol)) = (&file.address, &file.port, &file.protocol) else {
-            return;
-        };
-        let key = VipKey { address: address.value, port: port.value, protocol: protocol.value };
-        if let Some(first) = self.vip_lines.get(&key) {
-            let text = format!(
-                "{object}: the same address, port and protocol are in line {first}; put all backends into one of the two"
-            );
-            check.problems.add(file.line, text);
-            return;
-        }
-        self.vip_lines.insert(key, file.line);
-        let Some(name) = self.vip_name(check, file, key) else {
-            return;
-        };
-        note_origins(check, file, &name);
-        let vip = VipConfig {
-            mode: file.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
-            ring_size: file
-                .ring_size
-                .as_ref()
-                .map(|size| size.value)
-                .filter(|size| is_ring_size(*size))
-                .unwrap_or(DEFAULT_RING_SIZE),
-            affinity: file.affinity.as_ref().map(|affinity| affinity.value).unwrap_or_default(),
-            options: VipOptions::default(),
-            routes: Vec::new(),
-            backends: members,
-            name,
-        };
-        self.vips.insert(key, vip);
-    }
-
-    fn vip_name(&self, check: &mut Check<'_>, file: &VipFile, key: VipKey) -> Option<String> {
-        let object = &file.object;
-        let (name, line) = match &file.name {
-            Some(name) => (name.value.clone(), name.line),
-            None => (key.to_string(), file.line),
-        };
-        let shown = printable(&name);
-        if let Some(why) = why_no_name(&name) {
-            check.problems.add(line, format!("{object}: name: '{shown}' {why}"));
-            return None;
-        }
-        if name.parse::<VipKey>().is_ok_and(|other| other != key) {
-            let text = format!(
-                "{object}: name: '{shown}' reads like another vip's address; choose a name that is none"
-            );
-            check.problems.add(line, text);
-            return None;
-        }
-        let taken = self.vips.iter().find(|(_, vip)| vip.name == name);
-        if let Some((other, _)) = taken {
-            let first = self.vip_lines.get(other).copied().unwrap_or(0);
-            let text =
-                format!("{object}: name: '{shown}' is taken by vip {other} in line {first}; choose another");
-            check.problems.add(line, text);
-            return None;
-        }
-        Some(name)
-    }
-
-    fn no_backends_address(&self, check: &mut Check<'_>, object: &str, address: &Located<IpAddr>) {
-        let owner = self.backends.iter().find(|(_, backend)| backend.address == address.value);
-        if let Some((name, _)) = owner {
-            let line = self.backend_lines.get(name).copied().unwrap_or(0);
-            let text = format!(
-                "{object}: address: {} is also the address of backend {name} in line {line}; tunnels to it would end at the vip itself: give the vip an address of its own",
-                address.value
-            );
-            check.problems.add(address.line, text);
-        }
-    }
-
-    fn members(
+    /// The backends that a vip or one of its routes names.
+    pub(super) fn members(
         &self,
         check: &mut Check<'_>,
         object: &str,
@@ -199,40 +130,9 @@ impl Objects {
     }
 }
 
-fn usable(check: &mut Check<'_>, object: &str, address: &Located<IpAddr>) {
+pub(super) fn usable(check: &mut Check<'_>, object: &str, address: &Located<IpAddr>) {
     if let Some(why) = why_unusable(address.value) {
         check.problems.add(address.line, format!("{object}: address: {} {why}", address.value));
-    }
-}
-
-fn ring_size(check: &mut Check<'_>, object: &str, size: &Located<u32>) {
-    if is_ring_size(size.value) {
-        return;
-    }
-    let why = if RING_SIZES.contains(&size.value) {
-        "is not a prime".to_owned()
-    } else {
-        format!("is out of range ({} to {})", RING_SIZES.start(), RING_SIZES.end())
-    };
-    let (below, above) = nearest_ring_sizes(size.value);
-    let near: Vec<_> = below.into_iter().chain(above).map(|prime| prime.to_string()).collect();
-    let text = format!("{object}: ring_size: {} {why}; write {}", size.value, near.join(" or "));
-    check.problems.add(size.line, text);
-}
-
-fn note_origins(check: &mut Check<'_>, file: &VipFile, name: &str) {
-    let given = [
-        ("name", file.name.is_some()),
-        ("address", true),
-        ("port", true),
-        ("protocol", true),
-        ("mode", file.mode.is_some()),
-        ("ring_size", file.ring_size.is_some()),
-        ("affinity", file.affinity.is_some()),
-        ("backends", file.backends.is_some()),
-    ];
-    for (key, _) in given.into_iter().filter(|(_, given)| *given) {
-        check.provenance.note(path(&["vip", name, key]));
     }
 }
 

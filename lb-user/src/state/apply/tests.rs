@@ -1,4 +1,6 @@
+mod groups;
 mod model;
+mod quic;
 mod refusals;
 mod reload;
 

@@ -1,0 +1,200 @@
+//! The settings of backends and vips.
+
+use super::Absent::{Required, Value, Words};
+use super::{Section, setting};
+
+pub(in crate::config) const BACKEND: Section = Section {
+    title: "[[backend]]",
+    doc: "A host that serves vips; one block each. It must be another host than this one. Packets reach it with the vip's address and port inside the tunnel.",
+    settings: &[
+        setting(
+            "name",
+            "1 to 64 of the characters `A-Z a-z 0-9 . _ : / [ ] -`",
+            Required,
+            "How vips, commands and metrics call it.",
+        ),
+        setting(
+            "address",
+            "IPv4 or IPv6 address",
+            Required,
+            "Where the tunnel ends; without a port. It may be of another family than the vip's.",
+        ),
+        setting(
+            "weight",
+            "0 to 65535",
+            Value("100"),
+            "Share of the flows, relative to the other backends of a vip. 0 takes none.",
+        ),
+        setting(
+            "mode",
+            "`ipip`, `gue` or `l2`",
+            Words("the vip's mode"),
+            "How packets reach this backend, in all vips.",
+        ),
+        setting(
+            "server_id",
+            "2 to 16 hexadecimal digits, such as `\"c0ffee01\"`",
+            Words("none"),
+            "What the backend's QUIC server writes into its connection ids. Needed for vips with `quic_server_id_length`, and of that length: two digits a byte.",
+        ),
+    ],
+    tables: &[],
+};
+
+pub(in crate::config) const VIP: Section = Section {
+    title: "[[vip]]",
+    doc: "An address, port and protocol that is balanced; one block each, at most 4096 for IPv4 and 4096 for IPv6, routes included. `announce`, `announce_on`, `unknown_ports` and `ping` belong to the address: what one vip says counts for all of the same address.",
+    settings: &[
+        setting(
+            "name",
+            "1 to 64 of the characters `A-Z a-z 0-9 . _ : / [ ] -`",
+            Words("address, port and protocol, such as `203.0.113.10:80/tcp`"),
+            "How commands and metrics call it.",
+        ),
+        setting("address", "IPv4 or IPv6 address", Required, "The address that clients use."),
+        setting(
+            "port",
+            "0 to 65535",
+            Required,
+            "The port that clients use; 0 stands for all ports. A vip with the exact port goes before one with port 0.",
+        ),
+        setting(
+            "protocol",
+            "`tcp` or `udp`",
+            Required,
+            "The transport protocol. A service on both takes two vips.",
+        ),
+        setting(
+            "mode",
+            "`ipip`, `gue` or `l2`",
+            Value("\"ipip\""),
+            "How packets reach the backends: `ipip` is IP in IP and `gue` IP in UDP, both for all combinations of IPv4 and IPv6; `l2` only changes the MAC addresses, for backends on the same segment.",
+        ),
+        setting(
+            "ring_size",
+            "a prime from 251 to 655373",
+            Value("65537"),
+            "Slots of the vip's Maglev ring. More slots spread more evenly; about 100 for each backend keep the spread within 1 %. A change moves most flows.",
+        ),
+        setting(
+            "affinity",
+            "`five-tuple`, `source` or `source-and-port`",
+            Value("\"five-tuple\""),
+            "Which packets stay together: those of a connection, all of a client's source address, or all of a source address to the same port.",
+        ),
+        setting(
+            "backends",
+            "list of backend names or `{ name = \"…\", weight = … }`",
+            Value("[]"),
+            "Who serves the vip. The long form gives a backend another weight for this vip.",
+        ),
+        setting(
+            "group",
+            "a name as for vips",
+            Words("none"),
+            "Vips of one group send a client to the same backend. They need `affinity = \"source\"` and equal ring sizes, modes, backends, weights and routes; a runtime change of a backend in one of them is made in all.",
+        ),
+        setting(
+            "fragments",
+            "`track`, `hash` or `drop`",
+            Value("\"track\""),
+            "Where fragments go: with `track` where the rest of their flow goes, remembered in a table; with `hash` by addresses and protocol alone, without a table, which is seldom where the flow's other packets go; or nowhere.",
+        ),
+        setting(
+            "new_flows_per_second",
+            "1 to 100000000",
+            Words("no limit"),
+            "New flows a second: TCP connection attempts and QUIC Initial packets. What is above is dropped; a burst of one second's worth is let through.",
+        ),
+        setting(
+            "source_new_flows_per_second",
+            "1 to 100000000",
+            Words("no limit"),
+            "The same for each source prefix by itself.",
+        ),
+        setting(
+            "source_prefix4",
+            "8 to 32",
+            Words("`32`"),
+            "Bits of an IPv4 source that make its prefix for `source_new_flows_per_second`.",
+        ),
+        setting("source_prefix6", "16 to 128", Words("`64`"), "The same for IPv6 sources."),
+        setting(
+            "allow",
+            "list of prefixes or addresses",
+            Value("[]"),
+            "Sources that may use the vip, beside what `[access]` says of all vips. When it or `allow_file` holds any, all others may not.",
+        ),
+        setting(
+            "allow_file",
+            "path of a text file",
+            Words("no file"),
+            "More of them: one prefix or address a line; empty lines and what follows a `#` do not count. A relative path begins at the directory of the configuration file.",
+        ),
+        setting("deny", "list of prefixes or addresses", Value("[]"), "Sources that may not use the vip."),
+        setting("deny_file", "path of a text file", Words("no file"), "More of them, as in `allow_file`."),
+        setting(
+            "quic_server_id_length",
+            "1 to 8",
+            Words("connection ids are not looked at"),
+            "Bytes of the server ids that backends write into their QUIC connection ids, in plain text as in draft-ietf-quic-load-balancers. Packets go to the backend that their connection id names, whatever the client's address is. For UDP vips whose backends all have a `server_id`.",
+        ),
+        setting(
+            "quic_config_id",
+            "0 to 6",
+            Words("`0`"),
+            "Id of the configuration, in the upper three bits of a connection id's first byte. Others go by the ring.",
+        ),
+        setting(
+            "announce",
+            "`none`, `arp` or `address`",
+            Value("\"none\""),
+            "Who answers for the vip's address on the link: somebody else (a route, a BGP speaker, keepalived); the program, which answers ARP and neighbour solicitations, while the address is none of the host's; or the kernel, to which the address is added.",
+        ),
+        setting(
+            "announce_on",
+            "list of interface names",
+            Words("interfaces with an address in whose prefix the vip's lies, or else all of `interfaces`"),
+            "Where `announce` announces; VLAN interfaces too.",
+        ),
+        setting(
+            "unknown_ports",
+            "`pass`, `drop` or `reject`",
+            Words("`\"drop\"` with `announce = \"arp\"`, else `\"pass\"`"),
+            "What happens to packets for the address that are for none of its vips: the kernel gets them, or they are dropped, or the sender is told that nobody is there.",
+        ),
+        setting("ping", "`true` or `false`", Value("true"), "Echo requests for the address are answered."),
+    ],
+    tables: &[("route", &ROUTE)],
+};
+
+pub(in crate::config) const ROUTE: Section = Section {
+    title: "[[vip.route]]",
+    doc: "Other backends for clients of some prefixes; below the `[[vip]]` that it belongs to, at most 255 in each. The route with the longest prefix that holds a client's address counts; clients in none go to the vip's own backends.",
+    settings: &[
+        setting(
+            "name",
+            "a name as for vips",
+            Required,
+            "How messages call it; no other route of the vip has it.",
+        ),
+        setting(
+            "sources",
+            "list of prefixes or addresses",
+            Required,
+            "The clients. A prefix stands in one route of a vip only.",
+        ),
+        setting("backends", "as in `[[vip]]`", Required, "Who serves them."),
+    ],
+    tables: &[],
+};
+
+pub(in crate::config) const MEMBER: Section = Section {
+    title: "'backends' of [[vip]]",
+    doc: "",
+    settings: &[
+        setting("name", "a backend's name", Required, "The backend."),
+        setting("weight", "0 to 65535", Words("the backend's weight"), "Its weight for this vip."),
+    ],
+    tables: &[],
+};

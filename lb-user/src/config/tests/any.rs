@@ -1,0 +1,263 @@
+//! Any valid configuration, for property tests.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::access::{common, sorted, united};
+use crate::state::{
+    Announce, FlowLimits, Fragments, GueVariant, Oversize, Prefix, QuicRouting, SourcePrefix, UnknownPorts,
+    VipKey,
+};
+
+/// The files that a configuration from [`config`] may name.
+pub(super) fn list(path: &Path) -> std::io::Result<Vec<u8>> {
+    let text = match path.to_str() {
+        Some("allowed.txt") => "198.51.100.0/24 # a test network\n\n2001:db8:a::/48\n",
+        Some("denied.txt") => "203.0.113.0/24\r\n203.0.113.7\r\n",
+        _ => return Err(std::io::ErrorKind::NotFound.into()),
+    };
+    Ok(text.as_bytes().to_vec())
+}
+
+fn prefixes(texts: &[&str]) -> Prefixes {
+    sorted(texts.iter().map(|text| crate::config::prefix::parse(text).expect("prefix")).collect())
+}
+
+fn unicast4() -> impl Strategy<Value = Ipv4Addr> {
+    (1u8..127, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d))
+}
+
+fn unicast6() -> impl Strategy<Value = Ipv6Addr> {
+    any::<u128>().prop_map(|bits| Ipv6Addr::from(0x2001_0db8 << 96 | bits >> 32))
+}
+
+fn unicast() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![unicast4().prop_map(IpAddr::V4), unicast6().prop_map(IpAddr::V6)]
+}
+
+fn prefix() -> impl Strategy<Value = Prefix> {
+    use crate::config::decode::Family;
+    (unicast(), 0u8..=128).prop_map(|(address, len)| match address {
+        IpAddr::V4(v4) => Prefix { address: v4.network(len.min(32)).into(), len: len.min(32) },
+        IpAddr::V6(v6) => Prefix { address: v6.network(len).into(), len },
+    })
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[A-Za-z][A-Za-z0-9._/-]{0,20}"
+}
+
+fn one_of<T: Clone + std::fmt::Debug + 'static>(values: &[T]) -> impl Strategy<Value = T> + use<T> {
+    prop::sample::select(values.to_vec())
+}
+
+prop_compose! {
+    /// Backends, and the length of their server ids when they have any.
+    fn backends()(
+        names in prop::collection::btree_set(name(), 0..6),
+        addresses in prop::collection::btree_set(unicast(), 6),
+        weights in prop::collection::vec(prop_oneof![Just(100u32), 0..=65_535u32], 6),
+        modes in prop::collection::vec(prop::option::of(one_of(&[Mode::Ipip, Mode::Gue, Mode::L2])), 6),
+        ids in prop::collection::btree_set(1u8..=255, 6),
+        len in prop::option::of(1u8..=8),
+    ) -> (BTreeMap<String, BackendConfig>, Option<u8>) {
+        let rest = addresses.into_iter().zip(weights).zip(modes).zip(ids);
+        let backends = names.into_iter().zip(rest).map(|(name, (((address, weight), mode), id))| {
+            let server_id = len.map(|len| ServerId { bytes: [id, 0, 0, 0, 0, 0, 0, 0], len });
+            (name, BackendConfig { address, weight, mode, server_id })
+        });
+        (backends.collect(), len)
+    }
+}
+
+prop_compose! {
+    fn access()(
+        allow in prop::collection::vec(prefix(), 0..3),
+        deny in prop::collection::vec(prefix(), 0..3),
+        files in any::<(bool, bool)>(),
+    ) -> (AccessRules, AccessSource) {
+        let (allow, deny) = (sorted(allow), sorted(deny));
+        let both: Vec<_> = common(&allow, &deny).collect();
+        let deny = deny.iter().copied().filter(|prefix| !both.contains(prefix)).collect();
+        let source = AccessSource {
+            allow,
+            deny,
+            allow_file: files.0.then(|| "allowed.txt".to_owned()),
+            deny_file: files.1.then(|| "denied.txt".to_owned()),
+        };
+        let allowed = if files.0 { prefixes(&["198.51.100.0/24", "2001:db8:a::/48"]) } else { [].into() };
+        let denied = if files.1 { prefixes(&["203.0.113.0/24", "203.0.113.7"]) } else { [].into() };
+        let rules = AccessRules {
+            allow: united(source.allow.clone(), allowed),
+            deny: united(source.deny.clone(), denied),
+        };
+        (rules, source)
+    }
+}
+
+prop_compose! {
+    fn flow_limits()(
+        vip_per_second in prop::option::of(1..=100_000_000u32),
+        source_per_second in prop::option::of(1..=100_000_000u32),
+        source_prefix4 in 8..=32u8,
+        source_prefix6 in 16..=128u8,
+    ) -> FlowLimits {
+        let limits = FlowLimits { vip_per_second, source_per_second, ..FlowLimits::default() };
+        match source_per_second {
+            Some(_) => FlowLimits { source_prefix4, source_prefix6, ..limits },
+            None => limits,
+        }
+    }
+}
+
+/// Routes to some of `backends`, with prefixes of their own.
+fn routes(backends: Vec<String>) -> impl Strategy<Value = Vec<RouteConfig>> {
+    let most = if backends.is_empty() { 0 } else { 3 };
+    let members = prop::sample::subsequence(backends.clone(), 1.min(backends.len())..=backends.len());
+    let route = (members, prop::option::of(0..=65_535u32));
+    let names = prop::collection::btree_set(name(), 0..=most);
+    (names, prop::collection::vec(route, 3), prop::collection::btree_set(prefix(), 6)).prop_map(
+        |(names, routes, sources)| {
+            let sources = Vec::from_iter(sources);
+            let routes = names.into_iter().zip(routes).zip(sources.chunks(2));
+            let route = |((name, (members, weight)), sources): ((_, (Vec<String>, _)), &[Prefix])| {
+                let backends = members.into_iter().map(|name| (name, weight)).collect();
+                RouteConfig { name, sources: sources.into(), backends }
+            };
+            routes.map(route).collect()
+        },
+    )
+}
+
+prop_compose! {
+    fn vip(backends: Vec<String>, id_len: Option<u8>)(
+        key in (unicast(), any::<u16>(), one_of(&[Protocol::Tcp, Protocol::Udp])),
+        name in prop::option::of(name()),
+        ring_size in one_of(&[251, 4093, 65_537]),
+        (mode, affinity) in (
+            one_of(&[Mode::Ipip, Mode::Gue, Mode::L2]),
+            one_of(&[Affinity::FiveTuple, Affinity::Source, Affinity::SourceAndPort]),
+        ),
+        members in prop::sample::subsequence(backends.clone(), 0..=backends.len()),
+        weight in prop::option::of(0..=65_535u32),
+        fragments in one_of(&[Fragments::Track, Fragments::Hash, Fragments::Drop]),
+        (access, access_source) in access(),
+        limits in flow_limits(),
+        (grouped, quic) in (any::<bool>(), prop::option::of(0..=6u8)),
+        routes in routes(backends),
+    ) -> (VipKey, VipConfig) {
+        let (address, port, protocol) = key;
+        let key = VipKey { address, port, protocol };
+        let name = name.unwrap_or_else(|| key.to_string());
+        let quic = quic.zip(id_len).filter(|_| protocol == Protocol::Udp);
+        let quic = quic.map(|(config_id, server_id_len)| QuicRouting { server_id_len, config_id });
+        let group = (grouped && affinity == Affinity::Source).then(|| name.clone());
+        let backends = members.into_iter().map(|name| (name, weight)).collect();
+        let options = VipOptions { group, fragments, access, limits, quic };
+        (key, VipConfig { name, mode, ring_size, affinity, options, access_source, routes, backends })
+    }
+}
+
+prop_compose! {
+    fn address()(
+        announce in one_of(&[Announce::None, Announce::Arp, Announce::Address]),
+        announce_on in prop::collection::btree_set("[a-km-z][a-z0-9.]{0,14}", 0..3),
+        unknown_ports in one_of(&[UnknownPorts::Pass, UnknownPorts::Drop, UnknownPorts::Reject]),
+        ping in any::<bool>(),
+    ) -> DesiredAddress {
+        let announce_on = match announce {
+            Announce::None => Vec::new(),
+            Announce::Arp | Announce::Address => Vec::from_iter(announce_on),
+        };
+        DesiredAddress { announce, announce_on, unknown_ports, ping }
+    }
+}
+
+prop_compose! {
+    fn tunnel()(
+        (source4, source6) in any::<(bool, bool)>(),
+        ttl in 1..=u8::MAX,
+        dscp in prop::option::of(0u8..64),
+        gue_port in 1..=u16::MAX,
+        gue_variant in one_of(&[GueVariant::Header, GueVariant::Direct]),
+        oversize in one_of(&[Oversize::Kernel, Oversize::Drop]),
+    ) -> Tunnel {
+        let v6 = "2001:db9::1".parse().expect("address");
+        Tunnel {
+            source4: source4
+                .then_some(SourcePrefix { address: Ipv4Addr::new(172, 16, 0, 0), prefix_len: 30 }),
+            source6: source6.then_some(SourcePrefix { address: v6, prefix_len: 128 }),
+            ttl,
+            dscp: dscp.map_or(Dscp::Copy, Dscp::Fixed),
+            gue_port,
+            gue_variant,
+            oversize,
+        }
+    }
+}
+
+prop_compose! {
+    fn answers()(
+        replies_per_second in 0..=1_000_000u32,
+        fragments_per_second in 0..=10_000_000u32,
+        millis in 100..=600_000u64,
+    ) -> Answers {
+        Answers { replies_per_second, fragments_per_second, fragment_timeout: Duration::from_millis(millis) }
+    }
+}
+
+prop_compose! {
+    fn limits()(dests in 400..=1u32 << 20, pages in 20_000u64..=(4 << 20), fragments in 1..=1u32 << 20) -> Limits {
+        Limits { dests, ring_memory: pages << 10, fragments }
+    }
+}
+
+/// Settings without objects.
+fn settings() -> impl Strategy<Value = Config> {
+    let interfaces = prop::collection::btree_set("[a-km-z][a-z][a-z0-9.\"'#=-]{0,13}", 1..4);
+    let mode = one_of(&[XdpMode::Native, XdpMode::Generic, XdpMode::Offload]);
+    let metrics = prop::option::of((any::<IpAddr>(), 1..=u16::MAX));
+    (interfaces, mode, any::<u64>(), metrics, limits(), tunnel(), answers(), access()).prop_map(
+        |(interfaces, xdp_mode, hash_seed, metrics, limits, tunnel, answers, (access, access_source))| {
+            Config {
+                path: PathBuf::from("f.toml"),
+                interfaces: interfaces.into_iter().collect(),
+                xdp_mode,
+                hash_seed,
+                metrics_listen: metrics.map(SocketAddr::from),
+                limits,
+                tunnel,
+                answers,
+                access,
+                access_source,
+                addresses: BTreeMap::new(),
+                backends: BTreeMap::new(),
+                vips: BTreeMap::new(),
+                provenance: Provenance::default(),
+            }
+        },
+    )
+}
+
+/// Any valid configuration; its lists are those of [`list`].
+pub(super) fn config() -> impl Strategy<Value = Config> {
+    let objects = backends().prop_flat_map(|(backends, id_len)| {
+        let names: Vec<_> = backends.keys().cloned().collect();
+        (Just(backends), prop::collection::vec(vip(names, id_len), 0..5))
+    });
+    let addresses = prop::collection::vec(address(), 5);
+    (settings(), objects, addresses).prop_map(|(settings, (backends, vips), addresses)| {
+        let taken: BTreeSet<_> = backends.values().map(|backend| backend.address).collect();
+        let mut names = BTreeSet::new();
+        let vips: BTreeMap<_, _> = vips
+            .into_iter()
+            .filter(|(key, vip)| !taken.contains(&key.address) && names.insert(vip.name.clone()))
+            .collect();
+        let addresses = vips.keys().map(|key| key.address).zip(addresses).collect();
+        Config { addresses, backends, vips, ..settings }
+    })
+}

@@ -1,0 +1,64 @@
+//! The words of the configuration file for things of which there are a few.
+
+use crate::dataplane::XdpMode;
+use crate::state::{Affinity, Announce, Fragments, Mode, Oversize, Protocol, UnknownPorts};
+
+pub(super) const XDP_MODES: &[(&str, XdpMode)] =
+    &[("native", XdpMode::Native), ("generic", XdpMode::Generic), ("offload", XdpMode::Offload)];
+pub(super) const OVERSIZES: &[(&str, Oversize)] = &[("kernel", Oversize::Kernel), ("drop", Oversize::Drop)];
+pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+pub(super) const MODES: &[(&str, Mode)] = &[("ipip", Mode::Ipip), ("gue", Mode::Gue), ("l2", Mode::L2)];
+pub(super) const AFFINITIES: &[(&str, Affinity)] = &[
+    ("five-tuple", Affinity::FiveTuple),
+    ("source", Affinity::Source),
+    ("source-and-port", Affinity::SourceAndPort),
+];
+pub(super) const FRAGMENTS: &[(&str, Fragments)] =
+    &[("track", Fragments::Track), ("hash", Fragments::Hash), ("drop", Fragments::Drop)];
+pub(super) const ANNOUNCES: &[(&str, Announce)] =
+    &[("none", Announce::None), ("arp", Announce::Arp), ("address", Announce::Address)];
+pub(super) const UNKNOWN_PORTS: &[(&str, UnknownPorts)] =
+    &[("pass", UnknownPorts::Pass), ("drop", UnknownPorts::Drop), ("reject", UnknownPorts::Reject)];
+
+/// The word that the file has for `meaning`.
+fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> &'static str {
+    words.iter().find(|(_, known)| *known == meaning).map_or("", |(word, _)| word)
+}
+
+/// The word for a mode in the configuration file.
+#[must_use]
+pub fn xdp_mode(mode: XdpMode) -> &'static str {
+    word(XDP_MODES, mode)
+}
+
+/// The word for a forwarding mode in the configuration file.
+#[must_use]
+pub fn mode(mode: Mode) -> &'static str {
+    word(MODES, mode)
+}
+
+/// The word for an affinity in the configuration file.
+#[must_use]
+pub fn affinity(affinity: Affinity) -> &'static str {
+    word(AFFINITIES, affinity)
+}
+
+/// The word for a treatment of fragments in the configuration file.
+#[must_use]
+pub fn fragments(fragments: Fragments) -> &'static str {
+    word(FRAGMENTS, fragments)
+}
+
+/// The word for who announces an address in the configuration file.
+#[must_use]
+pub fn announce(announce: Announce) -> &'static str {
+    word(ANNOUNCES, announce)
+}
+
+pub(super) fn unknown_ports(unknown_ports: UnknownPorts) -> &'static str {
+    word(UNKNOWN_PORTS, unknown_ports)
+}
+
+pub(super) fn oversize(oversize: Oversize) -> &'static str {
+    word(OVERSIZES, oversize)
+}
