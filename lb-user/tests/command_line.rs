@@ -105,6 +105,7 @@ async fn each_command_makes_the_request_it_stands_for() {
             "backend weight b 0 --vip v",
             r#"POST /v1/changes?dry_run=false {"action":"weight","backend":"b","vip":"v","weight":0}"#,
         ),
+        ("addresses", "GET /v1/addresses"),
         ("reload", "POST /v1/reload?dry_run=false"),
         ("reload --dry-run", "POST /v1/reload?dry_run=true"),
         ("config show", "GET /v1/config"),

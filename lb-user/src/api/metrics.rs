@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::types::BackendState;
+use super::types::{AddressPlaceState, BackendState};
 use crate::controller::MetricsSnapshot;
 
 /// The content type of what [`render`] gives.
@@ -29,6 +29,7 @@ pub fn render(snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
     page.process(snapshot);
     page.traffic(snapshot);
     page.state(snapshot);
+    page.addresses(snapshot);
     page.sizes(snapshot);
     page.control(snapshot);
     let mut text = String::new();
@@ -118,6 +119,30 @@ impl Page {
                 ("driver", interface.driver.clone()),
             ];
             attached.set_value(labels, 1.0);
+        }
+    }
+
+    fn addresses(&mut self, snapshot: &MetricsSnapshot) {
+        let states = self.gauge(
+            "address_state",
+            "1 for the state that a vip's address is in on an interface, else 0",
+            None,
+        );
+        let sent = self.counter("announcements", "Times that a vip's address was announced on an interface");
+        let conflicts =
+            self.counter("address_conflicts", "Times that another host was found to have a vip's address");
+        for address in &snapshot.addresses {
+            for place in &address.interfaces {
+                let labels =
+                    || vec![("address", address.address.to_string()), ("interface", place.interface.clone())];
+                for (state, label) in ADDRESS_STATES {
+                    let mut labels = labels();
+                    labels.push(("state", label.to_owned()));
+                    states.set_value(labels, if place.state == state { 1.0 } else { 0.0 });
+                }
+                sent.set_value(labels(), place.announcements);
+                conflicts.set_value(labels(), place.conflicts);
+            }
         }
     }
 
@@ -226,6 +251,14 @@ const STATES: [(BackendState, &str); 4] = [
     (BackendState::Draining, "draining"),
     (BackendState::Unused, "unused"),
     (BackendState::Unresolved, "unresolved"),
+];
+
+const ADDRESS_STATES: [(AddressPlaceState, &str); 5] = [
+    (AddressPlaceState::Owned, "owned"),
+    (AddressPlaceState::Probing, "probing"),
+    (AddressPlaceState::Conflict, "conflict"),
+    (AddressPlaceState::Waiting, "waiting"),
+    (AddressPlaceState::Released, "released"),
 ];
 
 fn of(vip: &str, backend: &crate::controller::BackendSample) -> Labels {

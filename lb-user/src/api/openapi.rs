@@ -15,6 +15,7 @@ use super::server;
         server::vips,
         server::vip,
         server::backends,
+        server::addresses,
         server::stats,
         server::config,
         server::journal,

@@ -14,8 +14,8 @@ use super::error::Failure;
 use super::extract::{Body, Options};
 use super::peer::Peer;
 use super::types::{
-    ApiError, Change, ChangeOptions, ChangeResult, ConfigShow, DestStatus, ExplainReply, ExplainRequest,
-    JournalEntry, Stats, Status, VipStatus,
+    AddressStatus, ApiError, Change, ChangeOptions, ChangeResult, ConfigShow, DestStatus, ExplainReply,
+    ExplainRequest, JournalEntry, Stats, Status, VipStatus,
 };
 use crate::controller::ControllerHandle;
 use crate::dataplane::Flow;
@@ -61,6 +61,7 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<ControllerHandle>)> {
         // A vip's name may be ADDRESS:PORT/PROTOCOL, slash and all.
         ("/v1/vips/{*name}", get(vip)),
         ("/v1/backends", get(backends)),
+        ("/v1/addresses", get(addresses)),
         ("/v1/stats", get(stats)),
         ("/v1/config", get(config)),
         ("/v1/changes", get(journal).post(change)),
@@ -123,6 +124,12 @@ pub(super) async fn vip(State(controller): Controller, Path(name): Path<String>)
 pub(super) async fn backends(State(controller): Controller) -> Reply<Vec<DestStatus>> {
     let vips = controller.status().await?.vips;
     Ok(Json(vips.into_iter().flat_map(|vip| vip.backends).collect()))
+}
+
+/// The vips' addresses: who answers for them, where they are announced, and what is in the way.
+#[utoipa::path(get, path = "/v1/addresses", responses((status = 200, body = Vec<AddressStatus>)))]
+pub(super) async fn addresses(State(controller): Controller) -> Reply<Vec<AddressStatus>> {
+    Ok(Json(controller.addresses().await?))
 }
 
 /// All counters.

@@ -111,6 +111,47 @@ pub enum BackendState {
     Unresolved,
 }
 
+/// A vip's address, and who answers for it; `GET /v1/addresses`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AddressStatus {
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    pub announce: Announce,
+    /// Where it is announced; none with `announce = "none"`.
+    pub interfaces: Vec<AddressPlace>,
+}
+
+/// A vip's address on one interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AddressPlace {
+    pub interface: String,
+    pub state: AddressPlaceState,
+    /// Why it is waiting.
+    pub reason: Option<String>,
+    /// With a conflict: the MAC address of the other host, unless the kernel found the conflict by itself.
+    pub other_mac: Option<String>,
+    pub last_announced: Option<String>,
+    /// Times announced since the address is wanted here, or the daemon has started.
+    pub announcements: u64,
+    /// Times that another host had the address, since then.
+    pub conflicts: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AddressPlaceState {
+    /// Announced, and again every minute.
+    Owned,
+    /// Other hosts are being asked whether they have it.
+    Probing,
+    /// Another host has it; asked for again every 30 seconds.
+    Conflict,
+    /// Not possible at present.
+    Waiting,
+    /// Left to another node.
+    Released,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NextHopStatus {
     pub interface: String,

@@ -52,6 +52,8 @@ pub(super) enum Command {
     /// List or change backends
     #[command(subcommand)]
     Backend(BackendCommand),
+    /// Show who answers for the vips' addresses, where they are announced, and what is in the way
+    Addresses(ClientArgs),
     /// Read the configuration file again: all of it, or nothing when it is invalid
     Reload(ReloadArgs),
     /// Show the running configuration
@@ -298,6 +300,7 @@ mod tests {
             "ferrolev backend drain web-3 --vip web --dry-run",
             "ferrolev backend undrain web-3",
             "ferrolev backend weight web-3 0 --vip web",
+            "ferrolev addresses -o json",
             "ferrolev reload --dry-run",
             "ferrolev config show",
             "ferrolev config show --toml",

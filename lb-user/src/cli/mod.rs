@@ -19,7 +19,7 @@ use clap::{CommandFactory, FromArgMatches};
 pub use error::CliError;
 
 use args::{Args, Command};
-use commands::{backend, changes, config, daemon, explain, shell, stats, status, vip};
+use commands::{addresses, backend, changes, config, daemon, explain, shell, stats, status, vip};
 
 /// Runs the command that the process was called with.
 #[must_use]
@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Run(args) => daemon::run(args),
-        Command::Detach(args) => daemon::detach(&args),
+        Command::Detach(args) => on_runtime(daemon::detach(&args)),
         Command::Decap(args) => daemon::decap(args),
         Command::Check(args) => config::check(&args),
         Command::Completions { shell } => shell::completions(shell),
@@ -49,6 +49,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Status(client) => on_runtime(status::run(&client)),
         Command::Vip(command) => on_runtime(vip::run(&command)),
         Command::Backend(command) => on_runtime(backend::run(&command)),
+        Command::Addresses(client) => on_runtime(addresses::run(&client)),
         Command::Reload(args) => on_runtime(config::reload(&args)),
         Command::Config(command) => on_runtime(config::run(&command)),
         Command::Changes(client) => on_runtime(changes::run(&client)),
@@ -58,7 +59,7 @@ fn run(command: Command) -> Result<(), CliError> {
     }
 }
 
-/// Client commands are one call after the other: one thread is enough.
+/// These commands are one call after the other: one thread is enough.
 fn on_runtime(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

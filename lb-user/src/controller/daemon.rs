@@ -24,6 +24,7 @@ use super::options::RunOptions;
 use super::service::notify;
 use super::socket::SocketLock;
 use super::task::{self, ANSWER_WAIT, all_answered};
+use crate::announce::{self, Announcer};
 use crate::api::{serve_metrics, serve_socket};
 use crate::config::Config;
 use crate::dataplane::bpf::{self, BpfDataplane};
@@ -39,16 +40,22 @@ const LAST_REQUESTS: Duration = Duration::from_secs(3);
 /// # Errors
 /// When it cannot start; an invalid configuration is a [`crate::config::ConfigError`] in the chain.
 pub fn run(options: RunOptions) -> anyhow::Result<()> {
-    let kernel =
-        Edges { resolver: || Ok(crate::net::spawn()?), open: bpf::open, detach: BpfDataplane::detach };
+    let kernel = Edges {
+        resolver: || Ok(crate::net::spawn()?),
+        announcer: || Ok(announce::spawn(crate::net::watch_facts()?)?),
+        open: bpf::open,
+        detach: BpfDataplane::detach,
+    };
     run_with(&options, kernel)
 }
 
 /// The daemon's ways to the kernel; tests have their own.
 #[derive(Debug)]
-pub struct Edges<R, O, X> {
+pub struct Edges<R, A, O, X> {
     /// Starts the resolver; called within the runtime.
     pub resolver: R,
+    /// Starts what announces addresses; called within the runtime.
+    pub announcer: A,
     /// Opens the dataplane, filled.
     pub open: O,
     /// Takes the program off, for `--detach-on-exit`.
@@ -59,10 +66,11 @@ pub struct Edges<R, O, X> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with<D, R, O, X>(options: &RunOptions, edges: Edges<R, O, X>) -> anyhow::Result<()>
+pub fn run_with<D, R, A, O, X>(options: &RunOptions, edges: Edges<R, A, O, X>) -> anyhow::Result<()>
 where
     D: Dataplane + 'static,
     R: FnOnce() -> anyhow::Result<Resolver>,
+    A: FnOnce() -> anyhow::Result<Announcer>,
     O: FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
     X: FnOnce(D) -> Result<(), DataplaneError>,
 {
@@ -75,14 +83,15 @@ where
     runtime.block_on(async { daemon(options, edges, orders()?).await })
 }
 
-pub(super) async fn daemon<D, R, O, X>(
+pub(super) async fn daemon<D, R, A, O, X>(
     options: &RunOptions,
-    edges: Edges<R, O, X>,
+    edges: Edges<R, A, O, X>,
     mut orders: mpsc::Receiver<Order>,
 ) -> anyhow::Result<()>
 where
     D: Dataplane + 'static,
     R: FnOnce() -> anyhow::Result<Resolver>,
+    A: FnOnce() -> anyhow::Result<Announcer>,
     O: FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
     X: FnOnce(D) -> Result<(), DataplaneError>,
 {
@@ -106,12 +115,13 @@ where
         None => None,
     };
     let mut resolver = (edges.resolver)()?;
+    let announcer = (edges.announcer)()?;
     let wanted = setup.wanted()?;
     resolver.wanted.send_replace(wanted.clone());
     let hops = first_answers(&mut resolver, &wanted).await;
     let engine = block_in_place(|| Engine::start(setup, hops, edges.open))?;
     let listener = lock.bind()?;
-    let (controller, task) = task::spawn(engine, resolver);
+    let (controller, task) = task::spawn(engine, resolver, announcer.clone());
     let servers = Servers::start(listener, metrics_listener, &controller);
     info!(
         instance = options.instance.as_str(),
@@ -127,6 +137,7 @@ where
     drop(lock);
     ended?;
     if options.detach_on_exit {
+        announcer.withdraw().await;
         (edges.detach)(engine.into_dataplane()).context("cannot take the program off")?;
         info!("detached; nothing is forwarded any more");
     } else {

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::handle::Caller;
 use super::{clock, view};
+use crate::announce::Wanted;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, Totals, XdpMode};
@@ -175,6 +176,13 @@ impl<D: Dataplane> Engine<D> {
     #[must_use]
     pub fn wanted(&self) -> BTreeSet<IpAddr> {
         addresses(&self.desired)
+    }
+
+    /// What is to be announced: a vip's address once the kernel forwards for it.
+    #[must_use]
+    pub fn announced(&self) -> Wanted {
+        let attached = self.dataplane.attachments().into_iter().map(|attached| attached.interface);
+        Wanted { addresses: self.applied.addresses.clone(), attached: attached.collect() }
     }
 
     /// Validates a runtime change.

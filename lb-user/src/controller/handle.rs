@@ -4,7 +4,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Refused;
 use super::metrics_view::MetricsSnapshot;
-use crate::api::types::{ChangeResult, ConfigShow, ExplainReply, JournalEntry, Stats, Status, VipStatus};
+use crate::api::types::{
+    AddressStatus, ChangeResult, ConfigShow, ExplainReply, JournalEntry, Stats, Status, VipStatus,
+};
 use crate::dataplane::Flow;
 use crate::state::Change;
 
@@ -25,6 +27,7 @@ pub(super) enum Command {
     Stats(Reply<Result<Stats, Refused>>),
     Config(Reply<ConfigShow>),
     Journal(Reply<Result<Vec<JournalEntry>, Refused>>),
+    Addresses(Reply<Vec<AddressStatus>>),
     Metrics(Reply<MetricsSnapshot>),
     Explain(Flow, Reply<Result<ExplainReply, Refused>>),
     Change { change: Change, caller: Caller, dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
@@ -64,6 +67,11 @@ impl ControllerHandle {
 
     pub async fn journal(&self) -> Result<Vec<JournalEntry>, Refused> {
         self.ask(Command::Journal).await?
+    }
+
+    /// Where the vips' addresses are announced.
+    pub async fn addresses(&self) -> Result<Vec<AddressStatus>, Refused> {
+        self.ask(Command::Addresses).await
     }
 
     pub async fn metrics(&self) -> Result<MetricsSnapshot, Refused> {

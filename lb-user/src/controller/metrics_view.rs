@@ -6,7 +6,7 @@ use lb_common::abi::{RING_PAGE_SLOTS, Reason, RingPage, ring_pages};
 
 use super::engine::Engine;
 use super::view::vip_counters;
-use crate::api::types::{CounterValues, DestStatus, InterfaceStatus};
+use crate::api::types::{AddressStatus, CounterValues, DestStatus, InterfaceStatus};
 use crate::dataplane::{Dataplane, Limits, MAX_VIPS};
 
 /// Every value of `/metrics`.
@@ -22,6 +22,8 @@ pub struct MetricsSnapshot {
     /// By reason; all reasons are there.
     pub reasons: Vec<(Reason, u64)>,
     pub interfaces: Vec<InterfaceStatus>,
+    /// Filled in by the task, which knows them.
+    pub addresses: Vec<AddressStatus>,
     pub vips_v4: u64,
     pub vips_v6: u64,
     /// Vips of one address family that fit.
@@ -107,6 +109,7 @@ impl<D: Dataplane> Engine<D> {
             abi_version: status.abi_version,
             object_hash: status.object_hash,
             interfaces: status.interfaces,
+            addresses: Vec::new(),
         }
     }
 }

@@ -11,7 +11,9 @@ use tracing::{error, warn};
 
 use super::engine::{Candidate, Engine, Refused};
 use super::handle::{Command, ControllerHandle};
-use crate::api::types::ChangeResult;
+use super::view;
+use crate::announce::Announcer;
+use crate::api::types::{AddressStatus, ChangeResult};
 use crate::dataplane::Dataplane;
 use crate::net::Resolver;
 use crate::state::{NextHops, Unresolved};
@@ -30,15 +32,17 @@ const QUEUE_LEN: usize = 64;
 pub fn spawn<D: Dataplane + 'static>(
     engine: Engine<D>,
     resolver: Resolver,
+    announcer: Announcer,
 ) -> (ControllerHandle, JoinHandle<Engine<D>>) {
     let (sender, commands) = mpsc::channel(QUEUE_LEN);
-    let task = Task { engine, resolver, resolver_lives: true, retry: Retry::default() };
+    let task = Task { engine, resolver, announcer, resolver_lives: true, retry: Retry::default() };
     (ControllerHandle::new(sender), tokio::spawn(task.run(commands)))
 }
 
 struct Task<D> {
     engine: Engine<D>,
     resolver: Resolver,
+    announcer: Announcer,
     resolver_lives: bool,
     retry: Retry,
 }
@@ -48,6 +52,7 @@ impl<D: Dataplane> Task<D> {
         self.want(BTreeSet::new());
         loop {
             self.retry.plan(self.engine.needs_retry());
+            self.announce();
             tokio::select! {
                 command = commands.recv() => match command {
                     None | Some(Command::Stop) => return self.engine,
@@ -75,7 +80,12 @@ impl<D: Dataplane> Task<D> {
             Command::Stats(reply) => answer(reply, block_in_place(|| self.engine.stats())),
             Command::Config(reply) => answer(reply, self.engine.config_show()),
             Command::Journal(reply) => answer(reply, block_in_place(|| self.engine.journal())),
-            Command::Metrics(reply) => answer(reply, block_in_place(|| self.engine.metrics())),
+            Command::Metrics(reply) => {
+                let mut snapshot = block_in_place(|| self.engine.metrics());
+                snapshot.addresses = self.addresses();
+                answer(reply, snapshot);
+            }
+            Command::Addresses(reply) => answer(reply, self.addresses()),
             Command::Explain(flow, reply) => answer(reply, block_in_place(|| self.engine.explain(&flow))),
             Command::Change { change, caller, dry_run, reply } => {
                 let result = match self.engine.prepare_change(&change, &caller) {
@@ -109,6 +119,20 @@ impl<D: Dataplane> Task<D> {
             }
             Command::Stop => {}
         }
+    }
+
+    /// Says what is to be announced: the addresses of what the kernel forwards.
+    fn announce(&self) {
+        let wanted = Some(self.engine.announced());
+        self.announcer.wanted.send_if_modified(|before| {
+            let modified = *before != wanted;
+            *before = wanted;
+            modified
+        });
+    }
+
+    fn addresses(&self) -> Vec<AddressStatus> {
+        view::addresses(&self.announcer.reports.borrow())
     }
 
     async fn carry_out(&mut self, candidate: Candidate, dry_run: bool) -> Result<ChangeResult, Refused> {

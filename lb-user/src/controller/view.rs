@@ -8,9 +8,11 @@ use tracing::{error, info, warn};
 
 use super::clock;
 use super::engine::{Engine, Refused};
+use crate::announce::{AddressReport, PlaceReport, PlaceState};
 use crate::api::types::{
-    BackendState, BackendStats, CounterValues, DestStatus, DormantChange, ExplainReply, InterfaceStatus,
-    JournalEntry, NextHopStatus, ReasonStats, Stats, Status, VipChange, VipChangeKind, VipStats, VipStatus,
+    AddressPlace, AddressPlaceState, AddressStatus, BackendState, BackendStats, CounterValues, DestStatus,
+    DormantChange, ExplainReply, InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, Stats, Status,
+    VipChange, VipChangeKind, VipStats, VipStatus,
 };
 use crate::build_info::{OBJECT_SHA256, REVISION, VERSION};
 use crate::config::Config;
@@ -193,6 +195,36 @@ impl<D: Dataplane> Engine<D> {
             Err(unreadable) => warn!(error = %unreadable, "cannot read the counters"),
         }
     }
+}
+
+/// Where the vips' addresses are announced.
+pub(super) fn addresses(reports: &[AddressReport]) -> Vec<AddressStatus> {
+    let place = |place: &PlaceReport| {
+        let (state, other_mac, reason) = match &place.state {
+            PlaceState::Owned => (AddressPlaceState::Owned, None, None),
+            PlaceState::Probing => (AddressPlaceState::Probing, None, None),
+            PlaceState::Conflict { mac } => {
+                (AddressPlaceState::Conflict, mac.map(|mac| mac.to_string()), None)
+            }
+            PlaceState::Waiting { reason } => (AddressPlaceState::Waiting, None, Some(reason.clone())),
+            PlaceState::Released => (AddressPlaceState::Released, None, None),
+        };
+        AddressPlace {
+            interface: place.interface.clone(),
+            state,
+            reason,
+            other_mac,
+            last_announced: place.last_announced.map(clock::text),
+            announcements: place.announcements,
+            conflicts: place.conflicts,
+        }
+    };
+    let shown = reports.iter().map(|report| AddressStatus {
+        address: report.address,
+        announce: report.mode,
+        interfaces: report.places.iter().map(place).collect(),
+    });
+    shown.collect()
 }
 
 fn forward_reason(name: &str, applied: &Forwarding, vip: VipKey, slot: Option<u32>, backend: &str) -> String {

@@ -66,6 +66,12 @@ fn replace(
     Ok(dataplane)
 }
 
+/// The interfaces that an instance's pinned program is attached to.
+#[must_use]
+pub fn attached(pin_dir: &Path) -> Vec<String> {
+    PinDir::open(pin_dir).interfaces()
+}
+
 /// Takes an instance's program off its interfaces and removes all it has pinned.
 ///
 /// # Errors

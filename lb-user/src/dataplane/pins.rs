@@ -67,6 +67,17 @@ impl PinDir {
         self.links().join(format!("{}{suffix}", interface.replace('.', ":")))
     }
 
+    /// The interfaces that have an attachment here. No name of an interface has a colon.
+    pub(super) fn interfaces(&self) -> Vec<String> {
+        let pins = fs::read_dir(self.links()).into_iter().flatten().flatten();
+        let names = pins.map(|pin| pin.file_name().to_string_lossy().into_owned());
+        let names = names.map(|name| {
+            let interface = [":generic", ":offload"].iter().find_map(|mode| name.strip_suffix(mode));
+            interface.unwrap_or(&name).replace(':', ".")
+        });
+        names.collect()
+    }
+
     pub(super) fn program(&self) -> PathBuf {
         self.0.join("prog")
     }
@@ -275,4 +286,25 @@ fn remove_entries(
 
 pub(super) fn kernel(path: &Path, source: io::Error) -> DataplaneError {
     DataplaneError::Kernel { what: path.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_pin_tells_its_interface() {
+        let directory = tempfile::tempdir().unwrap();
+        let pins = PinDir::open(directory.path());
+        assert_eq!(pins.interfaces(), Vec::<String>::new());
+        fs::create_dir(pins.links()).unwrap();
+        for (interface, mode) in
+            [("eth0", XdpMode::Native), ("eth1.42", XdpMode::Generic), ("eth2", XdpMode::Offload)]
+        {
+            fs::write(pins.link(interface, mode), "").unwrap();
+        }
+        let mut interfaces = pins.interfaces();
+        interfaces.sort();
+        assert_eq!(interfaces, ["eth0", "eth1.42", "eth2"]);
+    }
 }

@@ -47,7 +47,9 @@ async fn the_served_document_has_every_type_that_it_refers_to() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_replies_have_the_documented_shape() {
-    use crate::api::types::{ConfigShow, DestStatus, JournalEntry, Stats, Status, VipStatus};
+    use crate::api::types::{
+        AddressPlaceState, AddressStatus, ConfigShow, DestStatus, JournalEntry, Stats, Status, VipStatus,
+    };
     let running = start().await;
     running.post("/v1/changes", r#"{"action":"drain","backend":"web-1"}"#).await;
     let reply = |path: &'static str| {
@@ -64,6 +66,13 @@ async fn all_replies_have_the_documented_shape() {
     let share: f64 =
         backends.iter().filter(|backend| backend.vip == "web").map(|backend| backend.share).sum();
     assert!((share - 1.0).abs() < 1e-9, "{share}");
+    let addresses: Vec<AddressStatus> = serde_json::from_value(reply("/v1/addresses").await).unwrap();
+    let [address] = &addresses[..] else { panic!("both vips have one address: {addresses:?}") };
+    assert_eq!(address.address.to_string(), "203.0.113.10");
+    let place = &address.interfaces[0];
+    assert_eq!((place.interface.as_str(), place.state), ("eth0", AddressPlaceState::Conflict));
+    assert_eq!(place.other_mac.as_deref(), Some("02:00:00:00:00:09"));
+    assert_eq!(place.last_announced.as_deref(), Some("1970-01-01T00:00:00Z"));
     let stats: Stats = serde_json::from_value(reply("/v1/stats").await).unwrap();
     assert!(stats.reasons.iter().any(|reason| reason.reason == "not_vip"));
     let _: ConfigShow = serde_json::from_value(reply("/v1/config").await).unwrap();

@@ -1,5 +1,6 @@
 //! `run`, `detach` and `decap`: the parts that touch the kernel, called with what the command line says.
 
+use crate::announce;
 use crate::cli::args::{DecapArgs, DetachArgs, RunArgs};
 use crate::cli::error::CliError;
 use crate::cli::output::print;
@@ -11,12 +12,18 @@ pub(in crate::cli) fn run(args: RunArgs) -> Result<(), CliError> {
     controller::run(run_options(args)).map_err(CliError::from_daemon)
 }
 
-pub(in crate::cli) fn detach(args: &DetachArgs) -> Result<(), CliError> {
+/// Addresses go first: nobody should be told of them when nothing forwards.
+pub(in crate::cli) async fn detach(args: &DetachArgs) -> Result<(), CliError> {
     let instance = &args.pins.instance;
     let pin_dir = instance.pin_dir(&args.pins.bpffs);
     let what = format!("cannot detach instance {instance}");
     if !pin_dir.try_exists().map_err(CliError::operation(&what))? {
         return print(&format!("instance {instance} has nothing pinned in {}\n", pin_dir.display()));
+    }
+    let interfaces = dataplane::bpf::attached(&pin_dir);
+    let removed = announce::remove_leftovers(&interfaces).await.map_err(CliError::operation(&what))?;
+    for address in removed {
+        print(&format!("removed {address}, which the kernel had for instance {instance}\n"))?;
     }
     dataplane::bpf::detach(&pin_dir).map_err(CliError::operation(&what))?;
     print(&format!("instance {instance} is detached, nothing of it is pinned any more\n"))

@@ -7,7 +7,8 @@ use hyper::Method;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::harness::{FILE, FakeDataplane, FakeNet, send_to};
+use super::harness::{FILE, FakeDataplane, FakeNet, played_announcer, send_to};
+use crate::announce::Announcer;
 use crate::config::ConfigError;
 use crate::controller::SocketError;
 use crate::controller::daemon::{Edges, Order, daemon};
@@ -16,6 +17,7 @@ use crate::dataplane::Dataplane;
 
 struct Daemon {
     dataplane: FakeDataplane,
+    announcer: Announcer,
     detached: Arc<AtomicBool>,
     orders: mpsc::Sender<Order>,
     task: JoinHandle<anyhow::Result<()>>,
@@ -37,10 +39,13 @@ fn start(options: RunOptions) -> Daemon {
     let (orders, receiver) = mpsc::channel(1);
     let dataplane = FakeDataplane::default();
     let detached = Arc::new(AtomicBool::new(false));
+    let announcer = played_announcer();
+    let announces = announcer.clone();
     let (mut opened, taken_off) = (dataplane.clone(), Arc::clone(&detached));
     let task = tokio::spawn(async move {
         let edges = Edges {
             resolver: || Ok(FakeNet::start().1),
+            announcer: || Ok(announces),
             open: |options: &_, forwarding: &_| opened.reopen(options, forwarding).map(|_| opened),
             detach: |_| {
                 taken_off.store(true, Ordering::Relaxed);
@@ -49,7 +54,7 @@ fn start(options: RunOptions) -> Daemon {
         };
         daemon(&options, edges, receiver).await
     });
-    Daemon { dataplane, detached, orders, task }
+    Daemon { dataplane, announcer, detached, orders, task }
 }
 
 impl Daemon {
@@ -59,6 +64,11 @@ impl Daemon {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+fn announced(announcer: &Announcer) -> Vec<String> {
+    let wanted = announcer.wanted.borrow();
+    wanted.as_ref().unwrap().addresses.keys().map(ToString::to_string).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,6 +87,7 @@ async fn the_first_ring_already_knows_the_next_hops() {
     running.orders.send(Order::End).await.unwrap();
     running.task.await.unwrap().unwrap();
     assert!(!running.detached.load(Ordering::Relaxed), "the kernel forwards on");
+    assert_eq!(announced(&running.announcer), ["203.0.113.10"], "addresses stay");
     assert!(!options.socket.exists());
 }
 
@@ -90,6 +101,7 @@ async fn it_detaches_only_when_told_to() {
     running.orders.send(Order::End).await.unwrap();
     running.task.await.unwrap().unwrap();
     assert!(running.detached.load(Ordering::Relaxed));
+    assert_eq!(announced(&running.announcer), Vec::<String>::new(), "addresses are taken back");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::announce::{AddressReport, Announcer, Ownership, PlaceReport, PlaceState, Wanted};
 use crate::api::serve_socket;
 use crate::config::Config;
 use crate::controller::{ControllerHandle, Engine, Setup, SocketLock, spawn};
@@ -141,7 +142,8 @@ impl FakeNet {
                 answers.send_replace(now);
                 tokio::select! {
                     changed = asked.changed() => if changed.is_err() { return },
-                    changed = breaks.changed() => if changed.is_err() { return },
+                    // Nobody breaks anything any more: it goes on as it is.
+                    Ok(()) = breaks.changed() => {}
                 }
             }
         });
@@ -173,6 +175,35 @@ pub(crate) fn hop(address: IpAddr, broken: &BTreeSet<IpAddr>) -> Result<NextHop,
         preferred_source: Some(if address.is_ipv4() { "10.0.0.1" } else { "fd00::1" }.parse().unwrap()),
         mtu: 1500,
     })
+}
+
+/// Says of every wanted address that another host has it on the first interface.
+pub(crate) fn played_announcer() -> Announcer {
+    let (wanted, mut asked) = watch::channel(None::<Wanted>);
+    let (ownership, _) = watch::channel(Ownership::new());
+    let (sender, reports) = watch::channel(Vec::new());
+    tokio::spawn(async move {
+        while asked.changed().await.is_ok() {
+            let Some(now) = asked.borrow_and_update().clone() else { continue };
+            let played = now.addresses.iter().map(|(address, desired)| AddressReport {
+                address: *address,
+                mode: desired.announce,
+                places: now.attached.iter().take(1).map(|interface| played_place(interface)).collect(),
+            });
+            sender.send_replace(played.collect());
+        }
+    });
+    Announcer { wanted, ownership, reports }
+}
+
+fn played_place(interface: &str) -> PlaceReport {
+    PlaceReport {
+        interface: interface.to_owned(),
+        state: PlaceState::Conflict { mac: Some(MacAddress([2, 0, 0, 0, 0, 9])) },
+        last_announced: Some(std::time::SystemTime::UNIX_EPOCH),
+        announcements: 5,
+        conflicts: 2,
+    }
 }
 
 /// A running controller.
@@ -215,7 +246,7 @@ pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
         dataplane.reopen(options, forwarding)?;
         Ok(dataplane)
     });
-    let (controller, task) = spawn(engine.unwrap(), resolver);
+    let (controller, task) = spawn(engine.unwrap(), resolver, played_announcer());
     let mut lock = SocketLock::acquire(&directory.path().join("run/api.sock")).unwrap();
     let listener = lock.bind().unwrap();
     let server = tokio::spawn(serve_socket(listener, controller.clone(), std::future::pending()));

@@ -81,3 +81,27 @@ async fn what_a_reload_cannot_change_is_said() {
     let (_, reply) = running.post("/v1/reload", "").await;
     assert!(reply["notes"][0].as_str().unwrap().starts_with("metrics_listen"), "{reply}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_announced_once_the_kernel_forwards_for_it() {
+    let running = start().await;
+    let announced = async || {
+        let (_, addresses) = running.get("/v1/addresses").await;
+        addresses.as_array().unwrap().iter().map(|entry| entry["address"].to_string()).collect::<Vec<_>>()
+    };
+    running.write_file(&FILE.replacen("203.0.113.10", "203.0.113.99", 1));
+    running.dataplane.kernel().refusal = Some("full".to_owned());
+    running.post("/v1/reload", "").await;
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(announced().await, ["\"203.0.113.10\""]);
+    running.dataplane.kernel().refusal = None;
+    running.post("/v1/reload", "").await;
+    let both = ["\"203.0.113.10\"", "\"203.0.113.99\""];
+    for _ in 0..2000 {
+        if announced().await == both {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("{:?}", announced().await);
+}
