@@ -97,6 +97,23 @@ const fn two_slots(x: u64) -> (u32, u32) {
     ((hash >> 50) as u32 & mask, (hash >> 36) as u32 & mask)
 }
 
+/// The two slots in which the table of server ids holds an id; `slots` is a power of two of at most 2^24. Slot 0 holds the
+/// table's salt.
+#[must_use]
+#[inline(always)]
+pub const fn server_id_slots(id: u64, salt: u16, slots: u32) -> (u32, u32) {
+    let hash = mix(id ^ (salt as u64) << 48);
+    let mask = slots - 1;
+    ((hash >> 40) as u32 & mask, (hash >> 16) as u32 & mask)
+}
+
+/// The bits of a server id of `len` bytes, from 1 to 8, read little-endian.
+#[must_use]
+#[inline(always)]
+pub const fn server_id_mask(len: u32) -> u64 {
+    u64::MAX >> (64u32.wrapping_sub(8 * len) & 63)
+}
+
 /// The bit of [`crate::abi::Control::filter`] that stands for an IPv4 address.
 #[must_use]
 #[inline(always)]

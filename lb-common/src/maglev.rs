@@ -18,7 +18,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// An empty slot of a ring without members.
-pub const EMPTY: u16 = u16::MAX;
+pub const EMPTY: u16 = crate::abi::EMPTY_SLOT;
 
 /// Smallest and largest allowed ring.
 pub const RING_SIZES: core::ops::RangeInclusive<u32> = 251..=655_373;

@@ -1,10 +1,10 @@
 //! From a packet with its vip to the backend: slot, dest, outer headers, and the way out.
 
-use lb_common::abi::{Dest, LOOPBACK_IFINDEX, RING_PAGE_SLOTS, Reason, Target};
+use lb_common::abi::{Dest, EMPTY_SLOT, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, Reason, Target};
 use lb_common::hash;
 
 use crate::parse::Packet;
-use crate::{Frame, Leave, Tables, Verdict, encap};
+use crate::{Frame, Leave, Tables, Verdict, encap, quic};
 
 /// A packet, its vip, and its place among that vip's flows.
 pub(crate) struct Flow<'t> {
@@ -26,7 +26,16 @@ pub(crate) fn forward<F: Frame, T: Tables, const V6: bool, const POLICY: bool>(
         return Err(Reason::Policy);
     }
     let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
-    let index = owner(tables, flow.target, slot)?;
+    let place = tables.place(flow.target);
+    let named = if flow.target.has(Target::QUIC) {
+        quic::named_dest(frame, tables, flow.target, place, flow.packet.layer4())
+    } else {
+        None
+    };
+    let (slot, index) = match named {
+        Some(index) => (u32::MAX, index),
+        None => (slot, owner(tables, place, slot)?),
+    };
     let dest = tables.dest(index).ok_or(Reason::NoDest)?;
     let bytes = encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash, dest.max_len)?;
     Ok(Verdict {
@@ -41,11 +50,13 @@ pub(crate) fn forward<F: Frame, T: Tables, const V6: bool, const POLICY: bool>(
 
 /// The index into `DESTS` that owns `slot`.
 #[inline(always)]
-pub(crate) fn owner<T: Tables>(tables: &T, target: &Target, slot: u32) -> Result<u32, Reason> {
-    let place = tables.place(target);
+pub(crate) fn owner<T: Tables>(tables: &T, place: Place, slot: u32) -> Result<u32, Reason> {
     let page = place.ring_page.wrapping_add(slot / RING_PAGE_SLOTS);
     let page = tables.ring_page(page).ok_or(Reason::NoBackend)?;
     let local = page.slots[(slot % RING_PAGE_SLOTS) as usize];
+    if local == EMPTY_SLOT {
+        return Err(Reason::NoBackend);
+    }
     Ok(place.dest_base.wrapping_add(u32::from(local)))
 }
 

@@ -15,6 +15,7 @@ mod encap;
 mod forward;
 mod frame;
 mod parse;
+mod quic;
 pub mod stages;
 mod tables;
 mod vip;
@@ -38,7 +39,7 @@ pub struct Verdict {
     pub leave: Leave,
     /// The vip's number.
     pub vip: u32,
-    /// The slot of the vip's ring.
+    /// The slot of the vip's ring; `u32::MAX` when a QUIC connection id named the dest.
     pub slot: u32,
     /// Index into `DESTS`.
     pub dest: u32,

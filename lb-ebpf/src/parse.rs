@@ -28,12 +28,20 @@ pub(crate) struct Packet {
     ports: u64,
     /// Not zero: a TCP connection attempt.
     pub(crate) opens_flow: u64,
+    /// Where the TCP or UDP header is.
+    layer4: u64,
 }
 
 impl Packet {
     #[inline(always)]
     pub(crate) const fn ports(&self) -> u32 {
         self.ports as u32
+    }
+
+    /// Where the TCP or UDP header is.
+    #[inline(always)]
+    pub(crate) const fn layer4(&self) -> usize {
+        self.layer4 as usize
     }
 
     /// As loaded little-endian from the packet.
@@ -173,11 +181,16 @@ fn layer4<F: Frame>(frame: &F, protocol: u8, offset: usize) -> Result<Packet, Re
         TCP => {
             let tcp = frame.at::<TcpStart>(offset).ok_or(Reason::Truncated)?;
             let opens_flow = tcp.flags & (TcpStart::SYN | TcpStart::ACK) == TcpStart::SYN;
-            Ok(Packet { protocol: number, ports: word(&tcp.ports), opens_flow: u64::from(opens_flow) })
+            Ok(Packet {
+                protocol: number,
+                ports: word(&tcp.ports),
+                opens_flow: u64::from(opens_flow),
+                layer4: offset as u64,
+            })
         }
         UDP => {
             let udp = frame.at::<Udp>(offset).ok_or(Reason::Truncated)?;
-            Ok(Packet { protocol: number, ports: word(&udp.ports), opens_flow: 0 })
+            Ok(Packet { protocol: number, ports: word(&udp.ports), opens_flow: 0, layer4: offset as u64 })
         }
         ICMP | ICMPV6 => Err(Reason::Icmp),
         _ => Err(Reason::OtherProtocol),

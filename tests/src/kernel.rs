@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use aya::TestRun;
+use aya::maps::{Array, Map, MapData};
 use aya::programs::{TestRunOptions, Xdp};
-use lb_common::abi::Reason;
+use lb_common::abi::{PINNED_CLOCK_BUCKET, Reason};
 use lb_user::dataplane::bpf::{self, BpfDataplane};
 use lb_user::dataplane::{Dataplane, Limits, OpenOptions, XdpMode};
 use lb_user::state::Forwarding;
@@ -97,6 +98,16 @@ impl Kernel {
         Ok(())
     }
 
+    /// Sets the program's clock, which was pinned when it was loaded.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_clock(&self, now_ns: u64) -> Result<()> {
+        let map = MapData::from_pin(self.options.pin_dir.join("maps/BUCKETS"))?;
+        let mut buckets: Array<MapData, u64> = Map::Array(map).try_into()?;
+        Ok(buckets.set(PINNED_CLOCK_BUCKET, now_ns, 0)?)
+    }
+
     /// Runs one frame and says what became of it; the reason of a pass or drop is the counter that moved.
     ///
     /// # Errors
@@ -112,10 +123,10 @@ impl Kernel {
             .collect();
         let action = match (action, moved.as_slice()) {
             (XDP_TX, []) => Action::Transmit,
-            (XDP_PASS | XDP_DROP, [index]) => {
+            (XDP_PASS | XDP_DROP | XDP_TX, [index]) => {
                 let reason = Reason::from_index(*index).context("an unknown reason was counted")?;
                 ensure!(
-                    reason.is_drop() == (action == XDP_DROP),
+                    (reason.is_drop(), reason.is_answer()) == (action == XDP_DROP, action == XDP_TX),
                     "{reason:?} is no reason for action {action}"
                 );
                 Action::Stopped(reason)

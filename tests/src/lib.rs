@@ -12,6 +12,7 @@ pub mod named_worlds;
 pub mod oracle;
 pub mod outcome;
 pub mod packets;
+pub mod story;
 pub mod test_run;
 pub mod tunnel;
 pub mod world;

@@ -3,11 +3,11 @@
 
 use lb_common::abi::Reason;
 use lb_common::maglev;
-use lb_ebpf::Leave;
 use lb_user::state::Dscp;
 use tests::host::HostTables;
 use tests::kernel::{Action, Kernel, is_root};
 use tests::packets::{Kind, Packet};
+use tests::story::{dropped, forwarded, passed};
 use tests::tunnel::{inner, outer};
 use tests::world::{CAPACITY, World};
 
@@ -20,50 +20,6 @@ fn client4(kind: Kind) -> Packet {
 
 fn client6(kind: Kind) -> Packet {
     Packet::new(kind, "[2001:db8:9::9]:40000", "[2001:db8::1]:80")
-}
-
-/// Runs a frame on the host and, when allowed, in the kernel, and demands the same action and the same bytes.
-fn run(world: &World, frame: &[u8]) -> (Action, Vec<u8>) {
-    let forwarding = world.forwarding();
-    let (tables, _) = HostTables::filled(CAPACITY, &forwarding);
-    let (verdict, output) = tables.run(frame);
-    let action = match verdict {
-        Ok(verdict) => {
-            assert_eq!(verdict.leave, Leave::Transmit, "a test run never redirects");
-            Action::Transmit
-        }
-        Err(reason) => Action::Stopped(reason),
-    };
-    if is_root() {
-        let mut kernel = Kernel::open(&forwarding).expect("a kernel that takes the program");
-        let (in_kernel, bytes) = kernel.run(frame).expect("a test run");
-        assert_eq!(in_kernel, action);
-        if !matches!(action, Action::Stopped(reason) if reason.is_drop()) {
-            assert_eq!(bytes, output, "the kernel's bytes differ");
-        }
-    }
-    (action, output)
-}
-
-fn forwarded(world: &World, frame: &[u8]) -> Vec<u8> {
-    let (action, output) = run(world, frame);
-    assert_eq!(action, Action::Transmit);
-    output
-}
-
-fn passed(world: &World, frame: &[u8]) -> Reason {
-    let (action, output) = run(world, frame);
-    assert_eq!(output, frame, "a passed packet must stay untouched");
-    let Action::Stopped(reason) = action else { panic!("{action:?}") };
-    assert!(!reason.is_drop(), "{reason:?}");
-    reason
-}
-
-fn dropped(world: &World, frame: &[u8]) -> Reason {
-    let (action, _) = run(world, frame);
-    let Action::Stopped(reason) = action else { panic!("{action:?}") };
-    assert!(reason.is_drop(), "{reason:?}");
-    reason
 }
 
 #[test]

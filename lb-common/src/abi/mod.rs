@@ -41,7 +41,9 @@ pub use policy::{
 };
 pub use reason::{REASON_COUNT, Reason};
 pub use stage::{STAGE_COUNT, Stage};
-pub use vip::{NO_RING, Place, RING_PAGE_SLOTS, RingPage, Target, VIP_SLOTS, Vip4, Vip6, ring_pages};
+pub use vip::{
+    EMPTY_SLOT, NO_RING, Place, RING_PAGE_SLOTS, RingPage, Target, VIP_SLOTS, Vip4, Vip6, ring_pages,
+};
 
 /// Version of everything in this module. Pinned maps of another version are never adopted.
 pub const ABI_VERSION: u32 = 2;

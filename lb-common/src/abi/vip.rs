@@ -12,6 +12,9 @@ pub const VIP_SLOTS: u32 = 16_384;
 /// Ring slots in one page; a power of two.
 pub const RING_PAGE_SLOTS: u32 = 1024;
 
+/// A ring slot without an owner.
+pub const EMPTY_SLOT: u16 = u16::MAX;
+
 /// The page number of a vip without a ring. Lookups of it, or of any page after it, find nothing.
 pub const NO_RING: u32 = 0x8000_0000;
 

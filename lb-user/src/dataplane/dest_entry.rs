@@ -6,7 +6,8 @@ use bytemuck::Zeroable;
 use lb_common::abi::{Dest, DestKind};
 use lb_common::checksum;
 
-use crate::state::{Dscp, NextHop, SourcePrefix, Tunnel};
+use super::layout::server_id_word as word;
+use crate::state::{Dscp, NextHop, ServerId, SourcePrefix, Tunnel};
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -25,6 +26,8 @@ pub(super) struct DestSpec<'a> {
     /// Index into `DEVICES`.
     pub(super) device: u32,
     pub(super) tunnel: &'a Tunnel,
+    /// By which QUIC connection ids name the dest.
+    pub(super) server_id: Option<ServerId>,
 }
 
 /// Builds the entry. Without a configured tunnel source, the route's preferred source is used, else the unspecified
@@ -59,6 +62,8 @@ pub(super) fn dest_entry(spec: &DestSpec<'_>) -> Dest {
         tos_mask,
         tos_set,
         vip: spec.vip_number,
+        server_id: spec.server_id.map_or(0, word),
+        server_id_len: spec.server_id.map_or(0, |id| u32::from(id.len)),
         max_len: max_len(spec.hop.mtu, (head.len() - layer3) as u32),
         ..Dest::zeroed()
     };
@@ -147,7 +152,15 @@ mod tests {
 
     fn entry(hop: &NextHop, tunnel: &Tunnel, backend: &str) -> Dest {
         let backend = backend.parse().expect("address");
-        dest_entry(&DestSpec { vip_number: 3, vip_is_v6: false, backend, hop, device: 1, tunnel })
+        dest_entry(&DestSpec {
+            vip_number: 3,
+            vip_is_v6: false,
+            backend,
+            hop,
+            device: 1,
+            tunnel,
+            server_id: None,
+        })
     }
 
     #[test]

@@ -22,10 +22,12 @@ mod address;
 mod keys;
 mod place;
 mod placed;
+mod server_ids;
 mod write;
 
 pub use keys::{address4_entry_key, address6_entry_key, vip4_entry_key, vip6_entry_key};
 use placed::{Local, Placed};
+pub(super) use server_ids::word as server_id_word;
 pub use write::{Capacity, RetiredDest, Write};
 
 /// The state of all tables.
@@ -186,7 +188,8 @@ impl Layout {
 
     /// Whether the vip table's entries, places apart, stay as they are.
     fn same_entries(&self, forwarding: &Forwarding) -> bool {
-        let fixed = |vip: &ForwardVip| (vip.ring_size, vip.affinity, vip.options.clone());
+        let fixed =
+            |vip: &ForwardVip| (vip.ring_size, vip.affinity, vip.options.clone(), server_ids::pages(vip));
         self.tunnel.is_some()
             && self.addresses == forwarding.addresses
             && self
@@ -202,9 +205,10 @@ impl Layout {
         forwarding: &Forwarding,
         writes: &mut Vec<Write>,
     ) -> Result<(), DataplaneError> {
-        let hops = forwarding.vips.values().flat_map(|vip| vip.dests.values()).filter(|dest| dest.weight > 0);
+        let dests = forwarding.vips.values().flat_map(|vip| vip.dests.values().map(move |dest| (vip, dest)));
+        let hops = dests.filter(|(vip, dest)| dest.weight > 0 || server_ids::is_named(vip, dest));
         let wanted: BTreeSet<u32> =
-            hops.filter_map(|dest| Some(dest.next_hop.as_ref().ok()?.ifindex)).collect();
+            hops.filter_map(|(_, dest)| Some(dest.next_hop.as_ref().ok()?.ifindex)).collect();
         let used = self.interfaces();
         for ifindex in wanted.difference(&used) {
             // An entry that no live dest uses is written again: the kernel clears it when its interface goes away, and the

@@ -29,6 +29,8 @@ pub(super) struct Tables {
     devices: DevMap<MapData>,
     /// Pinned like the others: the kernel empties it when nobody holds it any more.
     stages: ProgramArray<MapData>,
+    /// Nobody writes it but tests, which set a pinned clock there.
+    _buckets: Map,
     pub(super) carried: Carried,
 }
 
@@ -51,6 +53,7 @@ impl Tables {
             reasons: take("REASONS")?.try_into().map_err(|error| DataplaneError::other("REASONS", error))?,
             devices: take("DEVICES")?.try_into().map_err(|error| DataplaneError::other("DEVICES", error))?,
             stages: take("STAGES")?.try_into().map_err(|error| DataplaneError::other("STAGES", error))?,
+            _buckets: take("BUCKETS")?,
             carried: Carried::create(&dir.join("CARRIED"))?,
         };
         tables.directory.write_at(0, &[Control { abi_version: ABI_VERSION, ..Control::zeroed() }]);

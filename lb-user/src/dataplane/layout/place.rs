@@ -6,7 +6,7 @@ use lb_common::abi::{Dest, RingPage, ring_pages};
 use lb_common::maglev;
 
 use super::placed::{Local, Placed, Wanted};
-use super::{Layout, RetiredDest, Write, too_many_vips};
+use super::{Layout, RetiredDest, Write, server_ids, too_many_vips};
 use crate::dataplane::dest_entry::{DestSpec, dest_entry};
 use crate::dataplane::extents::Extent;
 use crate::dataplane::{DataplaneError, dest_block};
@@ -73,13 +73,21 @@ impl Layout {
         vip.dests
             .values()
             .enumerate()
-            .filter(|(_, dest)| dest.weight > 0)
+            .filter(|(_, dest)| dest.weight > 0 || server_ids::is_named(vip, dest))
             .filter_map(|(position, dest)| {
                 let hop = dest.next_hop.as_ref().ok()?;
                 let device = self.devices.get(&hop.ifindex).copied()?;
                 let backend = dest.address;
-                let entry =
-                    dest_entry(&DestSpec { vip_number: number, vip_is_v6, backend, hop, device, tunnel });
+                let server_id = dest.server_id.filter(|_| server_ids::is_named(vip, dest));
+                let entry = dest_entry(&DestSpec {
+                    vip_number: number,
+                    vip_is_v6,
+                    backend,
+                    hop,
+                    device,
+                    tunnel,
+                    server_id,
+                });
                 Some((Wanted { position, backend }, Box::new(entry)))
             })
             .collect()
@@ -113,7 +121,8 @@ impl Layout {
         numbers: &[u16],
         writes: &mut Vec<Write>,
     ) -> Result<Extent, DataplaneError> {
-        let pages = ring_pages(vip.ring_size);
+        let ids = server_ids::pages(vip);
+        let pages = ring_pages(vip.ring_size) + ids;
         let extent = self.pages.take(pages).ok_or(DataplaneError::Full {
             table: "RINGS",
             needed: u64::from(pages) * size_of::<RingPage>() as u64,
@@ -130,6 +139,17 @@ impl Layout {
             .map(|owner| local_of.get(usize::from(*owner)).copied().unwrap_or(maglev::EMPTY))
             .collect();
         writes.push(Write::Ring { page: extent.start, slots });
+        if ids > 0 {
+            let id_of = |want: &Wanted| vip.dests.values().nth(want.position).and_then(|dest| dest.server_id);
+            let ids: Vec<_> = wanted
+                .iter()
+                .zip(numbers)
+                .filter(|((_, entry), _)| entry.server_id_len > 0)
+                .filter_map(|((want, _), number)| Some((id_of(want)?, *number)))
+                .collect();
+            let slots = server_ids::table(&ids, server_ids::slots(vip.dests.len()));
+            writes.push(Write::Ring { page: extent.start + ring_pages(vip.ring_size), slots });
+        }
         Ok(extent)
     }
 

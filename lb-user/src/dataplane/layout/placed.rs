@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lb_common::abi::{Dest, Place, Target};
 
+use super::server_ids;
 use crate::dataplane::extents::Extent;
 use crate::state::{Affinity, ForwardVip};
 
@@ -95,7 +96,7 @@ impl Placed {
             ring_size: self.vip.ring_size,
             ports_mask,
             vip: self.number,
-            flags: 0,
+            flags: server_ids::flags(&self.vip),
         }
     }
 }

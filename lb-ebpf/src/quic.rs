@@ -1,0 +1,98 @@
+//! QUIC connection ids that name a backend, so that a connection survives a new address or port of its client.
+//!
+//! ```text
+//! short header   | flags | destination connection id ...                        (RFC 9000, section 17.3)
+//! long header    | flags | version (4) | length | destination connection id ... (RFC 9000, section 17.2)
+//! connection id  | configuration (3 bits), anything (5) | server id | nonce ... (QUIC-LB, unencrypted)
+//! ```
+//!
+//! An id counts only where a server has chosen it: the ids of Initial and 0-RTT packets are the client's own.
+
+use lb_common::abi::{Dest, Place, RING_PAGE_SLOTS, Target, ring_pages};
+use lb_common::hash;
+use lb_common::headers::Udp;
+
+use crate::{Frame, Tables};
+
+const LONG_HEADER: u8 = 0x80;
+const VERSION_1: u32 = 1;
+/// RFC 9369.
+const VERSION_2: u32 = 0x6b33_43cf;
+
+/// The first byte and the version of a long header, and the length of its destination connection id.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct LongHeader {
+    flags: u8,
+    version: [u8; 4],
+    id_len: u8,
+}
+
+/// The first bytes of a connection id: as many as can name a server. Packets that are whole have at least so many bytes
+/// there, since the payload's authentication tag alone takes 16.
+type IdStart = [u8; 9];
+
+/// The index into `DESTS` of the backend whose server id the packet carries, when there is one. The UDP header is at
+/// `offset`.
+#[inline(always)]
+pub(crate) fn named_dest<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    target: &Target,
+    place: Place,
+    offset: usize,
+) -> Option<u32> {
+    let len = target.flags >> Target::QUIC_LEN_SHIFT & 0xf;
+    let start = id_start(frame, offset + size_of::<Udp>(), len)?;
+    let config_id = target.flags >> Target::QUIC_CONFIG_SHIFT & 7;
+    if u32::from(start[0] >> 5) != config_id {
+        return None;
+    }
+    let [_, id @ ..] = start;
+    let id = u64::from_le_bytes(id) & hash::server_id_mask(len);
+    let pages = 1 << (target.flags >> Target::QUIC_PAGES_SHIFT & 0xf);
+    let first_page = place.ring_page.wrapping_add(ring_pages(target.ring_size));
+    let at = |slot: u32| {
+        let page = tables.ring_page(first_page.wrapping_add(slot / RING_PAGE_SLOTS))?;
+        let local = page.slots[(slot % RING_PAGE_SLOTS) as usize];
+        let index = place.dest_base.wrapping_add(u32::from(local));
+        let dest = tables.dest(index)?;
+        if is_named(dest, target.vip, id, len) { Some(index) } else { None }
+    };
+    let salt = tables.ring_page(first_page)?.slots[0];
+    let (one, other) = hash::server_id_slots(id, salt, pages * RING_PAGE_SLOTS);
+    at(one).or_else(|| at(other))
+}
+
+/// The table may hold anything at a place that is not this id's.
+#[inline(always)]
+fn is_named(dest: &Dest, vip: u32, id: u64, len: u32) -> bool {
+    dest.server_id == id && dest.server_id_len == len && dest.vip == vip && dest.kind != 0
+}
+
+/// The connection id of a packet whose QUIC header is at `offset`, unless the client has chosen it or it is too short for
+/// a server id of `len` bytes.
+#[inline(always)]
+fn id_start<F: Frame>(frame: &F, offset: usize, len: u32) -> Option<IdStart> {
+    let flags = *frame.at::<u8>(offset)?;
+    if flags & LONG_HEADER == 0 {
+        return frame.at::<IdStart>(offset + 1).copied();
+    }
+    let header = frame.at::<LongHeader>(offset)?;
+    if is_client_chosen(flags, u32::from_be_bytes(header.version)) || u32::from(header.id_len) <= len {
+        return None;
+    }
+    frame.at::<IdStart>(offset + size_of::<LongHeader>()).copied()
+}
+
+/// Whether the destination connection id of a long header may be the client's: in Initial and 0-RTT packets, and for all
+/// that is known in those of other versions.
+#[inline(always)]
+const fn is_client_chosen(flags: u8, version: u32) -> bool {
+    let kind = flags >> 4 & 3;
+    match version {
+        VERSION_1 => kind < 2,
+        VERSION_2 => kind == 1 || kind == 2,
+        _ => true,
+    }
+}

@@ -1,0 +1,126 @@
+//! Packets through both builds of the packet story, which must agree: the host's and, as root, the kernel's.
+
+use lb_common::abi::Reason;
+use lb_ebpf::Leave;
+use lb_user::dataplane::layout::Layout;
+
+use crate::host::HostTables;
+use crate::kernel::{Action, Kernel, is_root};
+use crate::world::{CAPACITY, World};
+
+/// Both builds with the same tables and the same memory of the packets so far. The clock stands at 0.
+#[derive(Debug)]
+pub struct Story {
+    pub tables: HostTables,
+    pub layout: Layout,
+    kernel: Option<Kernel>,
+}
+
+impl Story {
+    /// # Panics
+    /// When the tables are too small, or the kernel refuses the program.
+    #[must_use]
+    pub fn new(world: &World) -> Self {
+        let forwarding = world.forwarding();
+        let (tables, layout) = HostTables::filled(CAPACITY, &forwarding);
+        let kernel = is_root().then(|| Kernel::open(&forwarding).expect("a kernel that takes the program"));
+        Self { tables, layout, kernel }
+    }
+
+    /// Sets the clock.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn set_clock(&mut self, now_ns: u64) {
+        self.tables.set_clock(now_ns);
+        if let Some(kernel) = &self.kernel {
+            kernel.set_clock(now_ns).expect("a clock that can be set");
+        }
+    }
+
+    /// Runs a frame, and demands the same action and the same bytes of both.
+    ///
+    /// # Panics
+    /// When they differ, or the kernel refuses.
+    pub fn run(&mut self, frame: &[u8]) -> (Action, Vec<u8>) {
+        let (verdict, output) = self.tables.run(frame);
+        let action = match verdict {
+            Ok(verdict) if verdict.leave == Leave::Kernel => Action::Stopped(Reason::Oversize),
+            Ok(verdict) => {
+                assert_eq!(verdict.leave, Leave::Transmit, "a test run never redirects");
+                Action::Transmit
+            }
+            Err(reason) => Action::Stopped(reason),
+        };
+        if let Some(kernel) = &mut self.kernel {
+            let (in_kernel, bytes) = kernel.run(frame).expect("a test run");
+            assert_eq!(in_kernel, action);
+            if !matches!(action, Action::Stopped(reason) if reason.is_drop()) {
+                assert_eq!(bytes, output, "the kernel's bytes differ");
+            }
+        }
+        (action, output)
+    }
+
+    /// The frame that is sent to a backend.
+    ///
+    /// # Panics
+    /// When the frame is not forwarded.
+    pub fn forwarded(&mut self, frame: &[u8]) -> Vec<u8> {
+        let (action, output) = self.run(frame);
+        assert_eq!(action, Action::Transmit);
+        output
+    }
+
+    /// Why the kernel gets the frame.
+    ///
+    /// # Panics
+    /// When it does not, or the frame was changed.
+    pub fn passed(&mut self, frame: &[u8]) -> Reason {
+        let (action, output) = self.run(frame);
+        assert_eq!(output, frame, "a passed packet must stay untouched");
+        let Action::Stopped(reason) = action else { panic!("{action:?}") };
+        assert!(!reason.is_drop() && !reason.is_answer(), "{reason:?}");
+        reason
+    }
+
+    /// Why the frame is dropped.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn dropped(&mut self, frame: &[u8]) -> Reason {
+        let (action, _) = self.run(frame);
+        let Action::Stopped(reason) = action else { panic!("{action:?}") };
+        assert!(reason.is_drop(), "{reason:?}");
+        reason
+    }
+
+    /// What the frame was turned into, and its kind.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub fn answered(&mut self, frame: &[u8]) -> (Reason, Vec<u8>) {
+        let (action, output) = self.run(frame);
+        let Action::Stopped(reason) = action else { panic!("{action:?}") };
+        assert!(reason.is_answer(), "{reason:?}");
+        (reason, output)
+    }
+}
+
+/// [`Story::forwarded`] of a single frame.
+#[must_use]
+pub fn forwarded(world: &World, frame: &[u8]) -> Vec<u8> {
+    Story::new(world).forwarded(frame)
+}
+
+/// [`Story::passed`] of a single frame.
+#[must_use]
+pub fn passed(world: &World, frame: &[u8]) -> Reason {
+    Story::new(world).passed(frame)
+}
+
+/// [`Story::dropped`] of a single frame.
+#[must_use]
+pub fn dropped(world: &World, frame: &[u8]) -> Reason {
+    Story::new(world).dropped(frame)
+}
