@@ -1,7 +1,7 @@
 //! The benchmark's wrapper around the balancer. `BPF_PROG_TEST_RUN` does not reset the frame between its rounds, so the
 //! wrapper does: it makes the next flow's packet, calls a target through a tail call from a subprogram, and undoes what
 //! the target did. A target's cost is that of the wrapper around it minus that of the wrapper around an empty target.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {

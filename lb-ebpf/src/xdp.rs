@@ -1,5 +1,7 @@
 //! An XDP packet as a [`Frame`].
 
+use core::arch::asm;
+
 use aya_ebpf::helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use bytemuck::Pod;
@@ -12,15 +14,49 @@ impl XdpFrame<'_> {
     /// The address of `size` bytes at `offset`, when they lie within the packet.
     #[inline(always)]
     fn within(&self, offset: usize, size: usize) -> Option<usize> {
-        let start = self.0.data() + offset;
-        if start + size > self.0.data_end() { None } else { Some(start) }
+        let start = self.data() + offset;
+        if start + size > self.data_end() { None } else { Some(start) }
+    }
+
+    /// The first byte.
+    #[inline(always)]
+    fn data(&self) -> usize {
+        let start;
+        // SAFETY: reads the first field of the context that the kernel passed in. An instruction of our own, because the
+        // compiler, which sees that the field has 32 bits, would move the pointer that the verifier makes of it by 32-bit
+        // moves, after which it is none any more.
+        unsafe {
+            asm!(
+                "{start} = *(u32 *)({ctx} + 0)",
+                start = out(reg) start,
+                ctx = in(reg) self.0.ctx,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        start
+    }
+
+    /// Behind the last byte.
+    #[inline(always)]
+    fn data_end(&self) -> usize {
+        let end;
+        // SAFETY: as in `data`, of the second field.
+        unsafe {
+            asm!(
+                "{end} = *(u32 *)({ctx} + 4)",
+                end = out(reg) end,
+                ctx = in(reg) self.0.ctx,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        end
     }
 }
 
 impl Frame for XdpFrame<'_> {
     #[inline(always)]
     fn len(&self) -> usize {
-        self.0.data_end() - self.0.data()
+        self.data_end() - self.data()
     }
 
     #[inline(always)]
