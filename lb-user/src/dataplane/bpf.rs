@@ -167,7 +167,7 @@ fn load(options: &OpenOptions) -> Result<Ebpf, DataplaneError> {
         .map_max_entries("RINGS", ring_pages)
         .map_max_entries("DESTS", dests)
         .map_max_entries("COUNTERS", dests)
-        .map_max_entries("FRAGMENTS", FRAGMENTS)
+        .map_max_entries("FRAGMENTS", options.limits.fragments)
         .load(OBJECT)
         .map_err(|error| DataplaneError::other("the eBPF object cannot be loaded", error))?;
     for name in stages().map(|(_, name)| name).chain([BALANCER]) {
@@ -198,9 +198,6 @@ fn program_fd<'e>(ebpf: &'e Ebpf, name: &str) -> Result<&'e ProgramFd, Dataplane
 fn no_program(name: &str) -> String {
     format!("has no program {name}")
 }
-
-/// Datagrams in fragments that are followed at once.
-const FRAGMENTS: u32 = 16_384;
 
 const fn capacity(limits: Limits) -> Capacity {
     let ring_pages = limits.ring_memory / size_of::<RingPage>() as u64;
