@@ -94,7 +94,10 @@ pub fn config(data: &[u8]) {
             let again = Config::parse(path, &written)
                 .unwrap_or_else(|error| panic!("what was written does not read back: {error}\n{written}"));
             assert_eq!(again.to_toml(), written, "written out twice, it differs");
-            assert_eq!((again.vips, again.backends), (first.vips, first.backends));
+            assert_eq!(
+                (again.vips, again.backends, again.addresses),
+                (first.vips, first.backends, first.addresses)
+            );
         }
     }
 }
@@ -153,7 +156,10 @@ fn run(tables: &mut HostTables, frame: &[u8]) -> (bool, Vec<u8>) {
 fn configs() -> Vec<Vec<u8>> {
     let examples = [
         include_str!("../../examples/dual-stack.toml"),
+        include_str!("../../examples/gue.toml"),
+        include_str!("../../examples/l2-dsr.toml"),
         include_str!("../../examples/one-interface.toml"),
+        include_str!("../../examples/quic.toml"),
         include_str!("../../examples/two-interfaces.toml"),
         include_str!("../../docs/CONFIGURATION.md"),
     ];

@@ -371,7 +371,7 @@ fn build(
 
 fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {
     let vips = desired.vips.values();
-    vips.flat_map(|vip| vip.members.values().map(|member| member.address)).collect()
+    vips.flat_map(|vip| vip.all_members().into_values().map(|member| member.address)).collect()
 }
 
 /// A stand-in for previews.

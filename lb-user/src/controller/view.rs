@@ -335,7 +335,7 @@ pub(super) fn log_hops(desired: &Desired, before: &NextHops, after: &NextHops) {
     for (vip, name, member) in desired
         .vips
         .values()
-        .flat_map(|vip| vip.members.iter().map(|(name, member)| (&vip.name, name, member)))
+        .flat_map(|vip| vip.all_members().into_iter().map(|(name, member)| (&vip.name, name, member)))
     {
         match (before.get(&member.address), after.get(&member.address)) {
             (before, Some(Err(reason))) if before != after.get(&member.address) && !reason.is_open() => {

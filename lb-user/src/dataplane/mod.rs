@@ -23,7 +23,7 @@ use crate::state::{Forwarding, Protocol, VipKey};
 
 pub(crate) use attach::attach_unpinned;
 pub use object::OBJECT;
-pub use vip_table::{Bank, MAX_VIPS};
+pub use vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
 
 /// What the controller needs of a dataplane; the real one is BPF, tests use their own.
 pub trait Dataplane: Send {

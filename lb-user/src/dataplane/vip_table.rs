@@ -11,7 +11,7 @@ use lb_common::hash;
 pub const MAX_VIPS: usize = VIP_SLOTS as usize / 4;
 /// Entries of one address family: vips, their routes and their addresses together. Well below half of the slots, where
 /// cuckoo hashing with one entry a slot begins to fail under every salt.
-pub(super) const MAX_ENTRIES: usize = 7000;
+pub const MAX_ENTRIES: usize = 7000;
 
 const SALTS: u64 = 64;
 

@@ -148,6 +148,15 @@ pub struct DesiredVip {
     pub routes: Vec<DesiredRoute>,
 }
 
+impl DesiredVip {
+    /// Every backend that the vip or one of its routes has, by name.
+    #[must_use]
+    pub fn all_members(&self) -> BTreeMap<&str, &DesiredMember> {
+        let routes = self.routes.iter().flat_map(|route| &route.members);
+        routes.chain(&self.members).map(|(name, member)| (name.as_str(), member)).collect()
+    }
+}
+
 /// A group of backends for clients of some prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredRoute {

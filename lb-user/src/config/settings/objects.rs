@@ -43,7 +43,7 @@ pub(in crate::config) const BACKEND: Section = Section {
 
 pub(in crate::config) const VIP: Section = Section {
     title: "[[vip]]",
-    doc: "An address, port and protocol that is balanced; one block each, at most 4096 for IPv4 and 4096 for IPv6, routes included. `announce`, `announce_on`, `unknown_ports` and `ping` belong to the address: what one vip says counts for all of the same address.",
+    doc: "An address, port and protocol that is balanced; one block each, at most 4096 for IPv4 and 4096 for IPv6, and at most 7000 of a family with their routes and addresses. `announce`, `announce_on`, `unknown_ports` and `ping` belong to the address: what one vip says counts for all of the same address.",
     settings: &[
         setting(
             "name",

@@ -164,3 +164,23 @@ fn a_relative_path_begins_at_the_directory_of_the_configuration() {
     let config = Config::load(&path).expect("valid");
     assert_eq!(shown(&config.access.allow), ["192.0.2.0/24"]);
 }
+
+#[test]
+fn prefixes_of_all_lists_must_fit_their_table() {
+    let list: String = (0..1u32 << 20).map(|n| format!("{}\n", std::net::Ipv4Addr::from(n))).collect();
+    let vips = |count: u32| -> String {
+        let vip = |n| {
+            format!(
+                "[[vip]]\naddress = \"192.0.2.{n}\"\nport = 80\nprotocol = \"tcp\"\ndeny_file = \"list.txt\"\n"
+            )
+        };
+        (2..2 + count).map(vip).collect()
+    };
+    let text = access("deny_file = \"list.txt\"");
+    with_list(&(text.clone() + &vips(3)), &list).expect("four lists of a million fit");
+    let error = with_list(&(text + &vips(4)), &list).expect_err("five do not").to_string();
+    assert_eq!(
+        error,
+        "/etc/f.toml:39: access lists: 5242880 prefixes do not fit, there is room for 4194304; a list counts for each vip that has it, so move what counts for all to [access]"
+    );
+}

@@ -265,16 +265,40 @@ fn dests_must_fit_twice_with_one_block_to_spare() {
     );
 }
 
+/// A file of `count` vips, `ports` on each address; the block of the first begins at line 4, each has 5 lines.
+fn vips_on_ports(count: u32, ports: u32) -> String {
+    let mut text =
+        "interfaces = [\"eth0\"]\nlimits.dests = 32768\nlimits.ring_memory = \"64MiB\"\n".to_owned();
+    for n in 0..count {
+        let [_, _, high, low] = (n / ports).to_be_bytes();
+        let port = 80 + n % ports;
+        text.push_str(&format!(
+            "[[vip]]\naddress = \"198.18.{high}.{low}\"\nport = {port}\nprotocol = \"tcp\"\nring_size = 251\n"
+        ));
+    }
+    text
+}
+
 #[test]
 fn a_family_has_room_for_4096_vips() {
-    let limits = "[limits]\ndests = 32768\nring_memory = \"64MiB\"\n";
-    parse(&many_vips(4096, 251, limits)).expect("4096 vips fit");
-    let refused = problems(&many_vips(4097, 251, limits));
+    parse(&vips_on_ports(4096, 2)).expect("4096 vips fit");
     assert_eq!(
-        refused,
+        problems(&vips_on_ports(4097, 2)),
         [format!(
             "f.toml:{}: [[vip]]: 4097 IPv4 vips do not fit, there is room for 4096; take port 0 for addresses with many ports, or split them over two instances",
-            15 + 4096 * 6
+            4 + 4096 * 5
+        )]
+    );
+}
+
+#[test]
+fn a_family_has_room_for_7000_vips_and_addresses() {
+    parse(&vips_on_ports(3500, 1)).expect("3500 vips with an address each fit");
+    assert_eq!(
+        problems(&vips_on_ports(3501, 1)),
+        [format!(
+            "f.toml:{}: [[vip]]: the IPv4 vips with their routes and addresses take 7002 places, there are 7000; put vips on fewer addresses, or split them over two instances",
+            4 + 3500 * 5
         )]
     );
 }

@@ -1,18 +1,26 @@
 //! Whether the file's vips fit the tables that its limits ask for.
 
-use lb_common::abi::{RING_PAGE_SLOTS, ring_pages};
+use std::collections::BTreeSet;
+
+use lb_common::abi::{ACCESS_PREFIXES, RING_PAGE_SLOTS, ring_pages};
 
 use super::Check;
 use super::objects::Objects;
 use crate::config::VipConfig;
 use crate::config::file::ConfigFile;
 use crate::config::render::bytes;
-use crate::dataplane::{Limits, MAX_VIPS};
+use crate::dataplane::{Limits, MAX_ENTRIES, MAX_VIPS};
+use crate::state::{AccessRules, VipKey};
 
 /// Bytes of one ring page: 2 a slot.
 const PAGE_BYTES: u64 = RING_PAGE_SLOTS as u64 * 2;
 
-pub(super) fn validate(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) -> Limits {
+pub(super) fn validate(
+    check: &mut Check<'_>,
+    file: &ConfigFile,
+    objects: &Objects,
+    rules: &AccessRules,
+) -> Limits {
     let default = Limits::default();
     let end = file.vips.last().map_or(1, |vip| vip.line);
     let dests_line = file.limits.dests.as_ref().map_or(end, |found| found.line);
@@ -27,34 +35,64 @@ pub(super) fn validate(check: &mut Check<'_>, file: &ConfigFile, objects: &Objec
             .unwrap_or(default.fragments),
     };
     vips(check, file, objects);
+    access(check, file, objects, rules);
     dests(check, limits, objects, dests_line);
     ring_memory(check, limits, objects, memory_line);
     limits
 }
 
-/// A route takes a place in the table of its vip's family, as a vip does.
+/// The table of a family has room for so many vips, and for so many vips, routes and addresses together.
 fn vips(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects) {
     for (family, is_v4) in [("IPv4", true), ("IPv6", false)] {
         let in_family = || objects.in_file(&file.vips).filter(|(key, _, _)| key.address.is_ipv4() == is_v4);
-        let places = |vip: &VipConfig| 1 + vip.routes.len();
-        let count: usize = in_family().map(|(_, _, vip)| places(vip)).sum();
-        if count <= MAX_VIPS {
-            continue;
+        let too_many = |room: usize, places: &mut dyn FnMut(VipKey, &VipConfig) -> usize| {
+            let mut taken = 0;
+            let mut first = None;
+            for (key, file, vip) in in_family() {
+                taken += places(key, vip);
+                first = first.or((taken > room).then_some(file.line));
+            }
+            Some((first?, taken))
+        };
+        if let Some((line, count)) = too_many(MAX_VIPS, &mut |_, _| 1) {
+            check.problems.add(
+                line,
+                format!(
+                    "[[vip]]: {count} {family} vips do not fit, there is room for {MAX_VIPS}; take port 0 for addresses with many ports, or split them over two instances"
+                ),
+            );
         }
-        let mut taken = 0;
-        let first_too_many = in_family().find(|(_, _, vip)| {
-            taken += places(vip);
-            taken > MAX_VIPS
-        });
-        let routes: usize = in_family().map(|(_, _, vip)| vip.routes.len()).sum();
-        let what = if routes == 0 { "vips" } else { "vips and routes" };
-        check.problems.add(
-            first_too_many.map_or(1, |(_, vip, _)| vip.line),
-            format!(
-                "[[vip]]: {count} {family} {what} do not fit, there is room for {MAX_VIPS}; take port 0 for addresses with many ports, or split them over two instances"
-            ),
-        );
+        let mut addresses = BTreeSet::new();
+        let mut places =
+            |key: VipKey, vip: &VipConfig| 1 + vip.routes.len() + usize::from(addresses.insert(key.address));
+        if let Some((line, count)) = too_many(MAX_ENTRIES, &mut places) {
+            check.problems.add(
+                line,
+                format!(
+                    "[[vip]]: the {family} vips with their routes and addresses take {count} places, there are {MAX_ENTRIES}; put vips on fewer addresses, or split them over two instances"
+                ),
+            );
+        }
     }
+}
+
+/// Prefixes of all lists, those of routes included, lie in one table; a list counts for each vip that has it.
+fn access(check: &mut Check<'_>, file: &ConfigFile, objects: &Objects, access: &AccessRules) {
+    let of_rules = |rules: &AccessRules| rules.allow.len() + rules.deny.len();
+    let of_vip = |vip: &VipConfig| {
+        of_rules(&vip.options.access) + vip.routes.iter().map(|route| route.sources.len()).sum::<usize>()
+    };
+    let count = of_rules(access) + objects.vips.values().map(of_vip).sum::<usize>();
+    if count <= ACCESS_PREFIXES as usize {
+        return;
+    }
+    let names = [&file.access.allow_file, &file.access.deny_file];
+    let of_vips = file.vips.iter().flat_map(|vip| [&vip.access.allow_file, &vip.access.deny_file]);
+    let line = names.into_iter().chain(of_vips).flatten().map(|name| name.line).max();
+    let text = format!(
+        "access lists: {count} prefixes do not fit, there is room for {ACCESS_PREFIXES}; a list counts for each vip that has it, so move what counts for all to [access]"
+    );
+    check.problems.add(line.unwrap_or(1), text);
 }
 
 /// A vip takes consecutive entries for its backends and as many successors, and one that outgrows its entries is written

@@ -44,8 +44,8 @@ pub(super) fn validate(
     groups::validate(&mut check, &file.vips, &objects);
     let addresses = addresses::validate(&mut check, &file.vips, &objects);
     let tunnel = check.tunnel(&file.tunnel, &objects);
-    let limits = limits::validate(&mut check, &file, &objects);
     let (access, access_source) = check.access(&file.access);
+    let limits = limits::validate(&mut check, &file, &objects, &access);
     Some(Config {
         path: file_path.to_owned(),
         interfaces,

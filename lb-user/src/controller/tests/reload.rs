@@ -105,3 +105,19 @@ async fn an_address_is_announced_once_the_kernel_forwards_for_it() {
     }
     panic!("{:?}", announced().await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rates_change_in_place_and_table_sizes_by_opening_anew() {
+    let running = start().await;
+    let limits = |lines: &str| format!("{FILE}\n[limits]\n{lines}\n");
+    running.write_file(&limits("replies_per_second = 7\nfragment_timeout = \"3s\""));
+    assert_eq!(running.post("/v1/reload", "").await.0, StatusCode::OK);
+    assert_eq!(running.dataplane.kernel().options.len(), 1);
+    assert_eq!(running.forwarding().answers.replies_per_second, 7);
+    assert_eq!(running.forwarding().answers.fragment_timeout, std::time::Duration::from_secs(3));
+
+    running.write_file(&limits("fragments = 5"));
+    assert_eq!(running.post("/v1/reload", "").await.0, StatusCode::OK);
+    let options = running.dataplane.kernel().options.clone();
+    assert_eq!((options.len(), options.last().unwrap().limits.fragments), (2, 5));
+}

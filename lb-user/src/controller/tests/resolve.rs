@@ -1,4 +1,4 @@
-use super::harness::start;
+use super::harness::{FILE, start};
 use crate::api::types::BackendState;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,4 +43,17 @@ async fn a_refusal_in_the_background_is_shown_and_tried_again() {
     running.dataplane.kernel().refusal = None;
     running.until(|status| status.dataplane_error.is_none()).await;
     assert_eq!(running.web_slots()["web-1"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_of_a_route_alone_gets_a_next_hop_too() {
+    let running = start().await;
+    let backend = "[[backend]]\nname = \"lab\"\naddress = \"10.0.0.77\"\n";
+    let route = "[[vip.route]]\nname = \"r\"\nsources = [\"10.0.0.0/8\"]\nbackends = [\"lab\"]\n";
+    running.write_file(&format!("{FILE}{route}{backend}"));
+    let (status, reply) = running.post("/v1/reload", "").await;
+    assert_eq!(status, hyper::StatusCode::OK, "{reply}");
+    let forwarding = running.forwarding();
+    let route = forwarding.routes.values().next().expect("a route");
+    assert!(route.dests["lab"].next_hop.is_ok(), "{:?}", route.dests["lab"]);
 }
