@@ -1,7 +1,7 @@
 //! One runtime change on top of the others: validated against what runs, then laid into the overlay.
 
 mod groups;
-mod quic;
+pub(super) mod quic;
 
 use std::net::IpAddr;
 
@@ -45,7 +45,7 @@ pub enum ChangeError {
     )]
     TooManyDests { needed: u64, capacity: u32, file: String },
     #[error(
-        "vip {vip} routes QUIC by server ids, and for backend {backend} {why}; give it one of the vip's quic_server_id_length in {file} and reload"
+        "vip {vip} routes QUIC by server ids, and backend {backend} {why}; give it one of its own with the vip's quic_server_id_length in {file} and reload"
     )]
     ServerId { vip: String, backend: String, why: String, file: String },
     #[error("vip {0} would have more than 65534 backends, which do not fit a ring")]
@@ -173,8 +173,17 @@ impl Overlay {
         if let Some((other, _)) = vip.members.iter().find(|(_, member)| member.address == address) {
             return Err(ChangeError::AddressUsed { vip: vip.name.clone(), address, other: other.clone() });
         }
-        quic::check_server_id(config, vip, backend)?;
-        let of_vip = config.vips.get(&key).and_then(|vip| file_member(config, vip, backend));
+        let in_file = config.vips.get(&key);
+        if let Some(why) = in_file.and_then(|file| quic::why_unfit(config, file, &vip.members, backend)) {
+            let file = config.path.display().to_string();
+            return Err(ChangeError::ServerId {
+                vip: vip.name.clone(),
+                backend: backend.to_owned(),
+                why,
+                file,
+            });
+        }
+        let of_vip = in_file.and_then(|vip| file_member(config, vip, backend));
         let default = of_vip.map(|member| member.weight).or(file.map(|file| file.weight));
         Ok(Override {
             member: Some(MemberOverride::Added {

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::apply::quic::why_unfit;
 use super::{ChangeMark, Desired, DesiredMember, DesiredRoute, DesiredVip, VipKey};
 use crate::config::{Config, VipConfig};
 
@@ -67,6 +68,10 @@ pub enum DormantReason {
         "backend {other} of this vip now has the address {address}; `ferrolev backend remove` forgets the change"
     )]
     AddressUsed { other: String, address: IpAddr },
+    #[error(
+        "the vip now routes QUIC by server ids, and the backend {0}; give it one of its own in the file, or `ferrolev backend remove` forgets the change"
+    )]
+    ServerId(String),
 }
 
 /// The file with the runtime changes.
@@ -137,19 +142,20 @@ fn merge_vip(
             sleep(backend, DormantReason::NoBackend);
             continue;
         };
-        match members.iter().find(|(_, member)| member.address == address) {
-            Some((other, _)) => sleep(backend, DormantReason::AddressUsed { other: other.clone(), address }),
-            None => {
-                let known = config.backends.get(backend);
-                let member = DesiredMember {
-                    address,
-                    weight,
-                    drained: false,
-                    mode: known.and_then(|known| known.mode).unwrap_or(vip.mode),
-                    server_id: known.and_then(|known| known.server_id),
-                };
-                members.insert(backend.to_owned(), change.over(&member, weight));
-            }
+        if let Some((other, _)) = members.iter().find(|(_, member)| member.address == address) {
+            sleep(backend, DormantReason::AddressUsed { other: other.clone(), address });
+        } else if let Some(why) = why_unfit(config, vip, &members, backend) {
+            sleep(backend, DormantReason::ServerId(why));
+        } else {
+            let known = config.backends.get(backend);
+            let member = DesiredMember {
+                address,
+                weight,
+                drained: false,
+                mode: known.and_then(|known| known.mode).unwrap_or(vip.mode),
+                server_id: known.and_then(|known| known.server_id),
+            };
+            members.insert(backend.to_owned(), change.over(&member, weight));
         }
     }
     DesiredVip {
