@@ -71,7 +71,7 @@ cable() {
 # cable_end NAMESPACE INTERFACE NETWORK NUMBER. With receive offload on, a veth takes frames from XDP without a program
 # of its own; the other two settings put checksums and VLAN tags into the frame from the start.
 cable_end() {
-    at "$1" ethtool -K "$2" gro on tx off txvlan off
+    at "$1" ethtool -K "$2" gro on tx off txvlan off > /dev/null
     at "$1" sysctl -q -w "net.ipv4.conf.$2.rp_filter=0"
     ip -n "$1" link set "$2" up
     ip -n "$1" address add "10.$3.0.$4/24" dev "$2"
@@ -115,19 +115,20 @@ network() {
     at receiver httpd -p '[::]:80' -h /run/www
 }
 
-kernel_tunnels_up() {
+# kernel_tunnels NAMESPACE up|down: whether the kernel takes tunnels in, IPv4 and IPv6 in either.
+kernel_tunnels() {
     for device in tunl0 sit0 ip6tnl0; do
-        ip -n backend link set "$device" up
-        at backend sysctl -q -w "net.ipv4.conf.$device.rp_filter=0"
+        ip -n "$1" link set "$device" "$2"
+        at "$1" sysctl -q -w "net.ipv4.conf.$device.rp_filter=0"
     done
     # As it is made, ip6tnl0 takes IPv6 only.
-    ip -n backend -6 tunnel change ip6tnl0 mode any
+    ip -n "$1" -6 tunnel change ip6tnl0 mode any
 }
 
-kernel_tunnels_down() {
-    for device in tunl0 sit0 ip6tnl0; do
-        ip -n backend link set "$device" down
-    done
+# gue_port NAMESPACE add|del: whether the kernel takes GUE in, in IPv4 and in IPv6; what is inside goes to its tunnels.
+gue_port() {
+    ip -n "$1" fou "$2" port 6080 gue
+    ip -n "$1" -6 fou "$2" port 6080 gue
 }
 
 configuration() {
@@ -204,24 +205,45 @@ next_hop_shows_vlan() {
     esac
 }
 
-# tunnel KIND LOCAL REMOTE [OPTION...]: a tunnel of the kernel, named after its kind.
+# tunnel NAME KIND LOCAL REMOTE [OPTION...]: a tunnel of the kernel from the sender.
 tunnel() {
-    kind=$1 local=$2 remote=$3
-    shift 3
-    ip -n sender link add "via-$kind" type "$kind" local "$local" remote "$remote" "$@"
-    ip -n sender link set "via-$kind" up
+    name=$1 kind=$2 local=$3 remote=$4
+    shift 4
+    ip -n sender link add "$name" type "$kind" local "$local" remote "$remote" "$@"
+    ip -n sender link set "$name" up
 }
 
-# through KIND ADDRESS SOURCE: the sender's packets for ADDRESS go into that tunnel.
+# gue_tunnel: the same, in GUE.
+gue_tunnel() { tunnel "$@" encap gue encap-sport auto encap-dport 6080 encap-csum; }
+
+# through NAME ADDRESS SOURCE: the sender's packets for ADDRESS go into that tunnel.
 through() {
-    ip -n sender route add "$2" dev "via-$1" src "$3"
+    ip -n sender route add "$2" dev "$1" src "$3"
     ip -n receiver address add "$2" dev lo
 }
 
+# What checks of GUE rest on: that this kernel speaks it with itself.
+kernel_sends_gue_kernel_receives() {
+    gue_tunnel gue4 ipip 10.4.0.1 10.4.0.2
+    gue_tunnel gue6 ip6tnl fd04::1 fd04::2 mode any encaplimit none
+    through gue4 198.51.100.54 10.4.0.1
+    through gue6 2001:db8:e::76 fd04::1
+    kernel_tunnels receiver up
+    silent "nobody takes GUE in yet" sender 198.51.100.54
+    gue_port receiver add
+    answers "the kernel's 4in4 in GUE into the kernel's" sender 198.51.100.54
+    answers "the kernel's 6in6 in GUE into the kernel's" sender "[2001:db8:e::76]"
+    gue_port receiver del
+    kernel_tunnels receiver down
+    # No second tunnel between the same ends can be.
+    ip -n sender link del gue4
+    ip -n sender link del gue6
+}
+
 kernel_sends_decap_receives() {
-    tunnel ipip 10.4.0.1 10.4.0.2
-    tunnel sit 10.4.0.1 10.4.0.2
-    tunnel ip6tnl fd04::1 fd04::2 mode any encaplimit none
+    tunnel ipip ipip 10.4.0.1 10.4.0.2
+    tunnel sit sit 10.4.0.1 10.4.0.2
+    tunnel ip6tnl ip6tnl fd04::1 fd04::2 mode any encaplimit none
     through ipip 198.51.100.44 10.4.0.1
     through sit 2001:db8:e::64 fd04::1
     through ip6tnl 198.51.100.46 10.4.0.1
@@ -233,15 +255,26 @@ kernel_sends_decap_receives() {
     answers "the kernel's 6in6 into ferrolev decap" sender "[2001:db8:e::66]"
 }
 
+# The program on this kernel does with random packets what the host's build does.
+fuzzing() {
+    if reply=$(fuzz --seed 1 --packets 6000 2>&1); then
+        pass "$(echo "$reply" | tail -n 1 | sed 's/ in .*:/:/')"
+    else
+        fail "fuzzing" "$reply"
+    fi
+}
+
+fuzzing
 network
+kernel_sends_gue_kernel_receives
 kernel_sends_decap_receives
 if daemon; then
     explain_agrees
     next_hop_shows_vlan
     silent "nobody takes a tunnel in yet" client 203.0.113.44
-    kernel_tunnels_up
+    kernel_tunnels backend up
     all_answer "the kernel's tunnels"
-    kernel_tunnels_down
+    kernel_tunnels backend down
     silent "the kernel takes no tunnel in any more" client 203.0.113.44
     if decap backend /run/decap.log; then
         all_answer "ferrolev decap"

@@ -42,7 +42,7 @@ enum Task {
     },
     /// Run all tests: host, kernel and network namespaces
     Test(test::Selection),
-    /// Run the real binary on another kernel in qemu, against that kernel's own tunnels (downloads a Debian kernel)
+    /// Run the real binary on other kernels in qemu, against those kernels' own tunnels (downloads Debian kernels)
     VmTest(vm::Options),
     /// Measure the data plane (needs root)
     Bench {

@@ -15,11 +15,11 @@ use crate::command::{find, output, root};
 
 /// Busybox brings the rest; its own shell would prefer its own, lesser `ip`.
 const PROGRAMS: [&str; 5] = ["busybox", "dash", "ip", "ethtool", "curl"];
-const MODULES: [&str; 5] = ["veth", "8021q", "ipip", "sit", "ip6_tunnel"];
+const MODULES: [&str; 7] = ["veth", "8021q", "ipip", "sit", "ip6_tunnel", "fou", "fou6"];
 const DIRECTORIES: [&str; 6] = ["bin", "proc", "sys", "dev", "run", "modules"];
 
-/// Makes the file system below `dir` and packs it; returns the archive.
-pub(super) fn build(kernel: &Kernel, ferrolev: &Path, dir: &Path) -> Result<PathBuf> {
+/// Makes the file system below `dir`, with our own `programs` under their names, and packs it; returns the archive.
+pub(super) fn build(kernel: &Kernel, programs: &[(&str, PathBuf)], dir: &Path) -> Result<PathBuf> {
     let guest = dir.join("guest");
     if guest.exists() {
         fs::remove_dir_all(&guest)?;
@@ -34,7 +34,9 @@ pub(super) fn build(kernel: &Kernel, ferrolev: &Path, dir: &Path) -> Result<Path
         let path = find(program).with_context(|| format!("no {program} on this machine"))?;
         add_program(&path, program, &guest)?;
     }
-    add_program(ferrolev, "ferrolev", &guest)?;
+    for (name, program) in programs {
+        add_program(program, name, &guest)?;
+    }
     add_modules(kernel, &guest.join("modules"))?;
     symlink("../run", guest.join("var")).context("cannot link var")?;
     let archive = dir.join("guest.cpio");

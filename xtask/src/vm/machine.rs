@@ -1,6 +1,7 @@
 //! Running the guest: its console is read line by line until it turns itself off.
 
 use std::io::{BufRead, BufReader};
+use std::ops::AddAssign;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -45,6 +46,14 @@ pub(super) fn run(image: &Path, initramfs: &Path, limit: Duration) -> Result<Ver
         bail!("the machine ended before its tests did ({status}; the limit is {limit:?}): see above");
     }
     Ok(verdicts)
+}
+
+impl AddAssign for Verdicts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.finished = other.finished;
+    }
 }
 
 impl Verdicts {
