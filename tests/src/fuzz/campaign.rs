@@ -13,13 +13,14 @@ use super::pair::{Difference, Pair};
 use super::random::Random;
 use super::shrink::shrink;
 use crate::fixture::lines;
-use crate::named_worlds::{NamedWorld, WORLDS};
+use crate::named_worlds::NamedWorld;
 use crate::test_run::SHORTEST;
 
 /// How much of what.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Campaign {
     pub seed: u64,
+    pub worlds: Vec<&'static NamedWorld>,
     /// Over all worlds together.
     pub packets: u64,
     pub threads: usize,
@@ -59,8 +60,8 @@ impl Campaign {
         let stop = AtomicBool::new(false);
         let report = Mutex::new(Report::default());
         let work = || -> Result<()> {
-            while let Some(world) = WORLDS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let share = self.packets.div_ceil(WORLDS.len() as u64);
+            while let Some(world) = self.worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let share = self.packets.div_ceil(self.worlds.len() as u64);
                 let outcomes =
                     self.world(world, share, &stop).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
                 let mut report = report.lock().map_err(|_| anyhow::anyhow!("another thread panicked"))?;

@@ -8,6 +8,7 @@ use clap::Parser;
 use tests::fuzz::{Campaign, Failure, mutants};
 use tests::fuzz_targets::{TARGETS, Target};
 use tests::kernel::is_root;
+use tests::named_worlds::WORLDS;
 
 /// Packets of a short run and of a whole one.
 const SHORT: u64 = 1_000_000;
@@ -26,6 +27,9 @@ struct Arguments {
     /// So many packets, or runs of a target
     #[arg(long)]
     packets: Option<u64>,
+    /// Only packets for this world of tests/src/named_worlds.rs
+    #[arg(long, conflicts_with = "target")]
+    world: Option<String>,
     /// Random bytes into one decoder instead: packet, decap, config, api; or all of them
     #[arg(long)]
     target: Option<String>,
@@ -40,18 +44,23 @@ fn main() -> Result<ExitCode> {
     std::panic::set_hook(Box::new(|_| {}));
     let sound = match &arguments.target {
         Some(name) => decoders(name, seed, packets)?,
-        None => builds(seed, packets)?,
+        None => builds(seed, packets, arguments.world.as_deref())?,
     };
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Whether host and kernel agree.
-fn builds(seed: u64, packets: u64) -> Result<bool> {
+fn builds(seed: u64, packets: u64, world: Option<&str>) -> Result<bool> {
     if !is_root() {
         bail!("run this as root: the packets go through the program in the kernel");
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let report = match (Campaign { seed, packets, threads }).run() {
+    let worlds: Vec<_> = WORLDS.iter().filter(|known| world.is_none_or(|name| known.name == name)).collect();
+    if worlds.is_empty() {
+        let names: Vec<_> = WORLDS.iter().map(|world| world.name).collect();
+        bail!("no world of that name; there are {}", names.join(", "));
+    }
+    let report = match (Campaign { seed, worlds, packets, threads }).run() {
         Ok(report) => report,
         Err(error) => match error.downcast::<Failure>() {
             Ok(failure) => {
