@@ -87,6 +87,20 @@ impl DaemonConfig {
         self
     }
 
+    /// More lines for the backend that was added last.
+    #[must_use]
+    pub fn backend_line(mut self, line: &str) -> Self {
+        let _ = writeln!(self.backends, "{line}");
+        self
+    }
+
+    /// More lines for the vip that was added last.
+    #[must_use]
+    pub fn vip_line(mut self, line: &str) -> Self {
+        let _ = writeln!(self.vips, "{line}");
+        self
+    }
+
     #[must_use]
     pub fn text(&self) -> String {
         [&*self.head, &self.backends, &self.vips].concat()
