@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use lb_user::announce::{Claim, Ownership, PlaceState, Wanted, remove_leftovers};
 use lb_user::state::{Announce, MacAddress};
-use tests::lab::privileged;
+use tests::lab::{Daemon, DaemonConfig, ferrolev, privileged, run, wait_until};
 use world::{
     VIP4, VIP6, WRONG_MAC, World, both, ip, mac, mislead, until, until_believed, until_owned, wanted,
 };
@@ -267,4 +267,53 @@ fn an_address_of_a_vlan_is_announced_in_that_vlan() -> Result<()> {
         assert!(believed.contains(&own.to_string()), "{believed}");
         Ok(())
     })
+}
+
+#[test]
+fn the_daemon_announces_its_vips_and_detaching_takes_them_back() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let (own, rival) = (mac(&world.lb, "eth0")?, mac(&world.rival, "eth0")?);
+    mislead(&world.host)?;
+    world.rival.ip(&format!("addr add {VIP6}/64 dev eth0 nodad\n"))?;
+    let config = DaemonConfig::default()
+        .backend("web-1", "192.0.2.2")
+        .vip("web4", VIP4, 80, "tcp", &["web-1"])
+        .vip_line("announce = \"address\"")
+        .vip_line("announce_on = [\"eth0\"]")
+        .vip("web6", VIP6, 80, "tcp", &["web-1"])
+        .vip_line("announce = \"arp\"");
+    let mut daemon = Daemon::start(&world.lab, &world.lb, "lb", &config, &[])?;
+    let limit = Duration::from_secs(10);
+    let shows = |daemon: &Daemon, parts: &[&str]| {
+        let shown = daemon.cli(["addresses"])?;
+        anyhow::ensure!(parts.iter().all(|part| shown.contains(part)), "{shown}");
+        Ok(())
+    };
+    let expected = ["owned", "conflict", &format!("{rival} has it")];
+    wait_until("addresses", limit, || shows(&daemon, &expected))?;
+    assert!(
+        daemon.cli(["status"])?.contains(&format!("address {VIP6} is not announced on eth0: {rival} has it"))
+    );
+    wait_until("the host believes it", limit, || {
+        let believed = ip(&world.host, &format!("neigh show {VIP4}"))?;
+        anyhow::ensure!(believed.contains(&own.to_string()), "{believed}");
+        Ok(())
+    })?;
+
+    daemon.kill()?;
+    assert!(ip(&world.lb, "addr show dev eth0")?.contains(&format!("{VIP4}/32")), "it outlives the daemon");
+    daemon.restart()?;
+    wait_until("addresses after a restart", limit, || shows(&daemon, &expected))?;
+
+    daemon.terminate()?;
+    assert!(ip(&world.lb, "addr show dev eth0")?.contains(&format!("{VIP4}/32")), "and its end");
+    let bpffs = world.lab.bpffs();
+    let mut detach = world.lb.command(ferrolev()?)?;
+    let said = run(detach.args(["detach", "--instance", "lb", "--bpffs"]).arg(bpffs))?;
+    assert!(said.contains(&format!("removed {VIP4}")), "{said}");
+    assert!(!ip(&world.lb, "addr show dev eth0")?.contains(&VIP4.to_string()));
+    Ok(())
 }

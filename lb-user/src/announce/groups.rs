@@ -19,8 +19,15 @@ pub(super) type Membership = (u32, String, Ipv6Addr);
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     joined: BTreeSet<Membership>,
-    /// Hold the memberships, by interface: a socket has room for some tens only.
-    members: BTreeMap<Membership, UdpSocket>,
+    reported: Reported,
+}
+
+/// Memberships that switches hear of, each held by one of the sockets. How many a socket can hold is up to
+/// `net.core.optmem_max`: some hundreds.
+#[derive(Debug, Default)]
+struct Reported {
+    sockets: Vec<UdpSocket>,
+    holders: BTreeMap<Membership, usize>,
 }
 
 /// The membership that an address needs.
@@ -32,29 +39,42 @@ impl Groups {
     /// Joins and leaves until the memberships are the needed ones. Two addresses may need the same.
     pub(super) fn set(&mut self, needed: BTreeSet<Membership>) {
         for gone in self.joined.difference(&needed) {
-            self.members.remove(gone);
+            self.reported.leave(gone);
             told(gone, set_group(&gone.1, solicited_node_mac(gone.2), false));
         }
         for new in needed.difference(&self.joined) {
             told(new, set_group(&new.1, solicited_node_mac(new.2), true));
-            match member(new) {
-                Ok(socket) => {
-                    self.members.insert(new.clone(), socket);
-                }
-                // Such as: no IPv6 on the interface. Only switches that watch memberships would care.
-                Err(error) => {
-                    tracing::debug!(interface = new.1, group = %new.2, %error, "membership not reported");
-                }
+            // Such as: no IPv6 on the interface. Only switches that watch memberships would care.
+            if let Err(error) = self.reported.join(new) {
+                tracing::debug!(interface = new.1, group = %new.2, %error, "membership not reported");
             }
         }
         self.joined = needed;
     }
 }
 
-fn member((ifindex, _, group): &Membership) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
-    socket.join_multicast_v6(group, *ifindex)?;
-    Ok(socket)
+impl Reported {
+    fn join(&mut self, membership: &Membership) -> io::Result<()> {
+        let (ifindex, _, group) = membership;
+        let full = self.sockets.last().is_none_or(|last| last.join_multicast_v6(group, *ifindex).is_err());
+        if full {
+            let next = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+            next.join_multicast_v6(group, *ifindex)?;
+            self.sockets.push(next);
+        }
+        self.holders.insert(membership.clone(), self.sockets.len() - 1);
+        Ok(())
+    }
+
+    fn leave(&mut self, membership: &Membership) {
+        if let Some(holder) = self.holders.remove(membership) {
+            // It fails when the interface is gone, and the membership with it.
+            let _ = self.sockets[holder].leave_multicast_v6(&membership.2, membership.0);
+        }
+        if self.holders.is_empty() {
+            self.sockets.clear();
+        }
+    }
 }
 
 fn told((_, interface, group): &Membership, result: io::Result<()>) {

@@ -30,6 +30,7 @@ pub struct Status {
     pub dataplane_error: Option<String>,
     pub interfaces: Vec<InterfaceStatus>,
     pub vips: Vec<VipStatus>,
+    pub addresses: Vec<AddressStatus>,
     /// Runtime changes that are kept but have no effect with the running file.
     pub dormant_changes: Vec<DormantChange>,
 }

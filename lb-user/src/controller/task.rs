@@ -75,7 +75,11 @@ impl<D: Dataplane> Task<D> {
 
     async fn handle(&mut self, command: Command) {
         match command {
-            Command::Status(reply) => answer(reply, block_in_place(|| self.engine.status())),
+            Command::Status(reply) => {
+                let mut status = block_in_place(|| self.engine.status());
+                status.addresses = self.addresses();
+                answer(reply, status);
+            }
             Command::Vip(name, reply) => answer(reply, block_in_place(|| self.engine.vip(&name))),
             Command::Stats(reply) => answer(reply, block_in_place(|| self.engine.stats())),
             Command::Config(reply) => answer(reply, self.engine.config_show()),

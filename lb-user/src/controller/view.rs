@@ -45,6 +45,8 @@ impl<D: Dataplane> Engine<D> {
             dataplane_error: self.dataplane_error.clone(),
             interfaces: interfaces.collect(),
             vips: self.desired.vips.keys().filter_map(|key| self.vip_status(*key)).collect(),
+            // Filled in by the task, which knows them.
+            addresses: Vec::new(),
             dormant_changes: self.dormant_changes(),
         }
     }

@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(crate) host: Namespace,
     pub(crate) rival: Namespace,
     _switch: Namespace,
-    _lab: Lab,
+    pub(crate) lab: Lab,
 }
 
 impl World {
@@ -44,7 +44,7 @@ impl World {
             Ok(namespace)
         };
         let (lb, host, rival) = (plug_in("lb", 1)?, plug_in("host", 2)?, plug_in("rival", 3)?);
-        Ok(Self { lb, host, rival, _switch: switch, _lab: lab })
+        Ok(Self { lb, host, rival, _switch: switch, lab })
     }
 
     /// Runs an announcer inside `lb`, and `steps` beside it; then it ends as in a crash: everything stays.

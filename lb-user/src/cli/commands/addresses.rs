@@ -55,7 +55,8 @@ fn state(state: AddressPlaceState) -> Cell {
     }
 }
 
-fn note(place: &AddressPlace) -> String {
+/// What is in the way.
+pub(super) fn note(place: &AddressPlace) -> String {
     match (place.state, &place.other_mac) {
         (AddressPlaceState::Conflict, Some(mac)) => format!("{mac} has it"),
         (AddressPlaceState::Conflict, None) => "another host has it".to_owned(),

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::api::types::{
-    BackendState, ChangeMark, CounterValues, DestStatus, DormantChange, InterfaceStatus, NextHopStatus,
-    Status, VipStatus,
+    AddressPlace, AddressPlaceState, AddressStatus, BackendState, ChangeMark, CounterValues, DestStatus,
+    DormantChange, InterfaceStatus, NextHopStatus, Status, VipStatus,
 };
 use crate::dataplane::XdpMode;
 use crate::state::{Affinity, Announce, Fragments, Mode, Protocol};
@@ -27,6 +27,29 @@ pub(super) fn dormant() -> DormantChange {
         reason: "the vip is not in the file".to_owned(),
         changed: mark(),
     }
+}
+
+/// Owned on one interface, and another host's on the other.
+pub(super) fn contested_address() -> AddressStatus {
+    let owned = AddressPlace {
+        interface: "eth1".to_owned(),
+        state: AddressPlaceState::Owned,
+        reason: None,
+        other_mac: None,
+        last_announced: Some("2026-01-02T03:04:05Z".to_owned()),
+        announcements: 17,
+        conflicts: 0,
+    };
+    let conflict = AddressPlace {
+        interface: "eth0".to_owned(),
+        state: AddressPlaceState::Conflict,
+        other_mac: Some("02:00:00:00:00:09".to_owned()),
+        last_announced: None,
+        announcements: 0,
+        conflicts: 1,
+        ..owned.clone()
+    };
+    AddressStatus { address: ip("192.0.2.1"), announce: Announce::Arp, interfaces: vec![conflict, owned] }
 }
 
 fn dest(name: &str, address: &str, state: BackendState) -> DestStatus {
@@ -110,6 +133,7 @@ pub(super) fn status() -> Status {
             driver: "veth".to_owned(),
         }],
         vips: vec![vip()],
+        addresses: Vec::new(),
         dormant_changes: Vec::new(),
     }
 }

@@ -2,8 +2,8 @@
 
 use lb_common::abi::ABI_VERSION;
 
-use super::vip;
-use crate::api::types::{BackendState, Status};
+use super::{addresses, vip};
+use crate::api::types::{AddressPlaceState, AddressStatus, BackendState, Status};
 use crate::cli::args::ClientArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::Style;
@@ -84,6 +84,18 @@ fn troubles(status: &Status) -> Vec<(Tone, String)> {
             }
         }
     }
+    for AddressStatus { address, interfaces, .. } in &status.addresses {
+        for place in interfaces {
+            if matches!(place.state, AddressPlaceState::Conflict | AddressPlaceState::Waiting) {
+                let text = format!(
+                    "address {address} is not announced on {}: {}",
+                    place.interface,
+                    addresses::note(place)
+                );
+                troubles.push((Tone::Bad, text));
+            }
+        }
+    }
     for dormant in &status.dormant_changes {
         let text = format!(
             "runtime change without effect: vip {}, backend {}, {} ({}): {}",
@@ -141,6 +153,17 @@ f.toml:3: unknown key
 vip web: backend web-3 is unresolved: no route to 10.0.0.13; add a route
 runtime change without effect: vip 192.0.2.9:80/tcp, backend web-1, drained (root, 2026-01-02T03:04:07Z): the vip is not in the file
 "
+        );
+    }
+
+    #[test]
+    fn an_address_that_another_host_has_is_a_trouble() {
+        let mut status = samples::status();
+        status.vips[0].backends.truncate(2);
+        status.addresses = vec![samples::contested_address()];
+        assert!(
+            text(&status, Style::PLAIN)
+                .ends_with("\n\naddress 192.0.2.1 is not announced on eth0: 02:00:00:00:00:09 has it\n")
         );
     }
 
