@@ -74,10 +74,7 @@ impl KernelAddresses {
         address: IpAddr,
         facts: &HostFacts,
     ) -> io::Result<bool> {
-        let marked = facts
-            .addresses
-            .iter()
-            .any(|fact| (fact.ifindex, fact.address) == (ifindex, address) && is_ours(fact));
+        let marked = facts.address_on(ifindex, address).any(is_ours);
         if !self.added.remove(&(ifindex, address)) && !marked {
             return Ok(false);
         }
@@ -94,8 +91,7 @@ impl KernelAddresses {
 
 /// What the kernel says of `address` on an interface.
 pub(super) fn presence(ifindex: u32, address: IpAddr, facts: &HostFacts) -> Presence {
-    let of_interface = facts.addresses.iter().filter(|fact| fact.ifindex == ifindex);
-    match of_interface.filter(|fact| fact.address == address).map(|fact| fact.state).next() {
+    match facts.address_on(ifindex, address).map(|fact| fact.state).next() {
         None => Presence::Absent,
         Some(AddressState::Usable) => Presence::Usable,
         Some(AddressState::Tentative) => Presence::Tentative,
@@ -112,7 +108,7 @@ pub(super) fn is_ours(fact: &AddressFact) -> bool {
 
 /// Addresses on `interfaces` that ferrolev added and that `plan` does not have there.
 pub(super) fn leftovers(facts: &HostFacts, interfaces: &BTreeSet<u32>, plan: &Plan) -> Vec<(u32, IpAddr)> {
-    let ours = facts.addresses.iter().filter(|fact| interfaces.contains(&fact.ifindex) && is_ours(fact));
+    let ours = facts.addresses.values().filter(|fact| interfaces.contains(&fact.ifindex) && is_ours(fact));
     let unwanted = ours.filter(|fact| {
         let link = facts.links.get(&fact.ifindex);
         !plan.get(&fact.address).is_some_and(|placement| {
@@ -218,7 +214,8 @@ mod tests {
         let mut facts = HostFacts::default();
         let duplicate =
             AddressFact { state: AddressState::Duplicate, ..fact("2001:db8::1", 128, None, None) };
-        facts.addresses = vec![fact("192.0.2.1", 32, None, None), duplicate];
+        facts.add_address(fact("192.0.2.1", 32, None, None));
+        facts.add_address(duplicate);
         let ip = |text: &str| text.parse().unwrap();
         assert_eq!(presence(2, ip("192.0.2.1"), &facts), Presence::Usable);
         assert_eq!(presence(3, ip("192.0.2.1"), &facts), Presence::Absent);

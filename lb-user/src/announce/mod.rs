@@ -37,7 +37,7 @@ pub use kernel::{PROTOCOL, remove_leftovers};
 pub use task::spawn;
 
 /// How long [`Announcer::withdraw`] waits.
-const WITHDRAW_TIME: Duration = Duration::from_secs(3);
+const WITHDRAW_TIME: Duration = Duration::from_secs(10);
 
 /// Handle of the task that announces. The task ends when all senders of `wanted` are gone, and leaves everything as it is.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Wanted;
-use crate::net::HostFacts;
+use crate::net::{AddressFact, HostFacts};
 use crate::state::{Announce, DesiredAddress, MacAddress};
 
 /// What is to be announced, and where. Addresses that somebody else announces are not in it.
@@ -57,10 +57,11 @@ pub(super) enum NotReady {
 
 /// Where the wanted addresses are announced on this host.
 pub(super) fn plan(wanted: &Wanted, facts: &HostFacts) -> Plan {
+    let networks = networks(&wanted.attached, facts);
     let announced = wanted.addresses.iter().filter(|(_, desired)| desired.announce != Announce::None);
     announced
         .map(|(address, desired)| {
-            let mut interfaces = interfaces(*address, desired, wanted, facts);
+            let mut interfaces = interfaces(*address, desired, &wanted.attached, &networks);
             if desired.announce == Announce::Address {
                 // The kernel answers for an address on every interface, so one is enough.
                 interfaces.truncate(1);
@@ -71,10 +72,16 @@ pub(super) fn plan(wanted: &Wanted, facts: &HostFacts) -> Plan {
 }
 
 /// Those that are named; else those with a network that the address is part of; else all with the program.
-fn interfaces(address: IpAddr, desired: &DesiredAddress, wanted: &Wanted, facts: &HostFacts) -> Vec<String> {
+fn interfaces(
+    address: IpAddr,
+    desired: &DesiredAddress,
+    attached: &[String],
+    networks: &[Network<'_>],
+) -> Vec<String> {
     let mut interfaces: Vec<String> = if desired.announce_on.is_empty() {
-        let networks = networks(address, &wanted.attached, facts);
-        if networks.is_empty() { wanted.attached.clone() } else { networks }
+        let covering = networks.iter().filter(|network| network.prefix.covers(address));
+        let covering: Vec<String> = covering.map(|network| network.interface.to_owned()).collect();
+        if covering.is_empty() { attached.to_vec() } else { covering }
     } else {
         desired.announce_on.clone()
     };
@@ -83,18 +90,21 @@ fn interfaces(address: IpAddr, desired: &DesiredAddress, wanted: &Wanted, facts:
     interfaces
 }
 
-/// Ethernet interfaces whose frames pass the program and which have an address in whose prefix `address` lies. The
-/// address itself, alone in its prefix, says nothing of a network.
-fn networks(address: IpAddr, attached: &[String], facts: &HostFacts) -> Vec<String> {
+struct Network<'a> {
+    interface: &'a str,
+    prefix: &'a AddressFact,
+}
+
+/// The networks of Ethernet interfaces whose frames pass the program. An address alone in its prefix, as a vip itself,
+/// says nothing of a network.
+fn networks<'a>(attached: &[String], facts: &'a HostFacts) -> Vec<Network<'a>> {
     let reached = reached(attached, facts);
-    let full = if address.is_ipv4() { 32 } else { 128 };
-    let covering = facts.addresses.iter().filter(|fact| fact.covers(address) && fact.prefix_len < full);
-    covering
-        .filter(|fact| reached.contains(&fact.ifindex))
-        .filter_map(|fact| facts.links.get(&fact.ifindex))
-        .filter(|link| link.ethernet)
-        .map(|link| link.name.clone())
-        .collect()
+    let prefixes = facts.addresses.values().filter(|fact| {
+        reached.contains(&fact.ifindex) && fact.prefix_len < if fact.address.is_ipv4() { 32 } else { 128 }
+    });
+    let on_links = prefixes.filter_map(|prefix| Some((prefix, facts.links.get(&prefix.ifindex)?)));
+    let on_ethernet = on_links.filter(|(_, link)| link.ethernet);
+    on_ethernet.map(|(prefix, link)| Network { interface: &link.name, prefix }).collect()
 }
 
 /// The attached interfaces, and what is built on them: VLAN interfaces, and the bonds and bridges that they are

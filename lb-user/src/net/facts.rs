@@ -10,7 +10,8 @@ use crate::state::MacAddress;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
     pub links: BTreeMap<u32, LinkFact>,
-    pub addresses: Vec<AddressFact>,
+    /// By interface, address and prefix length.
+    pub addresses: BTreeMap<(u32, IpAddr, u8), AddressFact>,
 }
 
 /// A network interface.
@@ -52,6 +53,15 @@ pub enum AddressState {
 }
 
 impl HostFacts {
+    pub(crate) fn add_address(&mut self, fact: AddressFact) {
+        self.addresses.insert((fact.ifindex, fact.address, fact.prefix_len), fact);
+    }
+
+    /// An address on an interface; with several prefix lengths, once for each.
+    pub fn address_on(&self, ifindex: u32, address: IpAddr) -> impl Iterator<Item = &AddressFact> {
+        self.addresses.range((ifindex, address, 0)..=(ifindex, address, u8::MAX)).map(|(_, fact)| fact)
+    }
+
     /// A link and its number.
     #[must_use]
     pub fn link(&self, name: &str) -> Option<(u32, &LinkFact)> {

@@ -100,7 +100,9 @@ impl Netlink {
         let mut addresses = pin!(self.handle.address().get().execute());
         while let Some(address) = addresses.next().await {
             let address = address.map_err(|error| list_error("addresses", &error))?;
-            facts.addresses.extend(decode::address_fact(&address));
+            if let Some(fact) = decode::address_fact(&address) {
+                facts.add_address(fact);
+            }
         }
         Ok(facts)
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::net::{AddressFact, AddressState, LinkFact};
+use crate::net::{AddressState, LinkFact};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -27,17 +27,18 @@ fn host() -> HostFacts {
     let lo = LinkFact { mac: None, ethernet: false, ..link("lo") };
     let vlan = LinkFact { vlan_parent: Some(2), ..link("eth0.42") };
     let links = [(1, lo), (2, link("eth0")), (3, link("eth1")), (4, vlan), (5, link("mgmt"))];
-    HostFacts {
-        links: links.into_iter().collect(),
-        addresses: vec![
-            address(1, "192.0.2.0/24"),
-            address(2, "192.0.2.1/24"),
-            address(3, "198.51.100.1/24"),
-            address(4, "10.42.0.1/16"),
-            address(5, "192.0.2.5/24"),
-            address(2, "2001:db8::1/64"),
-        ],
+    let mut facts = HostFacts { links: links.into_iter().collect(), ..HostFacts::default() };
+    for (ifindex, text) in [
+        (1, "192.0.2.0/24"),
+        (2, "192.0.2.1/24"),
+        (3, "198.51.100.1/24"),
+        (4, "10.42.0.1/16"),
+        (5, "192.0.2.5/24"),
+        (2, "2001:db8::1/64"),
+    ] {
+        facts.add_address(address(ifindex, text));
     }
+    facts
 }
 
 fn planned(text: &str, desired: DesiredAddress, facts: &HostFacts) -> Vec<String> {
@@ -85,7 +86,7 @@ fn an_address_that_the_kernel_owns_goes_to_one_interface() {
     let desired = DesiredAddress { announce: Announce::Address, ..DesiredAddress::default() };
     assert_eq!(planned("203.0.113.10", desired.clone(), &host()), ["eth0"]);
     let mut facts = host();
-    facts.addresses.push(address(3, "203.0.113.10/32"));
+    facts.add_address(address(3, "203.0.113.10/32"));
     assert_eq!(planned("203.0.113.10", desired, &facts), ["eth0"], "its own address is no network");
 }
 
@@ -101,8 +102,8 @@ fn a_bond_stands_for_its_members() {
     facts.links.insert(6, link("bond0"));
     facts.links.insert(7, LinkFact { vlan_parent: Some(6), ..link("bond0.7") });
     facts.links.get_mut(&3).unwrap().master = Some(6);
-    facts.addresses.push(address(6, "203.0.113.1/24"));
-    facts.addresses.push(address(7, "10.7.0.1/24"));
+    facts.add_address(address(6, "203.0.113.1/24"));
+    facts.add_address(address(7, "10.7.0.1/24"));
     assert_eq!(planned("203.0.113.10", arp(), &facts), ["bond0"]);
     assert_eq!(planned("10.7.0.10", arp(), &facts), ["bond0.7"]);
 }
