@@ -16,15 +16,12 @@ pub(crate) struct Flow<'t> {
 
 /// Sends a packet to the dest of its slot. `V6` is the family of the packet, `offset` where its IP header starts.
 #[inline(always)]
-pub(crate) fn forward<F: Frame, T: Tables, const V6: bool, const POLICY: bool>(
+pub(crate) fn forward<F: Frame, T: Tables, const V6: bool>(
     frame: &mut F,
     tables: &T,
     flow: &Flow<'_>,
     offset: usize,
 ) -> Result<Verdict, Reason> {
-    if !POLICY && flow.target.has(Target::POLICY) {
-        return Err(Reason::Policy);
-    }
     let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
     let place = tables.place(flow.target);
     let named = if flow.target.has(Target::QUIC) {

@@ -4,7 +4,7 @@
 //! space has decided), so the very same code runs in ordinary tests on the host and, through `main.rs`, in the kernel.
 //!
 //! ```text
-//! balance: parse -> vip -> slot -> dest -> encapsulate -> verdict
+//! balance: parse -> vip -> gate -> slot -> dest -> encapsulate -> verdict
 //! stages:  what few packets need; a packet's reason names its stage
 //! ```
 #![no_std]
@@ -14,6 +14,7 @@ mod decap;
 mod encap;
 mod forward;
 mod frame;
+mod gate;
 mod parse;
 mod quic;
 pub mod stages;
@@ -27,9 +28,10 @@ use lb_common::headers::{Ethernet, Ipv4, Ipv6, words_v6};
 pub use decap::{DecapTables, decapsulate};
 pub use frame::Frame;
 pub use parse::MAX_EXTENSIONS;
-pub use tables::{SharedWord, StageTables, Tables};
+pub use tables::{PolicyEvent, SharedWord, StageTables, Tables};
 
 use forward::{Flow, forward};
+use gate::{Gate, OpenGate, VipAddress, Visit, client_v4};
 
 /// What became of a balanced packet, for the caller to count and carry out. Why others are not balanced are the errors
 /// of [`balance`].
@@ -69,44 +71,40 @@ const ETHERNET: usize = size_of::<Ethernet>();
 /// undefined bytes.
 #[inline(always)]
 pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
-    walk::<F, T, false>(frame, tables, ingress)
+    walk::<F, T, OpenGate>(frame, tables, ingress)
 }
 
-/// The way of a whole packet. `POLICY`: also of vips with access lists, limits or routes.
+/// The way of a whole packet, through `G`, which stands behind the vip.
 #[inline(always)]
-fn walk<F: Frame, T: Tables, const POLICY: bool>(
-    frame: &mut F,
-    tables: &T,
-    ingress: u32,
-) -> Result<Verdict, Reason> {
+fn walk<F: Frame, T: Tables, G: Gate<T>>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
     let ethernet: &Ethernet = frame.at(0).ok_or(Reason::Malformed)?;
     match ethernet.ether_type.get() {
         // Without tags, all offsets are constants.
-        ether_type::IPV4 => walk_v4::<F, T, POLICY>(frame, tables, ETHERNET, ingress),
-        ether_type::IPV6 => walk_v6::<F, T, POLICY>(frame, tables, ETHERNET, ingress),
-        ether_type::VLAN | ether_type::QINQ => walk_tagged::<F, T, POLICY>(frame, tables, ingress),
+        ether_type::IPV4 => walk_v4::<F, T, G>(frame, tables, ETHERNET, ingress),
+        ether_type::IPV6 => walk_v6::<F, T, G>(frame, tables, ETHERNET, ingress),
+        ether_type::VLAN | ether_type::QINQ => walk_tagged::<F, T, G>(frame, tables, ingress),
         ether_type::ARP => Err(Reason::Arp),
         _ => Err(Reason::NotIp),
     }
 }
 
 #[inline(always)]
-fn walk_tagged<F: Frame, T: Tables, const POLICY: bool>(
+fn walk_tagged<F: Frame, T: Tables, G: Gate<T>>(
     frame: &mut F,
     tables: &T,
     ingress: u32,
 ) -> Result<Verdict, Reason> {
     let (ether_type, offset) = parse::tags(frame)?;
     match ether_type {
-        ether_type::IPV4 => walk_v4::<F, T, POLICY>(frame, tables, offset, ingress),
-        ether_type::IPV6 => walk_v6::<F, T, POLICY>(frame, tables, offset, ingress),
+        ether_type::IPV4 => walk_v4::<F, T, G>(frame, tables, offset, ingress),
+        ether_type::IPV6 => walk_v6::<F, T, G>(frame, tables, offset, ingress),
         ether_type::ARP => Err(Reason::Arp),
         _ => Err(Reason::NotIp),
     }
 }
 
 #[inline(always)]
-fn walk_v4<F: Frame, T: Tables, const POLICY: bool>(
+fn walk_v4<F: Frame, T: Tables, G: Gate<T>>(
     frame: &mut F,
     tables: &T,
     offset: usize,
@@ -121,13 +119,16 @@ fn walk_v4<F: Frame, T: Tables, const POLICY: bool>(
     let source = u32::from_le_bytes(ip.source);
     let packet = parse::ipv4(frame, ip, offset)?;
     let target = vip::find_v4(directory, destination, &packet).ok_or(Reason::NoService)?;
+    let (address, client) = (VipAddress::V4(destination), client_v4(source));
+    let visit = Visit { directory, target, address, packet: &packet, client };
+    let target = G::open(frame, tables, &visit)?;
     let hash = hash::flow_hash_v4(source, packet.ports() & target.ports_mask, directory.control.seed);
     let flow = Flow { packet, target, hash, ingress };
-    forward::<F, T, false, POLICY>(frame, tables, &flow, offset)
+    forward::<F, T, false>(frame, tables, &flow, offset)
 }
 
 #[inline(always)]
-fn walk_v6<F: Frame, T: Tables, const POLICY: bool>(
+fn walk_v6<F: Frame, T: Tables, G: Gate<T>>(
     frame: &mut F,
     tables: &T,
     offset: usize,
@@ -142,9 +143,12 @@ fn walk_v6<F: Frame, T: Tables, const POLICY: bool>(
     let source = words_v6(ip.source);
     let packet = parse::ipv6(frame, ip, offset)?;
     let target = vip::find_v6(directory, destination, &packet).ok_or(Reason::NoService)?;
+    let (address, client) = (VipAddress::V6(destination), source);
+    let visit = Visit { directory, target, address, packet: &packet, client };
+    let target = G::open(frame, tables, &visit)?;
     let hash = hash::flow_hash_v6(source, packet.ports() & target.ports_mask, directory.control.seed);
     let flow = Flow { packet, target, hash, ingress };
-    forward::<F, T, true, POLICY>(frame, tables, &flow, offset)
+    forward::<F, T, true>(frame, tables, &flow, offset)
 }
 
 /// The EtherTypes that the story knows, in host order (network-types has them in wire order).

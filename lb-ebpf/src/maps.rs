@@ -11,10 +11,10 @@ use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use lb_common::abi::{
     ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, Counters, Dest, Directory, FragmentKey,
-    FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Place, Policy, REASON_COUNT, Reason,
-    RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
+    FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Place, Policy, PolicyCounters, REASON_COUNT,
+    Reason, RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
 };
-use lb_ebpf::{SharedWord, StageTables, Tables, Verdict};
+use lb_ebpf::{PolicyEvent, SharedWord, StageTables, Tables, Verdict};
 
 #[map]
 static DIRECTORY: Array<Directory> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -33,6 +33,8 @@ pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(STAGE_CO
 #[map]
 static POLICIES: Array<Policy> = Array::with_max_entries(2 * VIP_SLOTS, BPF_F_MMAPABLE);
 #[map]
+static POLICY_COUNTERS: PerCpuArray<PolicyCounters> = PerCpuArray::with_max_entries(2 * VIP_SLOTS, 0);
+#[map]
 static ACCESS: LpmTrie<[u8; 20], AccessRule> = LpmTrie::with_max_entries(ACCESS_PREFIXES, BPF_F_NO_PREALLOC);
 #[map]
 static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(MAX_DEVICES, 0);
@@ -45,6 +47,8 @@ static OF_SOURCES: LruHashMap<SourceKey, u64> =
     LruHashMap::with_max_entries(lb_common::abi::SOURCE_BUCKETS, 0);
 #[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMap::with_max_entries(1, 0);
+
+const _: () = assert!(size_of::<AccessKey>() == size_of::<Key<[u8; 20]>>());
 
 /// Counts a balanced packet.
 #[inline(always)]
@@ -122,16 +126,26 @@ impl StageTables for KernelTables {
     }
 
     #[inline(always)]
-    fn policy(&self, vip: u32) -> Option<&Policy> {
-        POLICIES.get(vip)
+    fn policy(&self, index: u32) -> Option<&Policy> {
+        POLICIES.get(index)
+    }
+
+    #[inline(always)]
+    fn count_policy(&self, vip: u32, event: PolicyEvent) {
+        if self.quiet {
+            return;
+        }
+        if let Some(counters) = POLICY_COUNTERS.get_ptr_mut(vip) {
+            // SAFETY: as in `count`.
+            event.count(unsafe { &mut *counters });
+        }
     }
 
     #[inline(always)]
     fn access(&self, key: &AccessKey) -> Option<AccessRule> {
-        let mut data = [0; 20];
-        data[..4].copy_from_slice(&key.list.to_ne_bytes());
-        data[4..].copy_from_slice(&key.address);
-        let rule = core::ptr::from_ref(ACCESS.get(Key::new(key.prefix_len, data))?).cast_mut();
+        // SAFETY: both are a length and twenty bytes of data, without padding, and any bytes are a `Key`.
+        let key = unsafe { &*core::ptr::from_ref(key).cast::<Key<[u8; 20]>>() };
+        let rule = core::ptr::from_ref(ACCESS.get(key)?).cast_mut();
         // SAFETY: the pointer is a live value of the map, which programs may write; `hits` is only ever used as an atomic.
         unsafe {
             if !self.quiet {

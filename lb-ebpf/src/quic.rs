@@ -12,6 +12,7 @@ use lb_common::abi::{Dest, Place, RING_PAGE_SLOTS, Target, ring_pages};
 use lb_common::hash;
 use lb_common::headers::Udp;
 
+use crate::parse::{Packet, UDP};
 use crate::{Frame, Tables};
 
 const LONG_HEADER: u8 = 0x80;
@@ -94,5 +95,46 @@ const fn is_client_chosen(flags: u8, version: u32) -> bool {
         VERSION_1 => kind < 2,
         VERSION_2 => kind == 1 || kind == 2,
         _ => true,
+    }
+}
+
+/// Whether a packet opens a QUIC connection: a client's Initial packet (RFC 9000, section 17.2.2; RFC 9369, section 3.2).
+/// Versions that are not known are taken for drafts of version 1. The fixed bit may have any value (RFC 9287).
+#[inline(always)]
+pub(crate) fn opens_flow<F: Frame>(frame: &F, packet: &Packet) -> bool {
+    if packet.protocol != u64::from(UDP) {
+        return false;
+    }
+    match frame.at::<LongHeader>(packet.layer4() + size_of::<Udp>()) {
+        Some(header) => is_initial(header.flags, u32::from_be_bytes(header.version)),
+        None => false,
+    }
+}
+
+/// Version 0 is a server's version negotiation.
+#[inline(always)]
+const fn is_initial(flags: u8, version: u32) -> bool {
+    let initial = if version == VERSION_2 { 1 } else { 0 };
+    flags & LONG_HEADER != 0 && version != 0 && flags >> 4 & 3 == initial
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_initial_packets_with_a_version_open_a_connection() {
+        assert!(is_initial(0xc3, VERSION_1));
+        assert!(is_initial(0x83, VERSION_1), "the fixed bit may be greased");
+        assert!(is_initial(0xc0, 0xff00_001d), "draft 29");
+        assert!(!is_initial(0x43, VERSION_1), "a short header");
+        assert!(!is_initial(0xc0, 0), "version negotiation");
+        for other in [0xd0, 0xe0, 0xf0] {
+            assert!(!is_initial(other, VERSION_1), "0-RTT, handshake, retry");
+        }
+        assert!(is_initial(0xd0, VERSION_2));
+        for other in [0xc0, 0xe0, 0xf0] {
+            assert!(!is_initial(other, VERSION_2), "retry, 0-RTT, handshake");
+        }
     }
 }

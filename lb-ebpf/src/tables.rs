@@ -2,7 +2,7 @@
 
 use lb_common::abi::{
     AccessKey, AccessRule, Bucket, Dest, Directory, FragmentKey, FragmentRecord, Interface, Place, Policy,
-    RingPage, SourceKey, Target,
+    PolicyCounters, RingPage, SourceKey, Target,
 };
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
@@ -27,7 +27,11 @@ pub trait StageTables: Tables {
 
     fn interface(&self, ifindex: u32) -> Option<&Interface>;
 
-    fn policy(&self, vip: u32) -> Option<&Policy>;
+    /// A policy, by [`Target::policy`].
+    fn policy(&self, index: u32) -> Option<&Policy>;
+
+    /// Counts for a vip with a policy.
+    fn count_policy(&self, vip: u32, event: PolicyEvent);
 
     /// The rule with the longest prefix that holds the key's address; counts a hit.
     fn access(&self, key: &AccessKey) -> Option<AccessRule>;
@@ -46,6 +50,28 @@ pub trait StageTables: Tables {
 
     /// Remembers a datagram; with `is_new` only when nobody has done so meanwhile. `false`: not remembered.
     fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool;
+}
+
+/// What [`lb_common::abi::PolicyCounters`] count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyEvent {
+    NewFlow,
+    Denied,
+    VipLimited,
+    SourceLimited,
+}
+
+impl PolicyEvent {
+    /// Counts it.
+    #[inline(always)]
+    pub const fn count(self, counters: &mut PolicyCounters) {
+        match self {
+            Self::NewFlow => counters.new_flows += 1,
+            Self::Denied => counters.denied += 1,
+            Self::VipLimited => counters.vip_limited += 1,
+            Self::SourceLimited => counters.source_limited += 1,
+        }
+    }
 }
 
 /// A word that all CPUs share.

@@ -15,17 +15,7 @@ pub(crate) fn may_be_vip(directory: &Directory, bit: u32) -> bool {
 /// The vip of an IPv4 packet: that of its port, else that of all ports.
 #[inline(always)]
 pub(crate) fn find_v4<'d>(directory: &'d Directory, address: u32, packet: &Packet) -> Option<&'d Target> {
-    let (bank, salt) = live_bank(directory);
-    let table = bank_of(&directory.vip4, bank);
-    let find = |port| {
-        let key = hash::vip4_key(address, port, packet.protocol as u8);
-        let (first, second) = hash::vip4_slots(key, salt);
-        let probe = |slot| {
-            let vip = &table[slot as usize % table.len()];
-            if vip.key == key { Some(&vip.target) } else { None }
-        };
-        probe(first).or_else(|| probe(second))
-    };
+    let find = |port| entry_v4(directory, hash::vip4_key(address, port, packet.protocol as u8));
     find(packet.destination_port()).or_else(|| find(0))
 }
 
@@ -36,18 +26,82 @@ pub(crate) fn find_v6<'d>(
     address: [u64; 2],
     packet: &Packet,
 ) -> Option<&'d Target> {
-    let (bank, salt) = live_bank(directory);
-    let table = bank_of(&directory.vip6, bank);
-    let find = |port| {
-        let service = hash::vip6_service(port, packet.protocol as u8);
-        let (first, second) = hash::vip6_slots(address, service, salt);
-        let probe = |slot| {
-            let vip = &table[slot as usize % table.len()];
-            if vip.service == service && vip.address == address { Some(&vip.target) } else { None }
-        };
-        probe(first).or_else(|| probe(second))
-    };
+    let find = |port| entry_v6(directory, address, hash::vip6_service(port, packet.protocol as u8));
     find(packet.destination_port()).or_else(|| find(0))
+}
+
+/// The backends that an IPv4 vip has for sources of its route `route`.
+#[inline(always)]
+pub(crate) fn route_v4<'d>(
+    directory: &'d Directory,
+    of: &Target,
+    address: u32,
+    packet: &Packet,
+    route: u8,
+) -> Option<&'d Target> {
+    let bank = bank_holding(directory, of);
+    let key = |port| hash::route_key(hash::vip4_key(address, port, packet.protocol as u8), route);
+    let find = |port| entry_in_v4(directory, bank, key(port));
+    find(packet.destination_port()).or_else(|| find(0))
+}
+
+/// The same of an IPv6 vip.
+#[inline(always)]
+pub(crate) fn route_v6<'d>(
+    directory: &'d Directory,
+    of: &Target,
+    address: [u64; 2],
+    packet: &Packet,
+    route: u8,
+) -> Option<&'d Target> {
+    let bank = bank_holding(directory, of);
+    let service = |port| hash::route_key(hash::vip6_service(port, packet.protocol as u8), route);
+    let find = |port| entry_in_v6(directory, bank, address, service(port));
+    find(packet.destination_port()).or_else(|| find(0))
+}
+
+#[inline(always)]
+fn entry_v4(directory: &Directory, key: u64) -> Option<&Target> {
+    entry_in_v4(directory, live_bank(directory), key)
+}
+
+#[inline(always)]
+fn entry_v6(directory: &Directory, address: [u64; 2], service: u64) -> Option<&Target> {
+    entry_in_v6(directory, live_bank(directory), address, service)
+}
+
+#[inline(always)]
+fn entry_in_v4(directory: &Directory, (bank, salt): (u32, u64), key: u64) -> Option<&Target> {
+    let table = bank_of(&directory.vip4, bank);
+    let (first, second) = hash::vip4_slots(key, salt);
+    let probe = |slot| {
+        let vip = &table[slot as usize % table.len()];
+        if vip.key == key { Some(&vip.target) } else { None }
+    };
+    probe(first).or_else(|| probe(second))
+}
+
+#[inline(always)]
+fn entry_in_v6(
+    directory: &Directory,
+    (bank, salt): (u32, u64),
+    address: [u64; 2],
+    service: u64,
+) -> Option<&Target> {
+    let table = bank_of(&directory.vip6, bank);
+    let (first, second) = hash::vip6_slots(address, service, salt);
+    let probe = |slot| {
+        let vip = &table[slot as usize % table.len()];
+        if vip.service == service && vip.address == address { Some(&vip.target) } else { None }
+    };
+    probe(first).or_else(|| probe(second))
+}
+
+/// Number and salt of the bank that an entry lies in.
+#[inline(always)]
+fn bank_holding(directory: &Directory, entry: &Target) -> (u32, u64) {
+    let bank = u32::from(entry.has(Target::BANK));
+    (bank, directory.control.salt[bank as usize])
 }
 
 /// Number and salt of the live bank.

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
     AccessKey, AccessRule, Bucket, Dest, Directory, FragmentKey, FragmentRecord, Interface, LOOPBACK_IFINDEX,
-    Place, Policy, RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target, VIP_SLOTS,
+    Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target, VIP_SLOTS,
 };
-use lb_ebpf::{Frame, SharedWord, StageTables, Tables, Verdict, stages};
+use lb_ebpf::{Frame, PolicyEvent, SharedWord, StageTables, Tables, Verdict, stages};
+use lb_user::dataplane::access_key;
 use lb_user::dataplane::layout::{Capacity, Layout, Write};
 use lb_user::state::Forwarding;
 
@@ -94,6 +95,7 @@ struct Memory {
     flow_buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     source_buckets: RefCell<HashMap<SourceKey, Rc<Cell<u64>>>>,
     fragments: RefCell<HashMap<FragmentKey, FragmentRecord>>,
+    policy_counters: RefCell<HashMap<u32, PolicyCounters>>,
 }
 
 impl HostTables {
@@ -127,8 +129,17 @@ impl HostTables {
         match write {
             Write::Device { .. } => {}
             Write::Settle(retired) => {
-                retired.iter().for_each(|dest| self.dests[dest.index as usize] = Dest::zeroed());
+                retired.dests.iter().for_each(|dest| self.dests[dest.index as usize] = Dest::zeroed());
+                let gone: Vec<_> = retired.lists.iter().map(|list| list.id).collect();
+                self.access.retain(|key, _| !gone.contains(&(key.list & !AccessKey::V4)));
             }
+            Write::List(list) => {
+                for (prefix, verdict) in list.content.rules() {
+                    let rule = AccessRule { verdict, ..AccessRule::default() };
+                    self.access.insert(access_key(list.id, prefix), rule);
+                }
+            }
+            Write::Policy { index, policy } => drop(self.policies.insert(*index, **policy)),
             Write::Dest { index, dest } => self.dests[*index as usize] = **dest,
             Write::Ring { page, slots } => {
                 for (page, part) in (*page as usize..).zip(slots.chunks(RING_PAGE_SLOTS as usize)) {
@@ -157,6 +168,12 @@ impl HostTables {
     /// Sets the clock.
     pub const fn set_clock(&mut self, now_ns: u64) {
         self.memory.now_ns = now_ns;
+    }
+
+    /// What was counted for the vip or route with this number.
+    #[must_use]
+    pub fn policy_counters(&self, number: u32) -> PolicyCounters {
+        self.memory.policy_counters.borrow().get(&number).copied().unwrap_or_default()
     }
 
     /// Balances one frame that comes in where a test run does.
@@ -229,18 +246,22 @@ impl StageTables for HostTables {
         self.interface.as_ref()
     }
 
-    fn policy(&self, vip: u32) -> Option<&Policy> {
-        self.policies.get(&vip)
+    fn policy(&self, index: u32) -> Option<&Policy> {
+        self.policies.get(&index)
+    }
+
+    fn count_policy(&self, vip: u32, event: PolicyEvent) {
+        if !self.memory.quiet.get() {
+            event.count(self.memory.policy_counters.borrow_mut().entry(vip).or_default());
+        }
     }
 
     fn access(&self, key: &AccessKey) -> Option<AccessRule> {
-        (32..=key.prefix_len).rev().find_map(|prefix_len| {
-            let host_bits = 32 + 128 - prefix_len;
-            let bits = u128::from_be_bytes(key.address);
-            let address =
-                bits.checked_shr(host_bits).and_then(|bits| bits.checked_shl(host_bits)).unwrap_or(0);
-            let key = AccessKey { prefix_len, list: key.list, address: address.to_be_bytes() };
-            self.access.get(&key).copied()
+        let address = u128::from_be_bytes(bytemuck::cast(key.address));
+        (AccessKey::LIST_BITS..=key.prefix_len).rev().find_map(|prefix_len| {
+            let mask = u128::MAX.checked_shl(AccessKey::BITS - prefix_len).unwrap_or(0);
+            let address = bytemuck::cast((address & mask).to_be_bytes());
+            self.access.get(&AccessKey { prefix_len, address, ..*key }).copied()
         })
     }
 

@@ -96,7 +96,7 @@ fn kernel_and_user_space_pick_the_same_backend_for_100_000_flows() {
         let flow = random.flow();
         let (vip, slot, backend) = predict(&forwarding, &flow);
         let explained = dataplane.explain(&flow).expect("a test run");
-        assert_eq!(explained.outcome, ExplainOutcome::Forwarded { vip, backend }, "{flow:?}");
+        assert_eq!(explained.outcome, ExplainOutcome::Forwarded { vip, route: 0, backend }, "{flow:?}");
         assert_eq!(explained.slot, Some(slot), "{flow:?}");
     }
     assert_eq!(dataplane.counters().expect("counters"), before, "explaining must change nothing");

@@ -11,7 +11,8 @@
 //! REASONS   PERCPU_ARRAY[64]    u64            one per pass, drop or answer reason
 //! DEVICES   DEVMAP[64]          ifindex        where a redirect leaves
 //! STAGES    PROG_ARRAY[8]       program        what the balancer hands packets over to
-//! POLICIES  ARRAY[vips]         Policy         access lists and limits, by the vip's number
+//! POLICIES  ARRAY[vips]         Policy         access lists, limits and routes of a vip
+//! POLICY_COUNTERS PERCPU_ARRAY[vips] PolicyCounters one per vip
 //! ACCESS    LPM_TRIE            AccessRule     prefixes of all lists
 //! INTERFACES HASH[64]           Interface      MAC addresses, by interface index
 //! BUCKETS, FLOW_BUCKETS, SOURCE_BUCKETS u64    rate limits: when the next one conforms
@@ -37,7 +38,7 @@ pub use fragment::{FragmentKey, FragmentRecord, STRETCHES, Stretch};
 pub use interface::Interface;
 pub use policy::{
     ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, PINNED_CLOCK_BUCKET, Policy,
-    SOURCE_BUCKETS, SourceKey,
+    PolicyCounters, SOURCE_BUCKETS, SourceKey,
 };
 pub use reason::{REASON_COUNT, Reason};
 pub use stage::{STAGE_COUNT, Stage};

@@ -35,7 +35,7 @@ pub struct Target {
     /// Which bits of the ports (source in the low half, destination in the high half, as loaded little-endian from the
     /// packet) take part in the flow hash. All ones: five-tuple affinity; zero: source affinity.
     pub ports_mask: u32,
-    /// The vip's number, for traces, for `POLICIES` and for user space.
+    /// The vip's number, for traces, counters and limits, and for user space.
     pub vip: u32,
     /// Options: see the constants.
     pub flags: u32,
@@ -54,9 +54,21 @@ impl Target {
     pub const QUIC_LEN_SHIFT: u32 = 4;
     /// The id of the QUIC configuration: three bits from here.
     pub const QUIC_CONFIG_SHIFT: u32 = 8;
+    /// The entry lies in bank 1. So the routes of a vip are looked for where the vip was found, even if banks are switched
+    /// in between.
+    pub const BANK: u32 = 1 << 11;
     /// Pages of the table of server ids, which lies behind the ring: a power of two, whose logarithm has four bits from
     /// here.
     pub const QUIC_PAGES_SHIFT: u32 = 12;
+    /// Where in `POLICIES` the vip's policy is: sixteen bits from here.
+    pub const POLICY_SHIFT: u32 = 16;
+
+    /// The vip's entry of `POLICIES`, with [`Self::POLICY`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn policy(&self) -> u32 {
+        self.flags >> Self::POLICY_SHIFT
+    }
 
     #[must_use]
     #[inline(always)]

@@ -23,6 +23,12 @@ pub(crate) fn conforms<W: SharedWord>(word: Option<W>, now_ns: u64, interval_ns:
     true
 }
 
+/// Whether no further event conforms at `now_ns`. Books nothing.
+#[inline(always)]
+pub(crate) fn is_spent<W: SharedWord>(word: Option<&W>, now_ns: u64) -> bool {
+    word.is_some_and(|word| word.load() > now_ns.saturating_add(BURST_NS))
+}
+
 #[cfg(test)]
 mod tests {
     use core::cell::Cell;
@@ -49,6 +55,20 @@ mod tests {
         assert_eq!(at(5 * BURST_NS), 101);
         assert_eq!(at(5 * BURST_NS + BURST_NS / 2), 50);
         assert_eq!(at(60 * BURST_NS), 101, "a long pause allows no longer burst");
+    }
+
+    #[test]
+    fn what_is_spent_lets_nothing_pass_and_asking_books_nothing() {
+        let word = Cell::new(0);
+        let interval = BURST_NS / 10;
+        for _ in 0..11 {
+            assert!(!is_spent(Some(&Word(&word)), 0));
+            assert!(conforms(Some(Word(&word)), 0, interval));
+        }
+        let booked = word.get();
+        assert!(is_spent(Some(&Word(&word)), 0));
+        assert_eq!(word.get(), booked);
+        assert!(!is_spent(None::<&Word<'_>>, 0));
     }
 
     #[test]

@@ -5,8 +5,7 @@ mod arp;
 mod closed;
 mod fragment;
 mod icmp;
-#[cfg_attr(not(test), expect(dead_code, reason = "the stages that limit what they do come next"))]
-mod limit;
+pub(crate) mod limit;
 mod policy;
 mod too_big;
 

@@ -2,6 +2,7 @@
 
 use lb_common::abi::Reason;
 
+use crate::gate::PolicyGate;
 use crate::tables::StageTables;
 use crate::{Frame, Verdict, walk};
 
@@ -11,5 +12,5 @@ use crate::{Frame, Verdict, walk};
 /// Why the packet is not forwarded, as in [`crate::balance`].
 #[inline(always)]
 pub fn policy<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
-    walk::<F, T, true>(frame, tables, ingress)
+    walk::<F, T, PolicyGate>(frame, tables, ingress)
 }

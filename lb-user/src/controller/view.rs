@@ -154,7 +154,7 @@ impl<D: Dataplane> Engine<D> {
             frame: ran.frame.iter().map(|byte| format!("{byte:02x}")).collect(),
         };
         match ran.outcome {
-            ExplainOutcome::Forwarded { vip, backend } => {
+            ExplainOutcome::Forwarded { vip, route, backend } => {
                 let name = self.name_of(vip, backend);
                 reply.verdict = "forward".to_owned();
                 reply.why = forward_reason(&vip_name(vip), &self.applied, vip, ran.slot, &name);

@@ -10,12 +10,12 @@ use aya::programs::{ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::{RING_PAGE_SLOTS, RingPage, Stage};
 
-use super::layout::{Capacity, Layout};
+use super::layout::{Capacity, EntryKey, Layout, ListUse};
 use super::pins::PinDir;
 use super::tables::Tables;
 use super::{
     Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, Limits, OBJECT,
-    OpenOptions, Totals, attach, explain, layout::Write,
+    OpenOptions, PrefixHits, Totals, attach, explain, layout::Write,
 };
 use crate::state::Forwarding;
 
@@ -134,16 +134,22 @@ impl Dataplane for BpfDataplane {
     fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError> {
         let ingress = self.attachments.first().map_or(0, |attachment| attachment.ifindex);
         let explain::Traced { trace, frame } = explain::run(self.program()?, flow, ingress)?;
-        let vip = self.layout.vip_numbered(trace.vip);
+        let entry = self.layout.entry_numbered(trace.vip);
         let backend = self.layout.backend_at(trace.dest);
-        let outcome = match (trace.reason, vip, backend) {
-            (u32::MAX, Some(vip), Some(backend)) => ExplainOutcome::Forwarded { vip, backend },
+        let outcome = match (trace.reason, entry, backend) {
+            (u32::MAX, Some(EntryKey { vip, route }), Some(backend)) => {
+                ExplainOutcome::Forwarded { vip, route, backend }
+            }
             (u32::MAX, ..) => {
                 return Err(DataplaneError::other("test run", "named a dest that is not in the tables"));
             }
             (reason, ..) => ExplainOutcome::Stopped(reason),
         };
         Ok(Explanation { outcome, slot: (trace.slot != u32::MAX).then_some(trace.slot), frame })
+    }
+
+    fn prefix_hits(&self, of: ListUse) -> Result<Vec<PrefixHits>, DataplaneError> {
+        self.tables.prefix_hits(&self.layout, of)
     }
 
     fn attachments(&self) -> Vec<Attachment> {

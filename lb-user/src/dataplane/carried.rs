@@ -9,7 +9,7 @@ use std::path::Path;
 use aya::maps::{HashMap, Map, MapData, MapError};
 use aya_obj::generated::{BPF_F_NO_PREALLOC, bpf_map_type};
 use bytemuck::{Pod, Zeroable};
-use lb_common::abi::Counters;
+use lb_common::abi::{Counters, PolicyCounters};
 
 use super::{DataplaneError, Totals};
 use crate::state::{Protocol, VipKey, identity};
@@ -25,7 +25,8 @@ pub(super) struct Wire<T>(pub(super) T);
 // SAFETY: the wrapper is transparent and `T` is plain old data.
 unsafe impl<T: Pod> aya::Pod for Wire<T> {}
 
-/// What a count belongs to: a vip's backend, or a reason (then the addresses are zero).
+/// What a count belongs to: a vip's backend; a vip (then `reason` says what of its policy, and the backend is zero); or a
+/// reason alone (then both addresses are zero).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
 struct Key {
@@ -70,6 +71,10 @@ impl Carried {
                 None => _ = totals.reasons.insert(key.reason, counters.packets),
                 Some(protocol) => {
                     let vip = VipKey { address: address(key.vip), port: key.port, protocol };
+                    if let Some(part) = PolicyPart::of(key.reason) {
+                        *part.count(totals.policies.entry(vip).or_default()) = counters.packets;
+                        continue;
+                    }
                     _ = totals.dests.insert((vip, address(key.backend)), counters);
                 }
             }
@@ -81,6 +86,9 @@ impl Carried {
     pub(super) fn write(&mut self, totals: &Totals) -> Result<(), MapError> {
         for ((vip, backend), counters) in &totals.dests {
             self.set(*vip, *backend, *counters)?;
+        }
+        for (vip, counters) in &totals.policies {
+            self.set_policy(*vip, *counters)?;
         }
         for (reason, packets) in &totals.reasons {
             let key = Key { reason: *reason, ..Key::zeroed() };
@@ -103,8 +111,59 @@ impl Carried {
         self.set(vip, backend, sum(before, counters))
     }
 
+    /// Adds to what is carried for a vip's policy.
+    pub(super) fn add_policy(&mut self, vip: VipKey, counters: PolicyCounters) -> Result<(), MapError> {
+        let before = self.read().policies.get(&vip).copied().unwrap_or_default();
+        self.set_policy(vip, policy_sum(before, counters))
+    }
+
+    fn set_policy(&mut self, vip: VipKey, mut counters: PolicyCounters) -> Result<(), MapError> {
+        for part in PolicyPart::ALL {
+            let key = Key { reason: part as u32, ..key(vip, IpAddr::V6(Ipv6Addr::UNSPECIFIED)) };
+            let packets = *part.count(&mut counters);
+            self.map.insert(Wire(key), Wire(Counters { packets, ..Counters::default() }), 0)?;
+        }
+        Ok(())
+    }
+
     fn set(&mut self, vip: VipKey, backend: IpAddr, counters: Counters) -> Result<(), MapError> {
         self.map.insert(Wire(key(vip, backend)), Wire(counters), 0)
+    }
+}
+
+/// A field of [`PolicyCounters`], as keys name it.
+#[derive(Clone, Copy)]
+enum PolicyPart {
+    NewFlows = 1,
+    Denied = 2,
+    VipLimited = 3,
+    SourceLimited = 4,
+}
+
+impl PolicyPart {
+    const ALL: [Self; 4] = [Self::NewFlows, Self::Denied, Self::VipLimited, Self::SourceLimited];
+
+    fn of(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| *part as u32 == number)
+    }
+
+    const fn count(self, counters: &mut PolicyCounters) -> &mut u64 {
+        match self {
+            Self::NewFlows => &mut counters.new_flows,
+            Self::Denied => &mut counters.denied,
+            Self::VipLimited => &mut counters.vip_limited,
+            Self::SourceLimited => &mut counters.source_limited,
+        }
+    }
+}
+
+/// Adds up two vips' policy counters.
+pub(super) const fn policy_sum(a: PolicyCounters, b: PolicyCounters) -> PolicyCounters {
+    PolicyCounters {
+        new_flows: a.new_flows + b.new_flows,
+        denied: a.denied + b.denied,
+        vip_limited: a.vip_limited + b.vip_limited,
+        source_limited: a.source_limited + b.source_limited,
     }
 }
 

@@ -10,25 +10,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use lb_common::abi::{Answering, FILTER_WORDS, MAX_DEVICES, VIP_SLOTS, Vip4, Vip6};
 
 use super::DataplaneError;
 use super::extents::{Extent, Extents};
 use super::vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
-use crate::state::{DesiredAddress, ForwardVip, Forwarding, Tunnel, VipKey};
+use crate::state::{
+    AccessRules, Affinity, DesiredAddress, ForwardVip, Forwarding, Prefixes, Tunnel, VipKey, VipOptions,
+};
 
 mod address;
 mod keys;
+mod lists;
 mod place;
 mod placed;
+mod policy;
 mod server_ids;
 mod write;
 
-pub use keys::{address4_entry_key, address6_entry_key, vip4_entry_key, vip6_entry_key};
+pub use keys::{EntryKey, address4_entry_key, address6_entry_key, vip4_entry_key, vip6_entry_key};
+use lists::Lists;
+pub use lists::{List, ListContent};
 use placed::{Local, Placed};
+pub use policy::ListUse;
 pub(super) use server_ids::word as server_id_word;
-pub use write::{Capacity, RetiredDest, Write};
+pub use write::{Capacity, Retired, RetiredDest, Write};
 
 /// The state of all tables.
 #[derive(Clone, Debug)]
@@ -37,7 +45,14 @@ pub struct Layout {
     dests: Extents,
     /// Numbers that no vip has.
     numbers: Extents,
-    vips: BTreeMap<VipKey, Placed>,
+    /// Entries of `POLICIES` that no vip names.
+    policies: Extents,
+    /// Vips and their routes.
+    entries: BTreeMap<EntryKey, Placed>,
+    lists: Lists,
+    /// The global list's number.
+    global: u32,
+    access: AccessRules,
     /// By interface index.
     devices: BTreeMap<u32, u32>,
     seed: u64,
@@ -46,7 +61,7 @@ pub struct Layout {
     addresses: BTreeMap<IpAddr, DesiredAddress>,
     bank: u32,
     /// Where the live bank holds each vip: an index over both banks.
-    slots: BTreeMap<VipKey, u32>,
+    slots: BTreeMap<EntryKey, u32>,
     /// Of the live bank.
     filter: [u64; FILTER_WORDS],
     /// Whether packets may still read the idle bank.
@@ -54,6 +69,8 @@ pub struct Layout {
     retired_pages: Vec<Extent>,
     retired_dests: Vec<RetiredDest>,
     retired_blocks: Vec<Extent>,
+    retired_numbers: Vec<(u32, VipKey)>,
+    retired_policies: Vec<u32>,
 }
 
 impl Layout {
@@ -63,7 +80,11 @@ impl Layout {
             pages: Extents::new(capacity.ring_pages),
             dests: Extents::new(capacity.dests),
             numbers: Extents::new(2 * VIP_SLOTS),
-            vips: BTreeMap::new(),
+            policies: Extents::new(2 * VIP_SLOTS),
+            entries: BTreeMap::new(),
+            lists: Lists::default(),
+            global: 0,
+            access: AccessRules::default(),
             devices: BTreeMap::new(),
             seed: 0,
             answering: Answering::default(),
@@ -76,6 +97,8 @@ impl Layout {
             retired_pages: Vec::new(),
             retired_dests: Vec::new(),
             retired_blocks: Vec::new(),
+            retired_numbers: Vec::new(),
+            retired_policies: Vec::new(),
         }
     }
 
@@ -87,7 +110,8 @@ impl Layout {
         let mut next = self.clone();
         let mut writes = Vec::new();
         match next.change(forwarding, &mut writes) {
-            Err(DataplaneError::Full { .. }) if self.has_retired() => {}
+            Err(DataplaneError::Full { .. } | DataplaneError::TooManyPrefixes { .. })
+                if self.has_retired() => {}
             other => return other.map(|()| (next, writes)),
         }
         next = self.clone();
@@ -96,10 +120,16 @@ impl Layout {
         Ok((next, writes))
     }
 
-    /// The vip with this number.
+    /// The vip or route with this number.
     #[must_use]
-    pub fn vip_numbered(&self, number: u32) -> Option<VipKey> {
-        self.vips.iter().find(|(_, placed)| placed.number == number).map(|(key, _)| *key)
+    pub fn entry_numbered(&self, number: u32) -> Option<EntryKey> {
+        self.entries.iter().find(|(_, placed)| placed.number == number).map(|(key, _)| *key)
+    }
+
+    /// All numbers by which a vip's packets may be counted.
+    pub fn numbers(&self) -> impl Iterator<Item = (u32, VipKey)> + '_ {
+        let live = self.entries.iter().map(|(key, placed)| (placed.number, key.vip));
+        live.chain(self.retired_numbers.iter().copied())
     }
 
     /// The backend behind an entry of `DESTS`.
@@ -114,10 +144,10 @@ impl Layout {
     }
 
     fn live_dests(&self) -> impl Iterator<Item = RetiredDest> + '_ {
-        self.vips.iter().flat_map(|(vip, placed)| {
+        self.entries.iter().flat_map(|(key, placed)| {
             placed.locals.iter().zip(placed.block.start..).filter_map(|(local, index)| match local {
                 Some(Local::Live { backend, .. }) => {
-                    Some(RetiredDest { index, vip: *vip, backend: *backend })
+                    Some(RetiredDest { index, vip: key.vip, backend: *backend })
                 }
                 _ => None,
             })
@@ -125,7 +155,12 @@ impl Layout {
     }
 
     fn has_retired(&self) -> bool {
-        !(self.retired_pages.is_empty() && self.retired_dests.is_empty() && self.retired_blocks.is_empty())
+        self.lists.has_retired()
+            || !(self.retired_pages.is_empty()
+                && self.retired_dests.is_empty()
+                && self.retired_blocks.is_empty()
+                && self.retired_numbers.is_empty()
+                && self.retired_policies.is_empty())
     }
 
     /// Makes everything retired free again.
@@ -136,7 +171,11 @@ impl Layout {
         for extent in self.retired_blocks.drain(..) {
             self.dests.give(extent);
         }
-        for placed in self.vips.values_mut() {
+        for (number, _) in &self.retired_numbers {
+            self.numbers.give(Extent { start: *number, len: 1 });
+        }
+        self.settle_policies();
+        for placed in self.entries.values_mut() {
             for local in &mut placed.locals {
                 if *local == Some(Local::Retired) {
                     *local = None;
@@ -146,7 +185,11 @@ impl Layout {
         let used = self.interfaces();
         self.devices.retain(|ifindex, _| used.contains(ifindex));
         self.idle_bank_read = false;
-        Write::Settle(std::mem::take(&mut self.retired_dests))
+        Write::Settle(Retired {
+            dests: std::mem::take(&mut self.retired_dests),
+            numbers: std::mem::take(&mut self.retired_numbers),
+            lists: self.lists.take_retired(),
+        })
     }
 
     fn change(&mut self, forwarding: &Forwarding, writes: &mut Vec<Write>) -> Result<(), DataplaneError> {
@@ -156,14 +199,18 @@ impl Layout {
         if rebuild && self.idle_bank_read {
             writes.push(self.settle());
         }
-        self.devices_for(forwarding, writes)?;
-        self.remove_vips(forwarding);
+        let entries = entries(forwarding);
+        self.devices_for(&entries, writes)?;
+        self.remove_entries(&entries);
         let mut moved = Vec::new();
-        for (key, vip) in &forwarding.vips {
-            let known = self.vips.get(key).is_some_and(|placed| same_tunnel && placed.vip == *vip);
-            if !known && self.place_vip(key, vip, &forwarding.tunnel, writes)? {
+        for (key, vip) in &entries {
+            let known = self.entries.get(key).is_some_and(|placed| same_tunnel && placed.vip == **vip);
+            if !known && self.place_entry(key, vip, &forwarding.tunnel, writes)? {
                 moved.push(*key);
             }
+        }
+        if rebuild {
+            self.set_policies(forwarding, writes)?;
         }
         if self.seed != forwarding.hash_seed {
             writes.push(Write::Seed(forwarding.hash_seed));
@@ -175,37 +222,38 @@ impl Layout {
         }
         self.answering = answering;
         self.addresses = forwarding.addresses.clone();
+        self.access = forwarding.access.clone();
         self.tunnel = Some(forwarding.tunnel.clone());
         if rebuild {
-            return self.switch_banks(writes);
+            self.switch_banks(writes)?;
+            if self.lists.has_retired() {
+                // Lists may be large: their memory is not kept until the next change.
+                writes.push(self.settle());
+            }
+            return Ok(());
         }
         for key in moved {
-            let place = self.vips[&key].place();
-            writes.push(Write::Place { is_v6: key.address.is_ipv6(), index: self.slots[&key], place });
+            let place = self.entries[&key].place();
+            writes.push(Write::Place { is_v6: key.vip.address.is_ipv6(), index: self.slots[&key], place });
         }
         Ok(())
     }
 
     /// Whether the vip table's entries, places apart, stay as they are.
     fn same_entries(&self, forwarding: &Forwarding) -> bool {
-        let fixed =
-            |vip: &ForwardVip| (vip.ring_size, vip.affinity, vip.options.clone(), server_ids::pages(vip));
         self.tunnel.is_some()
             && self.addresses == forwarding.addresses
+            && self.access == forwarding.access
             && self
-                .vips
+                .entries
                 .iter()
-                .map(|(key, placed)| (key, fixed(&placed.vip)))
-                .eq(forwarding.vips.iter().map(|(key, vip)| (key, fixed(vip))))
+                .map(|(key, placed)| (*key, fixed(&placed.vip)))
+                .eq(entries(forwarding).into_iter().map(|(key, vip)| (key, fixed(vip))))
     }
 
     /// Gives every outgoing interface an entry of `DEVICES`.
-    fn devices_for(
-        &mut self,
-        forwarding: &Forwarding,
-        writes: &mut Vec<Write>,
-    ) -> Result<(), DataplaneError> {
-        let dests = forwarding.vips.values().flat_map(|vip| vip.dests.values().map(move |dest| (vip, dest)));
+    fn devices_for(&mut self, entries: &Entries<'_>, writes: &mut Vec<Write>) -> Result<(), DataplaneError> {
+        let dests = entries.values().flat_map(|vip| vip.dests.values().map(move |dest| (*vip, dest)));
         let hops = dests.filter(|(vip, dest)| dest.weight > 0 || server_ids::is_named(vip, dest));
         let wanted: BTreeSet<u32> =
             hops.filter_map(|(_, dest)| Some(dest.next_hop.as_ref().ok()?.ifindex)).collect();
@@ -235,17 +283,17 @@ impl Layout {
 
     /// The interfaces that live dests leave by.
     fn interfaces(&self) -> BTreeSet<u32> {
-        self.vips.values().flat_map(Placed::interfaces).collect()
+        self.entries.values().flat_map(Placed::interfaces).collect()
     }
 
-    fn remove_vips(&mut self, forwarding: &Forwarding) {
-        let gone: Vec<_> =
-            self.vips.keys().filter(|key| !forwarding.vips.contains_key(key)).copied().collect();
+    fn remove_entries(&mut self, wanted: &Entries<'_>) {
+        let gone: Vec<_> = self.entries.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
         for key in gone {
-            if let Some(placed) = self.vips.remove(&key) {
-                self.retire_block(key, &placed);
+            if let Some(placed) = self.entries.remove(&key) {
+                self.retire_block(key.vip, &placed);
                 self.retired_pages.extend(placed.ring);
-                self.numbers.give(Extent { start: placed.number, len: 1 });
+                self.retired_numbers.push((placed.number, key.vip));
+                self.retired_policies.extend(placed.policy.map(|(index, _)| index));
             }
         }
     }
@@ -262,12 +310,12 @@ impl Layout {
     /// Writes all vips to the idle bank and switches to it.
     fn switch_banks(&mut self, writes: &mut Vec<Write>) -> Result<(), DataplaneError> {
         let number = 1 - self.bank;
-        let (vips4, vips6) = self.entries();
+        let (vips4, vips6) = self.table_entries(number);
         let most = vips4.len().max(vips6.len()) as u64;
         let bank = Bank::build(&vips4, &vips6).ok_or(too_many_vips(most, MAX_VIPS as u64))?;
         let before = self.filter;
-        let after = keys::filter(self.vips.keys(), &self.addresses);
-        self.slots = keys::locate(self.vips.keys(), &bank, number * VIP_SLOTS);
+        let after = keys::filter(self.entries.keys(), &self.addresses);
+        self.slots = keys::locate(self.entries.keys(), &bank, number * VIP_SLOTS);
         let both = std::array::from_fn(|word| before[word] | after[word]);
         writes.push(Write::Bank { number, bank: Box::new(bank) });
         writes.push(Write::Filter(Box::new(both)));
@@ -279,11 +327,12 @@ impl Layout {
         Ok(())
     }
 
-    fn entries(&self) -> (Vec<Vip4>, Vec<Vip6>) {
+    /// Everything as bank `bank` holds it.
+    fn table_entries(&self, bank: u32) -> (Vec<Vip4>, Vec<Vip6>) {
         let (mut vips4, mut vips6) = (Vec::new(), Vec::new());
-        for (key, placed) in &self.vips {
-            let target = placed.target();
-            match key.address {
+        for (key, placed) in &self.entries {
+            let target = placed.target(bank);
+            match key.vip.address {
                 IpAddr::V4(address) => vips4.push(Vip4 { key: vip4_entry_key(key, address), target }),
                 IpAddr::V6(address) => {
                     let (address, service) = vip6_entry_key(key, address);
@@ -303,6 +352,21 @@ impl Layout {
         }
         (vips4, vips6)
     }
+}
+
+/// All that has a ring, by its key.
+type Entries<'f> = BTreeMap<EntryKey, &'f Arc<ForwardVip>>;
+
+fn entries(forwarding: &Forwarding) -> Entries<'_> {
+    let vips = forwarding.vips.iter().map(|(key, vip)| (EntryKey::from(*key), vip));
+    let routes =
+        forwarding.routes.iter().map(|((vip, route), of)| (EntryKey { vip: *vip, route: *route }, of));
+    vips.chain(routes).collect()
+}
+
+/// What an entry of the tables says beside its place.
+fn fixed(vip: &ForwardVip) -> (u32, Affinity, &VipOptions, &[Prefixes], u32) {
+    (vip.ring_size, vip.affinity, &vip.options, &vip.routes, server_ids::pages(vip))
 }
 
 fn check_vip_counts(forwarding: &Forwarding) -> Result<(), DataplaneError> {

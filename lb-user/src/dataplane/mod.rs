@@ -1,5 +1,6 @@
 //! The kernel's tables and programs. The controller is the only caller of what changes them.
 
+mod access_map;
 mod attach;
 pub mod bpf;
 mod carried;
@@ -17,11 +18,13 @@ mod vip_table;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use lb_common::abi::Counters;
+use lb_common::abi::{ACCESS_PREFIXES, Counters, PolicyCounters};
 
-use crate::state::{Forwarding, Protocol, VipKey};
+use crate::state::{Forwarding, Prefix, Protocol, VipKey};
 
+pub use access_map::key as access_key;
 pub(crate) use attach::attach_unpinned;
+pub use layout::ListUse;
 pub use object::OBJECT;
 pub use vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
 
@@ -50,6 +53,12 @@ pub trait Dataplane: Send {
     /// # Errors
     /// When the kernel refuses the test run.
     fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError>;
+
+    /// The prefixes of a list, with the packets that each has decided about since the list was loaded.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the map.
+    fn prefix_hits(&self, of: ListUse) -> Result<Vec<PrefixHits>, DataplaneError>;
 
     /// The interfaces that the program is attached to.
     fn attachments(&self) -> Vec<Attachment>;
@@ -80,8 +89,19 @@ pub struct Applied {
 pub struct Totals {
     /// By vip and backend address; backends that are gone keep their last count.
     pub dests: BTreeMap<(VipKey, std::net::IpAddr), Counters>,
+    /// By vip; vips that are gone keep their last count.
+    pub policies: BTreeMap<VipKey, PolicyCounters>,
     /// By number of the [`lb_common::abi::Reason`].
     pub reasons: BTreeMap<u32, u64>,
+}
+
+/// A prefix of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixHits {
+    pub prefix: Prefix,
+    /// As in [`lb_common::abi::AccessRule`].
+    pub verdict: u32,
+    pub hits: u64,
 }
 
 /// A packet to be explained.
@@ -104,7 +124,12 @@ pub struct Explanation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExplainOutcome {
     /// Forwarded to the dest with this index in `DESTS`: vip and backend address.
-    Forwarded { vip: VipKey, backend: std::net::IpAddr },
+    Forwarded {
+        vip: VipKey,
+        /// The number of the vip's route, from 1; 0: none.
+        route: u8,
+        backend: std::net::IpAddr,
+    },
     /// Passed or dropped, by number of the [`lb_common::abi::Reason`].
     Stopped(u32),
 }
@@ -198,6 +223,10 @@ pub enum DataplaneError {
         "{needed} vips of one address family, the vip table holds {capacity}; spread them over more instances"
     )]
     TooManyVips { needed: u64, capacity: u64 },
+    #[error(
+        "{needed} prefixes in access lists and routes, the kernel's table holds {ACCESS_PREFIXES}, and a changed list stands beside its old one for a moment; use fewer or wider prefixes"
+    )]
+    TooManyPrefixes { needed: u64 },
     #[error("interface {0} does not exist; `ip link` lists those that do")]
     NoInterface(String),
     #[error("interface {interface} (driver {driver}) refuses {mode} XDP: {reason}")]

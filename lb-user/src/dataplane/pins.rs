@@ -23,7 +23,7 @@ use lb_common::headers::Be16;
 use super::carried::{Carried, add_to};
 use super::links::remove_link;
 use super::memory::MappedArray;
-use super::tables::{add_reasons, counters_of};
+use super::tables::{add_policy, add_reasons, counters_of, policy_counters_of};
 use super::{DataplaneError, Totals, XdpMode};
 use crate::state::{Protocol, VipKey};
 
@@ -148,6 +148,7 @@ struct LiveCounters {
     directory: MappedArray<Directory>,
     dests: MappedArray<Dest>,
     counters: Map,
+    policies: Option<Map>,
     reasons: Map,
 }
 
@@ -161,6 +162,7 @@ impl LiveCounters {
             directory,
             dests: MappedArray::new(&map(dir, "DESTS")?).ok()?,
             counters: Map::PerCpuArray(map(dir, "COUNTERS")?),
+            policies: map(dir, "POLICY_COUNTERS").map(Map::PerCpuArray),
             reasons: Map::PerCpuArray(map(dir, "REASONS")?),
         })
     }
@@ -176,6 +178,13 @@ impl LiveCounters {
                 }
             }
         }
+        if let Some(Ok(policies)) = self.policies.map(PerCpuArray::try_from) {
+            for (number, vip) in &vips {
+                if let Ok(counted) = policy_counters_of(&policies, *number) {
+                    add_policy(totals, *vip, counted);
+                }
+            }
+        }
         if let Ok(reasons) = PerCpuArray::try_from(self.reasons)
             && let Err(error) = add_reasons(totals, &reasons)
         {
@@ -183,7 +192,7 @@ impl LiveCounters {
         }
     }
 
-    /// Vip numbers and what they stand for.
+    /// Numbers of vips and of their routes, and the vips that they stand for.
     fn vips(&self) -> BTreeMap<u32, VipKey> {
         let bank = self.directory.read_at::<Control>(0).bank & 1;
         let slots = bank as usize * VIP_SLOTS as usize..(bank as usize + 1) * VIP_SLOTS as usize;

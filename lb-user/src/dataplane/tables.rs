@@ -9,15 +9,17 @@ use aya::maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::ProgramFd;
 use bytemuck::Zeroable;
 use lb_common::abi::{
-    ABI_VERSION, Control, Counters, Dest, Directory, Reason, RingPage, Target, VIP_SLOTS, Vip4, Vip6,
-    ring_pages,
+    ABI_VERSION, Control, Counters, Dest, Directory, Policy, PolicyCounters, Reason, RingPage, Target,
+    VIP_SLOTS, Vip4, Vip6, ring_pages,
 };
 use lb_common::maglev;
 
-use super::carried::{Carried, Wire, add_to, sum};
-use super::layout::{Layout, RetiredDest, Write};
+use super::access_map::AccessMap;
+use super::carried::{Carried, Wire, add_to, policy_sum, sum};
+use super::layout::{Layout, List, ListUse, Retired, Write};
 use super::memory::{MappedArray, wait_for_packets};
-use super::{DataplaneError, Totals};
+use super::{DataplaneError, PrefixHits, Totals};
+use crate::state::VipKey;
 
 /// All maps of one loaded object.
 pub(super) struct Tables {
@@ -26,6 +28,9 @@ pub(super) struct Tables {
     dests: MappedArray<Dest>,
     counters: PerCpuArray<MapData, Wire<Counters>>,
     reasons: PerCpuArray<MapData, u64>,
+    policies: MappedArray<Policy>,
+    policy_counters: PerCpuArray<MapData, Wire<PolicyCounters>>,
+    access: AccessMap,
     devices: DevMap<MapData>,
     /// Pinned like the others: the kernel empties it when nobody holds it any more.
     stages: ProgramArray<MapData>,
@@ -51,6 +56,14 @@ impl Tables {
                 .try_into()
                 .map_err(|error| DataplaneError::other("COUNTERS", error))?,
             reasons: take("REASONS")?.try_into().map_err(|error| DataplaneError::other("REASONS", error))?,
+            policies: array(take("POLICIES")?)?,
+            policy_counters: take("POLICY_COUNTERS")?
+                .try_into()
+                .map_err(|error| DataplaneError::other("POLICY_COUNTERS", error))?,
+            access: match take("ACCESS")? {
+                Map::LpmTrie(data) => AccessMap::new(data),
+                _ => return Err(DataplaneError::other("ACCESS", "is no prefix table")),
+            },
             devices: take("DEVICES")?.try_into().map_err(|error| DataplaneError::other("DEVICES", error))?,
             stages: take("STAGES")?.try_into().map_err(|error| DataplaneError::other("STAGES", error))?,
             _buckets: take("BUCKETS")?,
@@ -67,7 +80,24 @@ impl Tables {
 
     /// Carries out the steps of a change, in their order: what can fail comes before what packets can see.
     pub(super) fn carry_out(&mut self, writes: &[Write]) -> Result<(), DataplaneError> {
-        writes.iter().try_for_each(|write| self.write(write))
+        for (done, write) in writes.iter().enumerate() {
+            if let Err(error) = self.write(write) {
+                self.unload(&writes[..done]);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the lists that a change has loaded before it failed: their numbers will be given away again.
+    fn unload(&self, done: &[Write]) {
+        for write in done {
+            if let Write::List(list) = write
+                && let Err(error) = self.access.remove(list)
+            {
+                tracing::error!(%error, "prefixes of a refused list stay in the kernel's table");
+            }
+        }
     }
 
     fn write(&mut self, write: &Write) -> Result<(), DataplaneError> {
@@ -78,6 +108,8 @@ impl Tables {
                 self.devices.set(*slot, *ifindex, None, 0).map_err(refused)?;
             }
             Write::Settle(retired) => self.settle(retired)?,
+            Write::List(list) => self.load(list)?,
+            Write::Policy { index, policy } => self.policies.write(*index, &[**policy]),
             Write::Dest { index, dest } => self.dests.write(*index, &[**dest]),
             Write::Ring { page, slots } => self.rings.write(*page, &pages(slots)),
             Write::Answering(answering) => {
@@ -112,24 +144,37 @@ impl Tables {
         Ok(())
     }
 
+    fn load(&self, list: &List) -> Result<(), DataplaneError> {
+        let what = format!("loading {} prefixes into ACCESS", list.content.len());
+        self.access.load(list).map_err(|source| DataplaneError::Kernel { what, source })
+    }
+
     /// Waits until nobody reads what is retired, then keeps its counts and clears it.
-    fn settle(&mut self, retired: &[RetiredDest]) -> Result<(), DataplaneError> {
+    fn settle(&mut self, retired: &Retired) -> Result<(), DataplaneError> {
         wait_for_packets().map_err(|source| DataplaneError::Kernel { what: "membarrier".into(), source })?;
-        for dest in retired {
+        let full = |error| DataplaneError::other("CARRIED", error);
+        for dest in &retired.dests {
             let counters = self.counters_of(dest.index)?;
-            let full = |error| DataplaneError::other("CARRIED", error);
             self.carried.add(dest.vip, dest.backend, counters).map_err(full)?;
             self.clear(dest.index)?;
+        }
+        for (number, vip) in &retired.numbers {
+            let counters = policy_counters_of(&self.policy_counters, *number)?;
+            if counters != PolicyCounters::default() {
+                self.carried.add_policy(*vip, counters).map_err(full)?;
+                clear_all_cpus(&mut self.policy_counters, *number, "POLICY_COUNTERS")?;
+            }
+        }
+        for list in &retired.lists {
+            let what = format!("removing {} prefixes from ACCESS", list.content.len());
+            self.access.remove(list).map_err(|source| DataplaneError::Kernel { what, source })?;
         }
         Ok(())
     }
 
     fn clear(&mut self, index: u32) -> Result<(), DataplaneError> {
         self.dests.write(index, &[Dest::zeroed()]);
-        let cpus = aya::util::nr_cpus().map_err(|(what, error)| DataplaneError::other(what, error))?;
-        let zeros = PerCpuValues::try_from(vec![Wire(Counters::default()); cpus]);
-        let zeros = zeros.map_err(|error| DataplaneError::other("COUNTERS", error))?;
-        self.counters.set(index, zeros, 0).map_err(|error| DataplaneError::other("COUNTERS", error))
+        clear_all_cpus(&mut self.counters, index, "COUNTERS")
     }
 
     fn counters_of(&self, index: u32) -> Result<Counters, DataplaneError> {
@@ -142,8 +187,54 @@ impl Tables {
         for dest in layout.counted_dests() {
             add_to(&mut totals.dests, (dest.vip, dest.backend), self.counters_of(dest.index)?);
         }
+        for (number, vip) in layout.numbers() {
+            let counted = policy_counters_of(&self.policy_counters, number)?;
+            add_policy(&mut totals, vip, counted);
+        }
         add_reasons(&mut totals, &self.reasons)?;
         Ok(totals)
+    }
+
+    /// The prefixes of a list with their hits; none where there is no list.
+    pub(super) fn prefix_hits(
+        &self,
+        layout: &Layout,
+        of: ListUse,
+    ) -> Result<Vec<PrefixHits>, DataplaneError> {
+        let Some(list) = layout.list_used(of) else { return Ok(Vec::new()) };
+        self.access.hits(list).map_err(|source| DataplaneError::Kernel { what: "ACCESS".into(), source })
+    }
+}
+
+/// Zeroes a per-CPU value.
+fn clear_all_cpus<T: bytemuck::Zeroable>(
+    map: &mut PerCpuArray<MapData, Wire<T>>,
+    index: u32,
+    name: &str,
+) -> Result<(), DataplaneError>
+where
+    Wire<T>: aya::Pod,
+{
+    let cpus = aya::util::nr_cpus().map_err(|(what, error)| DataplaneError::other(what, error))?;
+    let zeros = PerCpuValues::try_from((0..cpus).map(|_| Wire(T::zeroed())).collect::<Vec<_>>());
+    let zeros = zeros.map_err(|error| DataplaneError::other(name, error))?;
+    map.set(index, zeros, 0).map_err(|error| DataplaneError::other(name, error))
+}
+
+/// The sum over all CPUs of a vip's policy counters.
+pub(super) fn policy_counters_of(
+    map: &PerCpuArray<MapData, Wire<PolicyCounters>>,
+    number: u32,
+) -> Result<PolicyCounters, DataplaneError> {
+    let values = map.get(&number, 0).map_err(|error| DataplaneError::other("POLICY_COUNTERS", error))?;
+    Ok(values.iter().fold(PolicyCounters::default(), |total, Wire(counters)| policy_sum(total, *counters)))
+}
+
+/// Adds to a vip's policy counters.
+pub(super) fn add_policy(totals: &mut Totals, vip: VipKey, counters: PolicyCounters) {
+    if counters != PolicyCounters::default() {
+        let total = totals.policies.entry(vip).or_default();
+        *total = policy_sum(*total, counters);
     }
 }
 

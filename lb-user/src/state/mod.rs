@@ -4,6 +4,7 @@
 //! rings: everything the kernel has to know. Nothing here knows BPF, netlink or health checks.
 #![forbid(unsafe_code)]
 
+mod access;
 mod apply;
 mod change;
 mod desired;
@@ -15,6 +16,7 @@ mod predict;
 mod store;
 mod vip_key;
 
+pub use access::{Decision, route_of};
 pub(crate) use apply::find_vip;
 pub use apply::{ChangeError, Changed, MAX_WEIGHT};
 pub use change::{Change, ChangeMark, JournalEntry};
@@ -29,6 +31,6 @@ pub use options::{
     UnknownPorts, VipOptions,
 };
 pub use overlay::{Dormant, DormantReason, MemberOverride, Merged, Overlay, Override, WeightOverride, merge};
-pub use predict::{Prediction, predict};
+pub use predict::{Denied, Prediction, predict};
 pub use store::{JOURNAL_LEN, Store, StoreError, Undo};
 pub use vip_key::{ParseVipKeyError, Protocol, VipKey};

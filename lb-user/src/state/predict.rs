@@ -1,22 +1,33 @@
 //! Where a flow goes, computed from [`Forwarding`] alone with the hash that the kernel side uses.
 //!
 //! ```text
-//! flow -> vip (exact port, then all ports) -> hash -> slot -> backend
+//! flow -> vip (exact port, then all ports) -> access lists -> route -> hash -> slot -> backend
 //! ```
 
 use std::net::{IpAddr, SocketAddr};
 
 use lb_common::{hash, headers};
 
-use super::{Affinity, ForwardDest, ForwardVip, Forwarding, Protocol, VipKey};
+use super::{AccessRules, Affinity, ForwardDest, ForwardVip, Forwarding, Prefix, Protocol, VipKey, route_of};
 
-/// A flow's vip, slot and backend.
+/// A flow's vip, route, slot and backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prediction<'a> {
     pub vip: VipKey,
+    /// The access list that denies the source: then there is no more.
+    pub denied: Option<Denied>,
+    /// The number of the vip's route that takes the source, from 1, and the prefix by which it does.
+    pub route: Option<(u8, Prefix)>,
     /// `None` when no slot of the ring has an owner: then every packet is dropped.
     pub slot: Option<u32>,
     pub backend: Option<(&'a str, &'a ForwardDest)>,
+}
+
+/// Which list denies a source, and by which prefix; `None`: the list allows others only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    ByGlobal(Option<Prefix>),
+    ByVip(Option<Prefix>),
 }
 
 /// Where a flow goes; `None` when it is for no vip.
@@ -28,9 +39,23 @@ pub fn predict(
     protocol: Protocol,
 ) -> Option<Prediction<'_>> {
     let (key, vip) = find_vip(forwarding, destination, protocol)?;
+    let denied = denied(forwarding, vip, source.ip());
+    if denied.is_some() {
+        return Some(Prediction { vip: key, denied, route: None, slot: None, backend: None });
+    }
+    let route = route_of(&vip.routes, source.ip()).map(|(position, prefix)| (position as u8 + 1, prefix));
+    let vip = route.and_then(|(number, _)| forwarding.routes.get(&(key, number))).map_or(vip, AsRef::as_ref);
     let slot = hash::ring_slot(flow_hash(vip, source, destination, forwarding.hash_seed), vip.ring_size);
     let backend = vip.owner(slot);
-    Some(Prediction { vip: key, slot: backend.is_some().then_some(slot), backend })
+    Some(Prediction { vip: key, denied, route, slot: backend.is_some().then_some(slot), backend })
+}
+
+fn denied(forwarding: &Forwarding, vip: &ForwardVip, source: IpAddr) -> Option<Denied> {
+    let by = |rules: &AccessRules, denied: fn(Option<Prefix>) -> Denied| {
+        let decision = rules.decide(source);
+        (!decision.allows).then_some(denied(decision.by))
+    };
+    by(&forwarding.access, Denied::ByGlobal).or_else(|| by(&vip.options.access, Denied::ByVip))
 }
 
 fn find_vip(

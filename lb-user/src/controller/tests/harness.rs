@@ -20,8 +20,8 @@ use crate::api::serve_socket;
 use crate::config::Config;
 use crate::controller::{ControllerHandle, Engine, Setup, SocketLock, spawn};
 use crate::dataplane::{
-    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, OpenOptions, Totals,
-    XdpMode,
+    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, ListUse, OpenOptions,
+    PrefixHits, Totals, XdpMode,
 };
 use crate::net::Resolver;
 use crate::state::{Forwarding, MacAddress, NextHop, NextHops, Store, Unresolved, predict};
@@ -110,10 +110,16 @@ impl Dataplane for FakeDataplane {
         let forwarding = kernel.forwarding.as_ref().unwrap();
         let found = predict(forwarding, flow.source, flow.destination, flow.protocol);
         let outcome = match found.as_ref().map(|found| (found.vip, found.backend)) {
-            Some((vip, Some((_, dest)))) => ExplainOutcome::Forwarded { vip, backend: dest.address },
+            Some((vip, Some((_, dest)))) => {
+                ExplainOutcome::Forwarded { vip, route: 0, backend: dest.address }
+            }
             _ => ExplainOutcome::Stopped(Reason::NotVip as u32),
         };
         Ok(Explanation { outcome, slot: found.and_then(|found| found.slot), frame: vec![0xab, 0xcd] })
+    }
+
+    fn prefix_hits(&self, _of: ListUse) -> Result<Vec<PrefixHits>, DataplaneError> {
+        Ok(Vec::new())
     }
 
     fn attachments(&self) -> Vec<Attachment> {

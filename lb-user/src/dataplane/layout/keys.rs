@@ -10,16 +10,32 @@ use lb_common::headers::words_v6;
 use crate::dataplane::vip_table::Bank;
 use crate::state::{Announce, DesiredAddress, VipKey};
 
-/// The key of an IPv4 vip's entry.
-#[must_use]
-pub fn vip4_entry_key(key: &VipKey, address: Ipv4Addr) -> u64 {
-    hash::vip4_key(u32::from_le_bytes(address.octets()), wire_port(key.port), key.protocol.number())
+/// A vip, or one of its routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryKey {
+    pub vip: VipKey,
+    /// The route's position plus one; 0: the vip itself.
+    pub route: u8,
 }
 
-/// Address words and service of an IPv6 vip's entry.
+impl From<VipKey> for EntryKey {
+    fn from(vip: VipKey) -> Self {
+        Self { vip, route: 0 }
+    }
+}
+
+/// The key of the entry of an IPv4 vip or of its route.
 #[must_use]
-pub fn vip6_entry_key(key: &VipKey, address: Ipv6Addr) -> ([u64; 2], u64) {
-    (words_v6(address.octets()), hash::vip6_service(wire_port(key.port), key.protocol.number()))
+pub fn vip4_entry_key(EntryKey { vip, route }: &EntryKey, address: Ipv4Addr) -> u64 {
+    let address = u32::from_le_bytes(address.octets());
+    hash::route_key(hash::vip4_key(address, wire_port(vip.port), vip.protocol.number()), *route)
+}
+
+/// Address words and service of the entry of an IPv6 vip or of its route.
+#[must_use]
+pub fn vip6_entry_key(EntryKey { vip, route }: &EntryKey, address: Ipv6Addr) -> ([u64; 2], u64) {
+    let service = hash::vip6_service(wire_port(vip.port), vip.protocol.number());
+    (words_v6(address.octets()), hash::route_key(service, *route))
 }
 
 /// The key of an IPv4 address's own entry.
@@ -42,7 +58,7 @@ fn wire_port(port: u16) -> u16 {
 /// The filter that lets exactly these addresses (and their hash twins) through: those of vips, and the multicast groups to
 /// which neighbours ask for them.
 pub(super) fn filter<'k>(
-    keys: impl Iterator<Item = &'k VipKey>,
+    keys: impl Iterator<Item = &'k EntryKey>,
     addresses: &BTreeMap<IpAddr, DesiredAddress>,
 ) -> [u64; FILTER_WORDS] {
     let mut words = [0; FILTER_WORDS];
@@ -53,7 +69,7 @@ pub(super) fn filter<'k>(
                 IpAddr::V4(_) => None,
             }
         });
-    for address in keys.map(|key| key.address).chain(addresses.keys().copied()).chain(groups) {
+    for address in keys.map(|key| key.vip.address).chain(addresses.keys().copied()).chain(groups) {
         let bit = match address {
             IpAddr::V4(address) => hash::filter_bit_v4(u32::from_le_bytes(address.octets())),
             IpAddr::V6(address) => hash::filter_bit_v6(words_v6(address.octets())),
@@ -69,17 +85,17 @@ fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(GROUP | u128::from(address) & 0x00ff_ffff)
 }
 
-/// Where `bank` holds each vip, counted from `base`.
+/// Where `bank` holds each entry, counted from `base`.
 pub(super) fn locate<'k>(
-    keys: impl Iterator<Item = &'k VipKey>,
+    keys: impl Iterator<Item = &'k EntryKey>,
     bank: &Bank,
     base: u32,
-) -> BTreeMap<VipKey, u32> {
+) -> BTreeMap<EntryKey, u32> {
     keys.map(|key| (*key, base + find(key, bank))).collect()
 }
 
-fn find(key: &VipKey, bank: &Bank) -> u32 {
-    match key.address {
+fn find(key: &EntryKey, bank: &Bank) -> u32 {
+    match key.vip.address {
         IpAddr::V4(address) => {
             let entry = vip4_entry_key(key, address);
             let (first, second) = hash::vip4_slots(entry, bank.salt);

@@ -1,4 +1,4 @@
-//! Placing one vip: local numbers for its dests, entries for what is new, and a ring.
+//! Placing one vip or route: local numbers for its dests, entries for what is new, and a ring.
 
 use std::sync::Arc;
 
@@ -6,31 +6,31 @@ use lb_common::abi::{Dest, RingPage, ring_pages};
 use lb_common::maglev;
 
 use super::placed::{Local, Placed, Wanted};
-use super::{Layout, RetiredDest, Write, server_ids, too_many_vips};
+use super::{EntryKey, Layout, RetiredDest, Write, server_ids, too_many_vips};
 use crate::dataplane::dest_entry::{DestSpec, dest_entry};
 use crate::dataplane::extents::Extent;
 use crate::dataplane::{DataplaneError, dest_block};
 use crate::state::{ForwardVip, Tunnel, VipKey};
 
 impl Layout {
-    /// Writes what a new or changed vip needs to free entries. Says whether its place changes.
-    pub(super) fn place_vip(
+    /// Writes what a new or changed vip or route needs to free entries. Says whether its place changes.
+    pub(super) fn place_entry(
         &mut self,
-        key: &VipKey,
+        key: &EntryKey,
         vip: &Arc<ForwardVip>,
         tunnel: &Tunnel,
         writes: &mut Vec<Write>,
     ) -> Result<bool, DataplaneError> {
-        let mut placed = match self.vips.remove(key) {
+        let mut placed = match self.entries.remove(key) {
             Some(placed) => placed,
             None => Placed::new(self.free_number()?, vip),
         };
         let before = (placed.locals.clone(), placed.block);
-        let wanted = self.wanted_dests(key, vip, placed.number, tunnel);
+        let wanted = self.wanted_dests(&key.vip, vip, placed.number, tunnel);
         let numbers = match placed.assign(&wanted) {
             Some(numbers) => numbers,
             None => {
-                self.retire_block(*key, &placed);
+                self.retire_block(key.vip, &placed);
                 placed.block = self.take_block(wanted.len() as u32)?;
                 placed.locals = vec![None; placed.block.len as usize];
                 placed.assign(&wanted).unwrap_or_default()
@@ -44,7 +44,7 @@ impl Layout {
             }
         }
         if placed.block == before.1 {
-            self.retire_locals(*key, &mut placed, &before.0, &wanted);
+            self.retire_locals(key.vip, &mut placed, &before.0, &wanted);
         }
         let stays = placed.vip.ring == vip.ring
             && placed.vip.dests.keys().eq(vip.dests.keys())
@@ -57,7 +57,7 @@ impl Layout {
             }
         }
         placed.vip = Arc::clone(vip);
-        self.vips.insert(*key, placed);
+        self.entries.insert(*key, placed);
         Ok(!stays)
     }
 

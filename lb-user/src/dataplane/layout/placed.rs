@@ -1,15 +1,15 @@
-//! One vip in the tables: its ring, its block of dests, and who has which local number.
+//! One vip or route in the tables: its ring, its block of dests, and who has which local number.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_common::abi::{Dest, Place, Target};
+use lb_common::abi::{Dest, Place, Policy, Target};
 
 use super::server_ids;
 use crate::dataplane::extents::Extent;
 use crate::state::{Affinity, ForwardVip};
 
-/// A vip in the tables.
+/// A vip or route in the tables.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     pub(super) number: u32,
@@ -18,6 +18,8 @@ pub(super) struct Placed {
     pub(super) block: Extent,
     /// By local number.
     pub(super) locals: Vec<Option<Local>>,
+    /// Where in `POLICIES`, and what; never a route's.
+    pub(super) policy: Option<(u32, Policy)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +48,7 @@ impl Placed {
             ring: None,
             block: Extent { start: 0, len: 0 },
             locals: Vec::new(),
+            policy: None,
         }
     }
 
@@ -85,7 +88,8 @@ impl Placed {
         }
     }
 
-    pub(super) fn target(&self) -> Target {
+    /// Its entry in bank `bank`.
+    pub(super) fn target(&self, bank: u32) -> Target {
         let ports_mask = match self.vip.affinity {
             Affinity::FiveTuple => u32::MAX,
             Affinity::Source => 0,
@@ -96,7 +100,13 @@ impl Placed {
             ring_size: self.vip.ring_size,
             ports_mask,
             vip: self.number,
-            flags: server_ids::flags(&self.vip),
+            flags: self.flags(bank),
         }
+    }
+
+    fn flags(&self, bank: u32) -> u32 {
+        let bank = if bank == 0 { 0 } else { Target::BANK };
+        let policy = self.policy.map_or(0, |(index, _)| Target::POLICY | index << Target::POLICY_SHIFT);
+        bank | policy | server_ids::flags(&self.vip)
     }
 }

@@ -1,17 +1,25 @@
 //! The steps of a change.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use lb_common::abi::{Answering, Dest, FILTER_WORDS, Place};
+use lb_common::abi::{Answering, Dest, FILTER_WORDS, Place, Policy};
 
+use super::List;
 use crate::dataplane::vip_table::Bank;
 use crate::state::VipKey;
 
 /// One step of a change, in the order in which they must be carried out.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Wait for packets under way, then fold and clear the counters of these dests.
-    Settle(Vec<RetiredDest>),
+    /// Wait for packets under way, then clear away what they may have read until now.
+    Settle(Retired),
+    /// Loads a prefix list under its number, which no other list ever has.
+    List(Arc<List>),
+    Policy {
+        index: u32,
+        policy: Box<Policy>,
+    },
     Device {
         slot: u32,
         ifindex: u32,
@@ -40,6 +48,16 @@ pub enum Write {
     Switch {
         bank: u32,
     },
+}
+
+/// What nothing leads to any more.
+#[derive(Clone, Debug, Default)]
+pub struct Retired {
+    /// Their counts are kept.
+    pub dests: Vec<RetiredDest>,
+    /// Numbers of vips and routes that are gone; the vips' counts are kept.
+    pub numbers: Vec<(u32, VipKey)>,
+    pub lists: Vec<Arc<List>>,
 }
 
 /// A dest entry whose counters belong to a vip and backend.
