@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use lb_user::dataplane::layout::Capacity;
 use lb_user::state::{
-    Affinity, Desired, DesiredMember, DesiredVip, Forwarding, MacAddress, Mode, NextHop, NextHops,
-    SourcePrefix, VipKey, VipOptions,
+    AccessRules, Affinity, Desired, DesiredMember, DesiredRoute, DesiredVip, Forwarding, MacAddress, Mode,
+    NextHop, NextHops, Prefix, Prefixes, SourcePrefix, VipKey, VipOptions,
 };
 
 /// Tables that are large enough for [`World`].
@@ -33,6 +33,30 @@ impl Default for World {
     }
 }
 
+/// A list of prefixes, such as `10.0.0.0/8` or `2001:db8::1`.
+///
+/// # Panics
+/// When one is none.
+#[must_use]
+pub fn prefixes(texts: &[&str]) -> Prefixes {
+    let prefix = |text: &&str| {
+        let (address, len) = text.split_once('/').unwrap_or((text, ""));
+        let address: IpAddr = address.parse().expect("an address");
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        Prefix::of(address, len.parse().unwrap_or(bits))
+    };
+    let mut all: Vec<_> = texts.iter().map(prefix).collect();
+    all.sort();
+    all.dedup();
+    all.into()
+}
+
+/// Access rules out of two lists.
+#[must_use]
+pub fn rules(allow: &[&str], deny: &[&str]) -> AccessRules {
+    AccessRules { allow: prefixes(allow), deny: prefixes(deny) }
+}
+
 impl World {
     /// Adds a vip with backends of equal weight.
     #[must_use]
@@ -57,6 +81,23 @@ impl World {
     /// # Panics
     /// When there is no such vip.
     pub fn add(&mut self, key: VipKey, backend: &str, weight: u32) {
+        let member = self.member(backend, weight);
+        self.desired.vips.get_mut(&key).expect("the vip").members.insert(backend.to_owned(), member);
+    }
+
+    /// Adds a route to a vip, with backends of equal weight.
+    #[must_use]
+    pub fn route(mut self, key: &str, sources: &[&str], backends: &[&str]) -> Self {
+        let members =
+            backends.iter().map(|backend| ((*backend).to_owned(), self.member(backend, 100))).collect();
+        self.with(key, |vip| {
+            let name = format!("route-{}", vip.routes.len() + 1);
+            vip.routes.push(DesiredRoute { name, sources: prefixes(sources), members });
+        })
+    }
+
+    /// A backend with a next hop.
+    fn member(&mut self, backend: &str, weight: u32) -> DesiredMember {
         let address: IpAddr = backend.parse().expect("an address");
         let source = if address.is_ipv4() { SOURCE4 } else { SOURCE6 };
         let hop = NextHop {
@@ -70,8 +111,7 @@ impl World {
             mtu: 1500,
         };
         self.hops.insert(address, Ok(hop));
-        let member = DesiredMember::new(address, weight);
-        self.desired.vips.get_mut(&key).expect("the vip").members.insert(backend.to_owned(), member);
+        DesiredMember::new(address, weight)
     }
 
     /// Changes the last vip.

@@ -242,6 +242,8 @@ pub struct ExplainReply {
     /// One line for people.
     pub why: String,
     pub vip: Option<String>,
+    /// The vip's route that takes the source.
+    pub route: Option<String>,
     pub slot: Option<u32>,
     pub backend: Option<String>,
     #[schema(value_type = Option<String>)]

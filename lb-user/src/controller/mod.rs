@@ -14,6 +14,7 @@ mod clock;
 mod config_view;
 pub mod daemon;
 mod engine;
+mod explain_view;
 mod handle;
 mod metrics_view;
 pub mod options;

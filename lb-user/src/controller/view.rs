@@ -4,22 +4,22 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_common::abi::{ABI_VERSION, Counters, Reason};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::clock;
 use super::engine::{Engine, Refused};
 use crate::announce::{AddressReport, PlaceReport, PlaceState};
 use crate::api::types::{
     AddressPlace, AddressPlaceState, AddressStatus, BackendState, BackendStats, CounterValues, DestStatus,
-    DormantChange, ExplainReply, InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, Stats, Status,
-    VipChange, VipChangeKind, VipStats, VipStatus,
+    DormantChange, InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, Stats, Status, VipChange,
+    VipChangeKind, VipStats, VipStatus,
 };
 use crate::build_info::{OBJECT_SHA256, REVISION, VERSION};
 use crate::config::Config;
-use crate::dataplane::{Dataplane, ExplainOutcome, Flow, Totals};
+use crate::dataplane::{Dataplane, Totals};
 use crate::state::{
     Desired, DesiredMember, ForwardDest, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan, VipPlanKind,
-    find_vip, predict,
+    find_vip,
 };
 
 impl<D: Dataplane> Engine<D> {
@@ -135,61 +135,6 @@ impl<D: Dataplane> Engine<D> {
         Ok(self.setup.store.journal()?)
     }
 
-    pub(super) fn explain(&self, flow: &Flow) -> Result<ExplainReply, Refused> {
-        let ran = self.dataplane.explain(flow).map_err(Refused::Read)?;
-        let predicted = predict(&self.applied, flow.source, flow.destination, flow.protocol);
-        let predicted_slot = predicted.as_ref().and_then(|prediction| prediction.slot);
-        let predicted_dest = predicted.as_ref().and_then(|prediction| prediction.backend);
-        let vip_name =
-            |key| self.desired.vips.get(&key).map_or_else(|| key.to_string(), |vip| vip.name.clone());
-        let mut reply = ExplainReply {
-            verdict: String::new(),
-            why: String::new(),
-            vip: predicted.as_ref().map(|prediction| vip_name(prediction.vip)),
-            slot: ran.slot,
-            backend: None,
-            backend_address: None,
-            predicted_slot,
-            predicted_backend: predicted_dest.map(|(name, _)| name.to_owned()),
-            frame: ran.frame.iter().map(|byte| format!("{byte:02x}")).collect(),
-        };
-        match ran.outcome {
-            ExplainOutcome::Forwarded { vip, route, backend } => {
-                let name = self.name_of(vip, backend);
-                reply.verdict = "forward".to_owned();
-                reply.why = forward_reason(&vip_name(vip), &self.applied, vip, ran.slot, &name);
-                reply.vip = Some(vip_name(vip));
-                reply.backend = Some(name);
-                reply.backend_address = Some(backend);
-                if predicted_dest.map(|(_, dest)| dest.address) != Some(backend) || predicted_slot != ran.slot
-                {
-                    error!(
-                        ?flow,
-                        ?ran,
-                        ?predicted,
-                        "kernel and user space pick differently; please report this"
-                    );
-                    reply.why.push_str("; user space predicts otherwise, which is a defect worth a report");
-                }
-            }
-            ExplainOutcome::Stopped(index) => {
-                let reason = Reason::from_index(index);
-                reply.verdict = reason.map_or("drop", Reason::kind).to_owned();
-                reply.why = reason.map_or_else(
-                    || format!("unknown reason {index}"),
-                    |reason| format!("{} ({})", reason.meaning(), reason.label()),
-                );
-            }
-        }
-        Ok(reply)
-    }
-
-    fn name_of(&self, vip: VipKey, backend: IpAddr) -> String {
-        let vip = self.applied.vips.get(&vip);
-        vip.and_then(|vip| vip.dests.iter().find(|(_, dest)| dest.address == backend))
-            .map_or_else(|| backend.to_string(), |(name, _)| name.clone())
-    }
-
     /// Keeps the last counters when they cannot be read.
     pub(super) fn read_counters(&mut self) {
         match self.dataplane.counters() {
@@ -227,15 +172,6 @@ pub(super) fn addresses(reports: &[AddressReport]) -> Vec<AddressStatus> {
         interfaces: report.places.iter().map(place).collect(),
     });
     shown.collect()
-}
-
-fn forward_reason(name: &str, applied: &Forwarding, vip: VipKey, slot: Option<u32>, backend: &str) -> String {
-    match (applied.vips.get(&vip), slot) {
-        (Some(forward), Some(slot)) => {
-            format!("slot {slot} of {} of vip {name} belongs to {backend}", forward.ring_size)
-        }
-        _ => format!("vip {name} sends it to {backend}"),
-    }
 }
 
 fn backend_state(member: &DesiredMember, dest: &ForwardDest) -> (BackendState, Option<String>) {

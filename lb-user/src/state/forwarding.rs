@@ -123,13 +123,13 @@ impl Forwarding {
                 ring_size: vip.ring_size,
                 slots_moved: vip.used_slots(),
             }),
-            Some(before) if before == vip && self.same_globals(next) => None,
+            Some(before) if before == vip && self.same_routes(next, *key) && self.same_globals(next) => None,
             Some(before) => Some(VipPlan {
                 key: *key,
                 kind: VipPlanKind::Changed,
                 ring_size: vip.ring_size,
                 slots_moved: if self.hash_seed == next.hash_seed {
-                    before.slots_moved(vip)
+                    before.slots_moved(vip) + self.slots_moved_in_routes(next, *key)
                 } else {
                     vip.used_slots()
                 },
@@ -139,7 +139,24 @@ impl Forwarding {
     }
 
     fn same_globals(&self, other: &Self) -> bool {
-        (self.hash_seed, &self.tunnel) == (other.hash_seed, &other.tunnel)
+        (self.hash_seed, &self.tunnel, &self.access) == (other.hash_seed, &other.tunnel, &other.access)
+    }
+
+    fn same_routes(&self, other: &Self, vip: VipKey) -> bool {
+        self.routes_of(vip).eq(other.routes_of(vip))
+    }
+
+    /// Of routes that stay: what a new set of sources moves cannot be told in slots.
+    fn slots_moved_in_routes(&self, next: &Self, vip: VipKey) -> u32 {
+        let moved = |(number, before): (u8, &Arc<ForwardVip>)| {
+            next.routes.get(&(vip, number)).map_or(0, |after| before.slots_moved(after))
+        };
+        self.routes_of(vip).map(moved).sum()
+    }
+
+    /// The routes of a vip by their numbers.
+    pub fn routes_of(&self, vip: VipKey) -> impl Iterator<Item = (u8, &Arc<ForwardVip>)> {
+        self.routes.range((vip, 0)..=(vip, u8::MAX)).map(|((_, number), route)| (*number, route))
     }
 }
 

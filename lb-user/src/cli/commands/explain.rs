@@ -26,6 +26,9 @@ fn text(reply: &ExplainReply, style: Style) -> String {
     if let Some(vip) = &reply.vip {
         line("vip", vip);
     }
+    if let Some(route) = &reply.route {
+        line("route", route);
+    }
     if let Some(slot) = reply.slot {
         line("slot", &slot.to_string());
     }
@@ -68,6 +71,7 @@ mod tests {
             verdict: "forward".to_owned(),
             why: "slot 1234 of vip web belongs to web-1".to_owned(),
             vip: Some("web".to_owned()),
+            route: None,
             slot: Some(1234),
             backend: Some("web-1".to_owned()),
             backend_address: Some("10.0.0.11".parse().expect("address")),
@@ -111,6 +115,7 @@ outer      02:00:00:00:00:02 -> 02:00:00:00:00:01, IPv4 192.0.2.2 -> 10.0.0.11, 
             verdict: "pass".to_owned(),
             why: "the destination address is no vip's".to_owned(),
             vip: None,
+            route: None,
             slot: None,
             backend: None,
             backend_address: None,
