@@ -3,7 +3,7 @@
 //! A world added here can be named by a fixture (`tests/fixtures/packets`), and fuzzing sends packets to it from then on.
 //! Clients are 203.0.113.9 and 2001:db8:9::9; vips 198.51.100.1 and 2001:db8::1; backends 10.0.0.N and 2001:db8:b::N.
 
-use lb_user::state::{Affinity, Dscp};
+use lb_user::state::{Affinity, Dscp, GueVariant, Mode};
 
 use crate::world::World;
 
@@ -35,6 +35,18 @@ pub const WORLDS: &[NamedWorld] = &[
         build: entropy,
     },
     NamedWorld { name: "dscp", what: "both families, outer DSCP 46", build: dscp },
+    NamedWorld { name: "gue", what: "both families, GUE without a header of its own", build: gue },
+    NamedWorld {
+        name: "gue-header",
+        what: "both families, GUE with a header, next hops in VLAN 100",
+        build: gue_header,
+    },
+    NamedWorld { name: "l2", what: "both families, backends on the segment", build: l2 },
+    NamedWorld {
+        name: "l2-vlan",
+        what: "both families, backends on the segment of VLAN 100",
+        build: || l2().vlan(BACKEND4, 100).vlan(BACKEND6, 100),
+    },
     NamedWorld {
         name: "ports",
         what: "all-ports vips beside vips of single ports, TCP and UDP",
@@ -86,6 +98,25 @@ fn dscp() -> World {
     let mut world = both();
     world.desired.tunnel.dscp = Dscp::Fixed(46);
     world
+}
+
+/// As [`both`], with UDP on port 53 as well.
+fn both_and_udp() -> World {
+    both().vip("198.51.100.1:53/udp", &[BACKEND4]).vip("[2001:db8::1]:53/udp", &[BACKEND6])
+}
+
+fn gue() -> World {
+    both_and_udp().mode(Mode::Gue).entropy("172.16.0.0", 16, "2001:db8:e::", 112)
+}
+
+fn gue_header() -> World {
+    let mut world = both_and_udp().mode(Mode::Gue).vlan(BACKEND4, 100).vlan(BACKEND6, 100);
+    world.desired.tunnel.gue_variant = GueVariant::Header;
+    world
+}
+
+fn l2() -> World {
+    both_and_udp().mode(Mode::L2)
 }
 
 fn ports() -> World {

@@ -39,11 +39,12 @@ fn packet(sliced: &SlicedPacket<'_>) -> Result<(), String> {
     match sliced.transport.as_ref() {
         Some(TransportSlice::Tcp(tcp)) => sum("TCP", &pseudo, TCP, tcp.slice(), 16),
         Some(TransportSlice::Udp(udp)) => {
-            // No checksum at all is right over IPv4 only (RFC 768, RFC 8200 8.1).
-            if udp.checksum() != 0 || pseudo.len() > 8 {
+            // No checksum at all is right over IPv4 (RFC 768), and over IPv6 for tunnels (RFC 8200 8.1, RFC 6935).
+            let is_gue = udp.destination_port() == GUE_PORT;
+            if udp.checksum() != 0 || pseudo.len() > 8 && !is_gue {
                 sum("UDP", &pseudo, UDP, udp.slice(), 6)?;
             }
-            if udp.destination_port() == GUE_PORT { gue(udp.payload()) } else { Ok(()) }
+            if is_gue { gue(udp.payload()) } else { Ok(()) }
         }
         Some(TransportSlice::Icmpv4(icmp)) => {
             sum("ICMP", &[], 0, icmp.slice(), 2)?;

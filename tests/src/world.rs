@@ -122,6 +122,16 @@ impl World {
         self
     }
 
+    /// How packets reach all backends there are so far.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        for vip in self.desired.vips.values_mut() {
+            vip.mode = mode;
+            vip.members.values_mut().for_each(|member| member.mode = mode);
+        }
+        self
+    }
+
     /// Routes a backend over a VLAN.
     #[must_use]
     pub fn vlan(mut self, backend: &str, id: u16) -> Self {

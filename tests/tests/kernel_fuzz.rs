@@ -21,7 +21,6 @@ const UNREACHED: &[Reason] = &[
     Reason::AccessDenied,
     Reason::VipLimit,
     Reason::SourceLimit,
-    Reason::Loop,
     Reason::FragmentOverlap,
     Reason::FragmentTiny,
     Reason::FragmentFlood,

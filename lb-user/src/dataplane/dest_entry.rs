@@ -1,13 +1,14 @@
-//! The finished outer headers of a dest.
+//! The finished headers of a dest: Ethernet, and what its mode puts between that and the client's packet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytemuck::Zeroable;
 use lb_common::abi::{Dest, DestKind};
 use lb_common::checksum;
+use lb_common::headers::Ipv4;
 
 use super::layout::server_id_word as word;
-use crate::state::{Dscp, NextHop, ServerId, SourcePrefix, Tunnel};
+use crate::state::{Dscp, GueVariant, Mode, NextHop, ServerId, SourcePrefix, Tunnel};
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -15,6 +16,7 @@ const ETHERTYPE_VLAN: u16 = 0x8100;
 /// Protocol numbers of the inner packet: RFC 2003 and RFC 4213, section 3.5.
 const PROTOCOL_IPV4: u8 = 4;
 const PROTOCOL_IPV6: u8 = 41;
+const PROTOCOL_UDP: u8 = 17;
 
 /// What a dest is made of.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,7 @@ pub(super) struct DestSpec<'a> {
     pub(super) vip_number: u32,
     pub(super) vip_is_v6: bool,
     pub(super) backend: IpAddr,
+    pub(super) mode: Mode,
     pub(super) hop: &'a NextHop,
     /// Index into `DEVICES`.
     pub(super) device: u32,
@@ -30,32 +33,68 @@ pub(super) struct DestSpec<'a> {
     pub(super) server_id: Option<ServerId>,
 }
 
+impl DestSpec<'_> {
+    const fn kind(&self) -> DestKind {
+        let tagged = self.hop.vlan.is_some();
+        match (self.mode, self.tunnel.gue_variant, self.backend.is_ipv4(), tagged) {
+            (Mode::Ipip, _, true, false) => DestKind::Ipv4,
+            (Mode::Ipip, _, true, true) => DestKind::Ipv4Vlan,
+            (Mode::Ipip, _, false, false) => DestKind::Ipv6,
+            (Mode::Ipip, _, false, true) => DestKind::Ipv6Vlan,
+            (Mode::Gue, GueVariant::Direct, true, false) => DestKind::UdpIpv4,
+            (Mode::Gue, GueVariant::Direct, true, true) => DestKind::UdpIpv4Vlan,
+            (Mode::Gue, GueVariant::Direct, false, false) => DestKind::UdpIpv6,
+            (Mode::Gue, GueVariant::Direct, false, true) => DestKind::UdpIpv6Vlan,
+            (Mode::Gue, GueVariant::Header, true, false) => DestKind::GueIpv4,
+            (Mode::Gue, GueVariant::Header, true, true) => DestKind::GueIpv4Vlan,
+            (Mode::Gue, GueVariant::Header, false, false) => DestKind::GueIpv6,
+            (Mode::Gue, GueVariant::Header, false, true) => DestKind::GueIpv6Vlan,
+            (Mode::L2, _, _, false) => DestKind::L2,
+            (Mode::L2, _, _, true) => DestKind::L2Vlan,
+        }
+    }
+
+    /// Protocol number of the client's packet.
+    const fn inner_protocol(&self) -> u8 {
+        if self.vip_is_v6 { PROTOCOL_IPV6 } else { PROTOCOL_IPV4 }
+    }
+
+    /// What follows the outer IP header, by its protocol number.
+    const fn outer_protocol(&self) -> u8 {
+        if matches!(self.mode, Mode::Gue) { PROTOCOL_UDP } else { self.inner_protocol() }
+    }
+}
+
 /// Builds the entry. Without a configured tunnel source, the route's preferred source is used, else the unspecified
 /// address (which the kernel reports for no Ethernet route that can carry the family).
 #[must_use]
 pub(super) fn dest_entry(spec: &DestSpec<'_>) -> Dest {
     let mut head = Vec::with_capacity(lb_common::abi::HEAD_LEN);
-    let ether_type = if spec.backend.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
-    ethernet(&mut head, spec.hop, ether_type);
+    let is_v6 = if spec.mode == Mode::L2 { spec.vip_is_v6 } else { spec.backend.is_ipv6() };
+    ethernet(&mut head, spec.hop, if is_v6 { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 });
     let layer3 = head.len();
-    let protocol = if spec.vip_is_v6 { PROTOCOL_IPV6 } else { PROTOCOL_IPV4 };
-    let source_mask = match spec.backend {
-        IpAddr::V4(backend) => ipv4(&mut head, spec, backend, protocol),
-        IpAddr::V6(backend) => ipv6(&mut head, spec, backend, protocol),
+    let source_mask = match (spec.mode, spec.backend) {
+        (Mode::L2, _) => 0,
+        (Mode::Ipip | Mode::Gue, IpAddr::V4(backend)) => ipv4(&mut head, spec, backend),
+        (Mode::Ipip | Mode::Gue, IpAddr::V6(backend)) => ipv6(&mut head, spec, backend),
     };
-    let kind = match (spec.backend, spec.hop.vlan) {
-        (IpAddr::V4(_), None) => DestKind::Ipv4,
-        (IpAddr::V4(_), Some(_)) => DestKind::Ipv4Vlan,
-        (IpAddr::V6(_), None) => DestKind::Ipv6,
-        (IpAddr::V6(_), Some(_)) => DestKind::Ipv6Vlan,
-    };
+    let layer4 = head.len();
+    if spec.mode == Mode::Gue {
+        udp(&mut head, spec);
+    }
     let (tos_mask, tos_set) = match spec.tunnel.dscp {
         Dscp::Copy => (0xff, 0),
         Dscp::Fixed(dscp) => (0x03, dscp << 2),
     };
+    let outer_v4 = layer4 > layer3 && spec.backend.is_ipv4();
     let mut dest = Dest {
-        kind: kind as u32,
-        checksum: if spec.backend.is_ipv4() { constant_sum(&head[layer3..]) } else { 0 },
+        kind: spec.kind() as u32,
+        checksum: if outer_v4 { constant_sum(&head[layer3..]) } else { 0 },
+        udp_checksum: if spec.mode == Mode::Gue {
+            constant_udp_sum(&head[layer3..layer4], &head[layer4..])
+        } else {
+            0
+        },
         ifindex: spec.hop.ifindex,
         device: spec.device,
         source_mask,
@@ -90,31 +129,46 @@ fn ethernet(head: &mut Vec<u8>, hop: &NextHop, ether_type: u16) {
 }
 
 /// RFC 791; returns the source mask.
-fn ipv4(head: &mut Vec<u8>, spec: &DestSpec<'_>, backend: Ipv4Addr, protocol: u8) -> u32 {
+fn ipv4(head: &mut Vec<u8>, spec: &DestSpec<'_>, backend: Ipv4Addr) -> u32 {
     let preferred = match spec.hop.preferred_source {
         Some(IpAddr::V4(address)) => address,
         _ => Ipv4Addr::UNSPECIFIED,
     };
     let source = spec.tunnel.source4.unwrap_or(SourcePrefix { address: preferred, prefix_len: 32 });
     let mask = host_mask(source.prefix_len, 32);
-    head.extend([0x45, 0, 0, 0, 0, 0, 0, 0, spec.tunnel.ttl, protocol, 0, 0]);
+    head.extend([0x45, 0, 0, 0, 0, 0, 0, 0, spec.tunnel.ttl, spec.outer_protocol(), 0, 0]);
     head.extend((u32::from(source.address) & !mask).to_be_bytes());
     head.extend(backend.octets());
     u32::from_le_bytes(mask.to_be_bytes())
 }
 
 /// RFC 8200; returns the source mask.
-fn ipv6(head: &mut Vec<u8>, spec: &DestSpec<'_>, backend: Ipv6Addr, protocol: u8) -> u32 {
+fn ipv6(head: &mut Vec<u8>, spec: &DestSpec<'_>, backend: Ipv6Addr) -> u32 {
     let preferred = match spec.hop.preferred_source {
         Some(IpAddr::V6(address)) => address,
         _ => Ipv6Addr::UNSPECIFIED,
     };
     let source = spec.tunnel.source6.unwrap_or(SourcePrefix { address: preferred, prefix_len: 128 });
     let mask = host_mask(source.prefix_len.saturating_sub(96), 32);
-    head.extend([0x60, 0, 0, 0, 0, 0, protocol, spec.tunnel.ttl]);
+    head.extend([0x60, 0, 0, 0, 0, 0, spec.outer_protocol(), spec.tunnel.ttl]);
     head.extend((u128::from(source.address) & !u128::from(mask)).to_be_bytes());
     head.extend(backend.octets());
     u32::from_le_bytes(mask.to_be_bytes())
+}
+
+/// RFC 768 without source port, length and checksum, and the header of GUE's variant 0 with no flags.
+fn udp(head: &mut Vec<u8>, spec: &DestSpec<'_>) {
+    let [port_0, port_1] = spec.tunnel.gue_port.to_be_bytes();
+    head.extend([0, 0, port_0, port_1, 0, 0, 0, 0]);
+    if spec.tunnel.gue_variant == GueVariant::Header {
+        head.extend([0, spec.inner_protocol(), 0, 0]);
+    }
+}
+
+/// The sum of both addresses and the protocol in the pseudo header, and of everything behind the IP header.
+fn constant_udp_sum(ip: &[u8], behind: &[u8]) -> u32 {
+    let addresses = if ip.len() == size_of::<Ipv4>() { &ip[12..] } else { &ip[8..] };
+    checksum::sum(addresses) + checksum::sum(&[0, PROTOCOL_UDP]) + checksum::sum(behind)
 }
 
 /// The sum of an IPv4 header's time to live, protocol and destination.
@@ -151,11 +205,16 @@ mod tests {
     }
 
     fn entry(hop: &NextHop, tunnel: &Tunnel, backend: &str) -> Dest {
+        entry_of(Mode::Ipip, hop, tunnel, backend)
+    }
+
+    fn entry_of(mode: Mode, hop: &NextHop, tunnel: &Tunnel, backend: &str) -> Dest {
         let backend = backend.parse().expect("address");
         dest_entry(&DestSpec {
             vip_number: 3,
             vip_is_v6: false,
             backend,
+            mode,
             hop,
             device: 1,
             tunnel,
@@ -207,5 +266,47 @@ mod tests {
     fn a_fixed_dscp_keeps_the_ecn_bits_of_the_packet() {
         let dest = entry(&hop(None), &Tunnel { dscp: Dscp::Fixed(46), ..tunnel() }, "10.0.0.7");
         assert_eq!((dest.tos_mask, dest.tos_set), (0x03, 46 << 2));
+    }
+
+    #[test]
+    fn a_gue_dest_has_udp_and_its_own_header_behind_the_ip_header() {
+        let variant = |gue_variant| Tunnel { gue_variant, gue_port: 0x1234, ..tunnel() };
+        let direct = entry_of(Mode::Gue, &hop(None), &variant(GueVariant::Direct), "10.0.0.7");
+        assert_eq!(direct.kind, DestKind::UdpIpv4 as u32);
+        assert_eq!(direct.head[23], PROTOCOL_UDP);
+        assert_eq!(direct.head[34..46], [0, 0, 0x12, 0x34, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let header = entry_of(Mode::Gue, &hop(Some(5)), &variant(GueVariant::Header), "2001:db8::7");
+        assert_eq!(header.kind, DestKind::GueIpv6Vlan as u32);
+        assert_eq!(header.head[24], PROTOCOL_UDP);
+        assert_eq!(header.head[58..70], [0, 0, 0x12, 0x34, 0, 0, 0, 0, 0, PROTOCOL_IPV4, 0, 0]);
+    }
+
+    #[test]
+    fn an_l2_dest_is_an_ethernet_header_of_the_vips_family() {
+        let dest = entry_of(Mode::L2, &hop(None), &tunnel(), "2001:db8::7");
+        assert_eq!(dest.head[..16], [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00, 0, 0]);
+        assert_eq!(dest.kind, DestKind::L2 as u32);
+        let tagged = entry_of(Mode::L2, &hop(Some(9)), &tunnel(), "10.0.0.7");
+        assert_eq!((tagged.kind, tagged.head[15]), (DestKind::L2Vlan as u32, 9));
+        assert_eq!((tagged.checksum, tagged.udp_checksum, tagged.source_mask), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_fits_is_the_mtu_without_the_outer_headers() {
+        let header = Tunnel { gue_variant: GueVariant::Header, ..tunnel() };
+        for (mode, backend, direct, with_header) in [
+            (Mode::Ipip, "10.0.0.7", 1480, 1480),
+            (Mode::Ipip, "2001:db8::7", 1460, 1460),
+            (Mode::Gue, "10.0.0.7", 1472, 1468),
+            (Mode::Gue, "2001:db8::7", 1452, 1448),
+            (Mode::L2, "10.0.0.7", 1500, 1500),
+        ] {
+            for vlan in [None, Some(5)] {
+                assert_eq!(entry_of(mode, &hop(vlan), &tunnel(), backend).max_len, direct);
+                assert_eq!(entry_of(mode, &hop(vlan), &header, backend).max_len, with_header);
+            }
+        }
+        let unknown = NextHop { mtu: 0, ..hop(None) };
+        assert_eq!(entry_of(Mode::Gue, &unknown, &tunnel(), "10.0.0.7").max_len, 65_535 - 28);
     }
 }

@@ -173,7 +173,7 @@ impl ForwardVip {
             .iter()
             .map(|(name, member)| {
                 let hop = hops.get(&member.address).cloned().unwrap_or(Err(Unresolved::Pending));
-                let next_hop = hop.and_then(|hop| with_source(hop, member.address, tunnel));
+                let next_hop = hop.and_then(|hop| usable(hop, member, tunnel));
                 let weight = if next_hop.is_ok() { member.effective_weight() } else { 0 };
                 let DesiredMember { address, mode, server_id, .. } = *member;
                 (name.clone(), ForwardDest { address, weight, mode, server_id, next_hop })
@@ -232,7 +232,19 @@ impl ForwardVip {
     }
 }
 
-/// A next hop is of use only with an outer source: the configured one, or the one that the route prefers.
+/// What a mode asks of a next hop.
+fn usable(hop: NextHop, member: &DesiredMember, tunnel: &Tunnel) -> Result<NextHop, Unresolved> {
+    let address = member.address;
+    match (member.mode, hop.gateway) {
+        (Mode::Ipip | Mode::Gue, _) => with_source(hop, address, tunnel),
+        (Mode::L2, None) => Ok(hop),
+        (Mode::L2, Some(gateway)) => {
+            Err(Unresolved::BehindGateway { address, gateway, interface: hop.interface })
+        }
+    }
+}
+
+/// Behind a tunnel, a next hop is of use only with an outer source: the configured one, or the one that the route prefers.
 fn with_source(hop: NextHop, address: IpAddr, tunnel: &Tunnel) -> Result<NextHop, Unresolved> {
     let preferred = hop.preferred_source.is_some_and(|source| source.is_ipv4() == address.is_ipv4());
     let (configured, setting) = match address {

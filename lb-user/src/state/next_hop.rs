@@ -59,6 +59,10 @@ pub enum Unresolved {
         "no source address for tunnels to {address} on {interface}; give the interface one or set tunnel.{setting}"
     )]
     NoSource { address: IpAddr, interface: String, setting: &'static str },
+    #[error(
+        "{address} is behind the gateway {gateway} ({interface}), and mode l2 reaches backends on the same segment only; use mode ipip or gue, or a backend address on a network of this host"
+    )]
+    BehindGateway { address: IpAddr, gateway: IpAddr, interface: String },
     #[error("interface {0} is down")]
     LinkDown(String),
     #[error("netlink: {0}")]

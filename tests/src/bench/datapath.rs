@@ -13,6 +13,7 @@ use aya::programs::{ProgramFd, TestRunOptions, Xdp};
 use aya::{Ebpf, TestRun};
 use lb_common::abi::{BenchConfig, BenchTarget};
 use lb_user::dataplane::Dataplane;
+use lb_user::state::Mode;
 use serde::Serialize;
 
 use crate::kernel::Kernel;
@@ -49,11 +50,16 @@ struct Case {
     packet: Packet,
     flows: u32,
     target: BenchTarget,
+    /// Bytes that a forwarded packet has more.
     grown: u32,
+    forwards: bool,
     expected_ns: Option<f64>,
 }
 
 const V4: &str = "198.51.100.1:80/tcp";
+const GUE4: &str = "198.51.100.4:80";
+const GUE6: &str = "[2001:db8::4]:80";
+const L2: &str = "198.51.100.5:80";
 
 fn cases() -> Vec<Case> {
     let v4 = |kind| Packet::new(kind, "10.0.0.9:40000", "198.51.100.1:80");
@@ -63,8 +69,11 @@ fn cases() -> Vec<Case> {
         flows,
         target: BenchTarget::Balancer,
         grown,
+        forwards: true,
         expected_ns,
     };
+    let passed =
+        |name, packet, expected_ns| Case { forwards: false, ..case(name, packet, 1, 0, expected_ns) };
     let bare =
         Case { target: BenchTarget::Bare, ..case("bound: bare parse and encap", v4(Kind::Ack), 1, 20, None) };
     vec![
@@ -88,8 +97,11 @@ fn cases() -> Vec<Case> {
             None,
         ),
         case("v4 TCP in v6", Packet::new(Kind::Ack, "10.0.0.9:40000", "198.51.100.3:80"), 1, 40, None),
-        case("not for a vip", Packet::new(Kind::Ack, "10.0.0.9:40000", "192.0.2.77:80"), 1, 0, Some(10.0)),
-        case("a vip's other port", Packet::new(Kind::Ack, "10.0.0.9:40000", "198.51.100.1:81"), 1, 0, None),
+        case("v4 TCP in v4, GUE", Packet::new(Kind::Ack, "10.0.0.9:40000", GUE4), 1, 28, None),
+        case("v6 TCP in v6, GUE", Packet::new(Kind::Ack, "[2001:db8:9::9]:40000", GUE6), 1, 48, None),
+        case("v4 TCP, L2 DSR", Packet::new(Kind::Ack, "10.0.0.9:40000", L2), 1, 0, None),
+        passed("not for a vip", Packet::new(Kind::Ack, "10.0.0.9:40000", "192.0.2.77:80"), Some(10.0)),
+        passed("a vip's other port", Packet::new(Kind::Ack, "10.0.0.9:40000", "198.51.100.1:81"), None),
     ]
 }
 
@@ -104,6 +116,12 @@ fn world() -> World {
         .vip("198.51.100.3:80/tcp", &v6)
         .vip("[2001:db8::1]:80/tcp", &v6)
         .vip("[2001:db8::2]:80/tcp", &v4);
+    for (vip, backends, mode) in [(GUE4, &v4, Mode::Gue), (GUE6, &v6, Mode::Gue), (L2, &v4, Mode::L2)] {
+        let key = format!("{vip}/tcp");
+        world = world.vip(&key, backends).with(&key, |vip| {
+            vip.members.values_mut().for_each(|member| member.mode = mode);
+        });
+    }
     world.desired.vips.values_mut().for_each(|vip| vip.ring_size = 65_537);
     world
 }
@@ -228,7 +246,7 @@ impl Bench {
         let before = counted(self)?;
         self.run(case, case.target, PACKETS)?;
         let forwarded = counted(self)? - before;
-        let expected = if case.grown == 0 { 0 } else { u64::from(PACKETS) };
+        let expected = if case.forwards { u64::from(PACKETS) } else { 0 };
         ensure!(forwarded == expected, "{}: {forwarded} of {PACKETS} packets were forwarded", case.name);
         Ok(())
     }

@@ -77,12 +77,13 @@ impl Layout {
             .filter_map(|(position, dest)| {
                 let hop = dest.next_hop.as_ref().ok()?;
                 let device = self.devices.get(&hop.ifindex).copied()?;
-                let backend = dest.address;
+                let (backend, mode) = (dest.address, dest.mode);
                 let server_id = dest.server_id.filter(|_| server_ids::is_named(vip, dest));
                 let entry = dest_entry(&DestSpec {
                     vip_number: number,
                     vip_is_v6,
                     backend,
+                    mode,
                     hop,
                     device,
                     tunnel,

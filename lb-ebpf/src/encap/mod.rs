@@ -1,15 +1,21 @@
-//! Puts a dest's finished outer headers in front of a packet.
+//! Gives a packet the headers that bring it to its dest.
 //!
 //! ```text
 //! before   | Ethernet, tags | inner IP ...
-//! after    | Ethernet, tag | outer IP | inner IP ...       (the frame's start moves, the inner packet stays)
+//! ip       | Ethernet, tag | outer IP | inner IP ...              (the frame's start moves, the inner packet stays)
+//! gue      | Ethernet, tag | outer IP | UDP, GUE | inner IP ...
+//! l2       | Ethernet, tag | inner IP ...
 //! ```
 //!
 //! The outer type of service follows RFC 6040's normal mode: the ECN field is copied, whatever it is. The inner packet
-//! loses one hop, as a forwarder that tunnels does (RFC 2003, section 3.1; RFC 2473, section 3.1).
+//! loses one hop, as a forwarder that tunnels does (RFC 2003, section 3.1; RFC 2473, section 3.1), and as a router does.
 //!
 //! The frame's start is moved first; from then on all offsets are constants, whatever tags the client's frame had. All
 //! copies are of words: LLVM copies byte for byte where it cannot know an alignment.
+
+mod gue;
+mod ip;
+mod l2;
 
 use lb_common::abi::{Dest, DestKind, HEAD_LEN, Reason};
 use lb_common::checksum;
@@ -48,93 +54,46 @@ pub(crate) fn encapsulate<F: Frame, const INNER_V6: bool>(
     let entropy = hash.swap_bytes();
     match (dest.kind, INNER_V6) {
         (IPV4, false) => {
-            outer_v4::<F, ETHERNET, { ETHERNET + V4 + V4 }, false>(frame, offset, dest, entropy, max_len)
+            ip::outer_v4::<F, ETHERNET, { ETHERNET + V4 + V4 }, false>(frame, offset, dest, entropy, max_len)
         }
         (IPV4, true) => {
-            outer_v4::<F, ETHERNET, { ETHERNET + V4 + V6 }, true>(frame, offset, dest, entropy, max_len)
+            ip::outer_v4::<F, ETHERNET, { ETHERNET + V4 + V6 }, true>(frame, offset, dest, entropy, max_len)
         }
         (IPV6, false) => {
-            outer_v6::<F, ETHERNET, { ETHERNET + V6 + V4 }, false>(frame, offset, dest, entropy, max_len)
+            ip::outer_v6::<F, ETHERNET, { ETHERNET + V6 + V4 }, false>(frame, offset, dest, entropy, max_len)
         }
         (IPV6, true) => {
-            outer_v6::<F, ETHERNET, { ETHERNET + V6 + V6 }, true>(frame, offset, dest, entropy, max_len)
+            ip::outer_v6::<F, ETHERNET, { ETHERNET + V6 + V6 }, true>(frame, offset, dest, entropy, max_len)
         }
         (IPV4_VLAN, false) => {
-            outer_v4::<F, TAGGED, { TAGGED + V4 + V4 }, false>(frame, offset, dest, entropy, max_len)
+            ip::outer_v4::<F, TAGGED, { TAGGED + V4 + V4 }, false>(frame, offset, dest, entropy, max_len)
         }
         (IPV4_VLAN, true) => {
-            outer_v4::<F, TAGGED, { TAGGED + V4 + V6 }, true>(frame, offset, dest, entropy, max_len)
+            ip::outer_v4::<F, TAGGED, { TAGGED + V4 + V6 }, true>(frame, offset, dest, entropy, max_len)
         }
         (IPV6_VLAN, false) => {
-            outer_v6::<F, TAGGED, { TAGGED + V6 + V4 }, false>(frame, offset, dest, entropy, max_len)
+            ip::outer_v6::<F, TAGGED, { TAGGED + V6 + V4 }, false>(frame, offset, dest, entropy, max_len)
         }
         (IPV6_VLAN, true) => {
-            outer_v6::<F, TAGGED, { TAGGED + V6 + V6 }, true>(frame, offset, dest, entropy, max_len)
+            ip::outer_v6::<F, TAGGED, { TAGGED + V6 + V6 }, true>(frame, offset, dest, entropy, max_len)
         }
-        _ => Err(Reason::NoDest),
+        _ => not_ip_in_ip::<F, INNER_V6>(frame, offset, dest, entropy, max_len),
     }
 }
 
-/// `L2` bytes of Ethernet, then IPv4 (RFC 2003, RFC 4213), then the inner header: `ALL` bytes together.
+/// The kinds that are asked for less often.
 #[inline(always)]
-fn outer_v4<F: Frame, const L2: usize, const ALL: usize, const INNER_V6: bool>(
+fn not_ip_in_ip<F: Frame, const INNER_V6: bool>(
     frame: &mut F,
     offset: usize,
     dest: &Dest,
     entropy: u32,
     max_len: u32,
 ) -> Result<u32, Reason> {
-    let all: &mut [u8; ALL] = make_room(frame, L2 + V4, offset)?;
-    let inner = Inner::read::<ALL, INNER_V6>(all, L2 + V4);
-    if inner.len > max_len {
-        return give_back(frame, L2 + V4, offset);
+    if dest.kind < DestKind::L2 as u32 {
+        return gue::outer::<F, INNER_V6>(frame, offset, dest, entropy, max_len);
     }
-    spend_hop::<ALL, INNER_V6>(all, L2 + V4)?;
-    let len = inner.len + V4 as u32;
-    let [_, _, len_0, len_1] = len.to_be_bytes();
-    let first = u32::from_ne_bytes([0x45, inner.outer_tos(dest), len_0, len_1]);
-    let source = u32::from_ne_bytes(take(&dest.head, L2 + 12)) | entropy & dest.source_mask;
-    let [ttl, protocol] = take(&dest.head, L2 + 8);
-    let sum = u64::from(dest.checksum) + u64::from(first) + u64::from(inner.id_flags) + u64::from(source);
-    let [sum_0, sum_1] = (!checksum::fold64(sum)).to_ne_bytes();
-    put_ethernet::<L2, ALL>(all, dest);
-    put(all, L2, first.to_ne_bytes());
-    put(all, L2 + 4, inner.id_flags.to_ne_bytes());
-    put(all, L2 + 8, [ttl, protocol, sum_0, sum_1]);
-    put(all, L2 + 12, source.to_ne_bytes());
-    put(all, L2 + 16, take::<4>(&dest.head, L2 + 16));
-    Ok(inner.len)
-}
-
-/// `L2` bytes of Ethernet, then IPv6 (RFC 2473), then the inner header: `ALL` bytes together. The flow label carries
-/// entropy (RFC 6438).
-#[inline(always)]
-fn outer_v6<F: Frame, const L2: usize, const ALL: usize, const INNER_V6: bool>(
-    frame: &mut F,
-    offset: usize,
-    dest: &Dest,
-    entropy: u32,
-    max_len: u32,
-) -> Result<u32, Reason> {
-    let all: &mut [u8; ALL] = make_room(frame, L2 + V6, offset)?;
-    let inner = Inner::read::<ALL, INNER_V6>(all, L2 + V6);
-    if inner.len > max_len {
-        return give_back(frame, L2 + V6, offset);
-    }
-    spend_hop::<ALL, INNER_V6>(all, L2 + V6)?;
-    let first = 6 << 28 | u32::from(inner.outer_tos(dest)) << 20 | entropy & 0x000f_ffff;
-    let [_, _, len_0, len_1] = inner.len.to_be_bytes();
-    let [next_header, hop_limit] = take(&dest.head, L2 + 6);
-    let source = u32::from_ne_bytes(take(&dest.head, L2 + 20)) | entropy & dest.source_mask;
-    put_ethernet::<L2, ALL>(all, dest);
-    put(all, L2, first.to_be_bytes());
-    put(all, L2 + 4, [len_0, len_1, next_header, hop_limit]);
-    put(all, L2 + 8, take::<8>(&dest.head, L2 + 8));
-    put(all, L2 + 16, take::<4>(&dest.head, L2 + 16));
-    put(all, L2 + 20, source.to_ne_bytes());
-    put(all, L2 + 24, take::<8>(&dest.head, L2 + 24));
-    put(all, L2 + 32, take::<8>(&dest.head, L2 + 32));
-    Ok(inner.len)
+    l2::rewrite::<F, INNER_V6>(frame, offset, dest, max_len)
 }
 
 /// What the outer header takes over from the inner one.
@@ -226,4 +185,4 @@ fn put<const N: usize>(to: &mut [u8], at: usize, bytes: [u8; N]) {
     to[at..at + N].copy_from_slice(&bytes);
 }
 
-const _: () = assert!(TAGGED + V6 <= HEAD_LEN);
+const _: () = assert!(TAGGED + V6 + gue::MOST <= HEAD_LEN);
