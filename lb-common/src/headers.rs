@@ -71,6 +71,8 @@ impl Ipv4 {
     pub const DF: u16 = 0x4000;
     /// "More fragments" and the offset: zero in a whole packet.
     pub const FRAGMENT: u16 = 0x3fff;
+    /// The offset alone: zero in the first fragment.
+    pub const OFFSET: u16 = 0x1fff;
 }
 
 /// RFC 8200.

@@ -19,6 +19,10 @@ static OUTCOMES: PerCpuArray<u64> = PerCpuArray::with_max_entries(DECAP_OUTCOME_
 #[unsafe(no_mangle)]
 static DECAP_CHECK_SOURCES: u32 = 0;
 
+/// UDP port of GUE; 0: none. Set when the object is loaded, as above.
+#[unsafe(no_mangle)]
+static DECAP_GUE_PORT: u32 = 0;
+
 /// The maps as the story reads them.
 pub(crate) struct KernelDecapTables;
 
@@ -33,6 +37,12 @@ impl DecapTables for KernelDecapTables {
         // SAFETY: a static is valid; volatile, or the compiler would take the value in this file for the one at run time.
         let check = unsafe { core::ptr::read_volatile(&raw const DECAP_CHECK_SOURCES) };
         check == 0 || TUNNEL_SOURCES.get(Key::new(128, *source)).is_some()
+    }
+
+    #[inline(always)]
+    fn gue_port(&self) -> u16 {
+        // SAFETY: as in `accepts`.
+        unsafe { core::ptr::read_volatile(&raw const DECAP_GUE_PORT) as u16 }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Tables {
     pub locals: BTreeSet<IpAddr>,
     /// Empty: all sources.
     pub sources: Vec<IpPrefix>,
+    /// 0: GUE is not taken in.
+    pub gue_port: u16,
 }
 
 impl DecapTables for Tables {
@@ -37,6 +39,10 @@ impl DecapTables for Tables {
             number(*source) & mask == number(identity(prefix.address)) & mask
         };
         self.sources.is_empty() || self.sources.iter().any(contains)
+    }
+
+    fn gue_port(&self) -> u16 {
+        self.gue_port
     }
 }
 
@@ -55,6 +61,7 @@ pub fn on_host(tables: &Tables, frame: &[u8]) -> (DecapOutcome, Vec<u8>) {
 pub fn in_kernel(tables: &Tables, frame: &[u8]) -> Result<(DecapOutcome, Vec<u8>)> {
     let mut ebpf = EbpfLoader::new()
         .override_global("DECAP_CHECK_SOURCES", &u32::from(!tables.sources.is_empty()), true)
+        .override_global("DECAP_GUE_PORT", &u32::from(tables.gue_port), true)
         .load(OBJECT)?;
     let mut locals: HashMap<_, [u8; 16], u32> =
         ebpf.take_map("DECAP_LOCALS").context("locals")?.try_into()?;

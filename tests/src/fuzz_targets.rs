@@ -71,6 +71,7 @@ pub fn decap(data: &[u8]) {
             IpPrefix { address: "192.0.2.0".parse().expect("an address"), prefix_len: 24 },
             IpPrefix { address: "2001:db8:ff::".parse().expect("an address"), prefix_len: 64 },
         ],
+        gue_port: 6080,
     };
     let (outcome, output) = on_host(&tables, data);
     match outcome {

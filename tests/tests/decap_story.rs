@@ -15,7 +15,7 @@ const BACKEND6: &str = "2001:db8:b::1";
 
 fn tables() -> Tables {
     let locals = [BACKEND4, BACKEND6].map(|address| address.parse().expect("an address"));
-    Tables { locals: locals.into(), sources: Vec::new() }
+    Tables { locals: locals.into(), sources: Vec::new(), gue_port: 6080 }
 }
 
 /// Runs a frame on the host and, when allowed, in the kernel, and demands the same.
@@ -229,7 +229,7 @@ proptest! {
         for (byte, value) in frame.iter_mut().skip(12).zip(starts[kind]) {
             *byte = *value;
         }
-        let everywhere = Tables { locals: tables().locals, sources: Vec::new() };
+        let everywhere = Tables { sources: Vec::new(), ..tables() };
         let _ = on_host(&everywhere, &frame);
     }
 }

@@ -30,6 +30,8 @@ pub enum DecapOutcome {
     Fragment = 4,
     /// The outer header says congestion experienced but the inner flow does not speak ECN: dropped (RFC 6040 4.2).
     Congestion = 5,
+    /// GUE with a control message, flags, optional fields, or another payload than IP: passed, for the kernel to know.
+    Unsupported = 6,
 }
 
 impl DecapOutcome {
@@ -40,6 +42,7 @@ impl DecapOutcome {
         Self::Malformed,
         Self::Fragment,
         Self::Congestion,
+        Self::Unsupported,
     ];
 
     /// Whether the packet is dropped; else the kernel gets it.
@@ -59,6 +62,7 @@ impl DecapOutcome {
             Self::Malformed => "malformed",
             Self::Fragment => "fragment",
             Self::Congestion => "congestion",
+            Self::Unsupported => "gue_unsupported",
         }
     }
 }

@@ -126,6 +126,9 @@ pub(super) struct DecapArgs {
     /// Take tunnels from these sources only (address or prefix; may be repeated)
     #[arg(long, value_name = "PREFIX")]
     pub(super) source: Vec<IpPrefix>,
+    /// The UDP port on which GUE is taken in, 0 for none
+    #[arg(long, value_name = "PORT", default_value_t = 6080)]
+    pub(super) gue_port: u16,
     /// How the program attaches
     #[arg(long, value_name = "MODE", default_value = "native")]
     pub(super) xdp_mode: XdpMode,

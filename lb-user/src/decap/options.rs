@@ -13,6 +13,8 @@ pub struct DecapOptions {
     pub interface: String,
     /// Tunnel sources that are accepted; empty: all.
     pub sources: Vec<IpPrefix>,
+    /// UDP port on which GUE is taken in; 0: none.
+    pub gue_port: u16,
     pub xdp_mode: XdpMode,
 }
 

@@ -41,7 +41,7 @@ impl Decap {
             mode: options.xdp_mode,
             driver: link::driver(&options.interface),
         };
-        let mut ebpf = load(!options.sources.is_empty())?;
+        let mut ebpf = load(options)?;
         set_sources(take(&mut ebpf, "DECAP_SOURCES")?, &options.sources)?;
         let mut locals = take(&mut ebpf, "DECAP_LOCALS")?;
         set_addresses(&mut locals, &BTreeSet::new(), addresses)?;
@@ -78,9 +78,10 @@ impl Decap {
 }
 
 /// The object without the balancer: its maps are made as small as they can be.
-fn load(check_sources: bool) -> Result<Ebpf, DataplaneError> {
+fn load(options: &DecapOptions) -> Result<Ebpf, DataplaneError> {
     let mut ebpf = EbpfLoader::new()
-        .override_global("DECAP_CHECK_SOURCES", &u32::from(check_sources), true)
+        .override_global("DECAP_CHECK_SOURCES", &u32::from(!options.sources.is_empty()), true)
+        .override_global("DECAP_GUE_PORT", &u32::from(options.gue_port), true)
         .load(OBJECT)
         .map_err(failed("the eBPF object cannot be loaded"))?;
     program(&mut ebpf)?.load().map_err(failed("the kernel refuses the program"))?;

@@ -41,6 +41,7 @@ async fn agent(options: &DecapOptions) -> anyhow::Result<()> {
         driver = attachment.driver,
         mode = ?attachment.mode,
         sources = options.sources.len(),
+        gue_port = options.gue_port,
         addresses = current.len(),
         "taking tunnels in"
     );

@@ -49,7 +49,12 @@ fn run_options(args: RunArgs) -> RunOptions {
 }
 
 fn decap_options(args: DecapArgs) -> DecapOptions {
-    DecapOptions { interface: args.dev, sources: args.source, xdp_mode: args.xdp_mode }
+    DecapOptions {
+        interface: args.dev,
+        sources: args.source,
+        gue_port: args.gue_port,
+        xdp_mode: args.xdp_mode,
+    }
 }
 
 #[cfg(test)]
