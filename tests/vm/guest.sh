@@ -102,10 +102,10 @@ network() {
     ip -n backend route add 10.1.0.0/24 via 10.3.0.1
     ip -n backend route add 10.20.0.0/24 via 10.3.0.1
     ip -n backend -6 route add fd01::/64 via fd03::1
-    for address in 203.0.113.44 203.0.113.46 203.0.113.10 203.0.113.20; do
+    for address in 203.0.113.44 203.0.113.46 203.0.113.10 203.0.113.20 203.0.113.54 203.0.113.56 203.0.113.2 203.0.113.12; do
         ip -n backend address add "$address/32" dev lo
     done
-    for address in 2001:db8:f::64 2001:db8:f::66; do
+    for address in 2001:db8:f::64 2001:db8:f::66 2001:db8:f::74 2001:db8:f::76 2001:db8:f::2; do
         ip -n backend address add "$address/128" dev lo nodad
     done
     at backend sysctl -q -w net.ipv4.conf.all.arp_ignore=1
@@ -131,20 +131,29 @@ gue_port() {
     ip -n "$1" -6 fou "$2" port 6080 gue
 }
 
+# configuration VARIANT: of GUE.
 configuration() {
     echo 'interfaces = ["eth0", "eth1"]'
     printf '[[backend]]\nname = "%s"\naddress = "%s"\n' by-ipv4 10.2.0.2 by-ipv6 fd02::2 by-vlan 10.10.0.2
-    while read -r name address backend; do
-        printf '[[vip]]\nname = "%s"\naddress = "%s"\nport = 80\nprotocol = "tcp"\nring_size = 251\nbackends = ["%s"]\n' \
-            "$name" "$address" "$backend"
+    while read -r name mode address backend; do
+        printf '[[vip]]\nname = "%s"\nmode = "%s"\naddress = "%s"\nport = 80\nprotocol = "tcp"\nring_size = 251\nbackends = ["%s"]\n' \
+            "$name" "$mode" "$address" "$backend"
     done << 'VIPS'
-4in4 203.0.113.44 by-ipv4
-4in6 203.0.113.46 by-ipv6
-6in4 2001:db8:f::64 by-ipv4
-6in6 2001:db8:f::66 by-ipv6
-to-vlan 203.0.113.10 by-vlan
-from-vlan 203.0.113.20 by-ipv4
+4in4 ipip 203.0.113.44 by-ipv4
+4in6 ipip 203.0.113.46 by-ipv6
+6in4 ipip 2001:db8:f::64 by-ipv4
+6in6 ipip 2001:db8:f::66 by-ipv6
+to-vlan ipip 203.0.113.10 by-vlan
+from-vlan ipip 203.0.113.20 by-ipv4
+gue-4in4 gue 203.0.113.54 by-ipv4
+gue-4in6 gue 203.0.113.56 by-ipv6
+gue-6in4 gue 2001:db8:f::74 by-ipv4
+gue-6in6 gue 2001:db8:f::76 by-ipv6
+l2-4 l2 203.0.113.2 by-ipv4
+l2-6 l2 2001:db8:f::2 by-ipv6
+l2-vlan l2 203.0.113.12 by-vlan
 VIPS
+    printf '[tunnel]\ngue_variant = %s\n' "$1"
 }
 
 # Every backend has its next hop.
@@ -158,7 +167,7 @@ all_active() {
 }
 
 daemon() {
-    configuration > /run/ferrolev.toml
+    configuration 1 > /run/ferrolev.toml
     mkdir -p /run/ferrolev /run/state
     at balancer ferrolev run --config /run/ferrolev.toml --state-dir /run/state > /run/daemon.log 2>&1 &
     if waits all_active; then
@@ -195,6 +204,43 @@ all_answer() {
     answers "6in6 into $1" client "[2001:db8:f::66]"
     answers "to a backend in a VLAN, into $1" client 203.0.113.10
     answers "from a client in a VLAN, into $1" client 203.0.113.20
+}
+
+# gue_answers BY: all four combinations in UDP.
+gue_answers() {
+    answers "4in4 in GUE into $1" client 203.0.113.54
+    answers "4in6 in GUE into $1" client 203.0.113.56
+    answers "6in4 in GUE into $1" client "[2001:db8:f::74]"
+    answers "6in6 in GUE into $1" client "[2001:db8:f::76]"
+}
+
+# A port of the kernel that takes one inner protocol, without a header.
+plain_ports_answer() {
+    ip -n backend fou add port 6080 ipproto 4
+    answers "4in4 in GUE into the kernel's plain port" client 203.0.113.54
+    ip -n backend fou del port 6080
+    ip -n backend -6 fou add port 6080 ipproto 41
+    answers "6in6 in GUE into the kernel's plain port" client "[2001:db8:f::76]"
+    ip -n backend -6 fou del port 6080
+}
+
+# both_variants BY: the second one after a reload; then back.
+both_variants() {
+    gue_answers "$1, variant 1"
+    configuration 0 > /run/ferrolev.toml
+    if reply=$(at balancer ferrolev reload 2>&1); then
+        gue_answers "$1, variant 0"
+    else
+        fail "reload with another variant of GUE" "$reply"
+    fi
+    configuration 1 > /run/ferrolev.toml
+    at balancer ferrolev reload > /dev/null
+}
+
+l2_answers() {
+    answers "IPv4 by MAC address" client 203.0.113.2
+    answers "IPv6 by MAC address" client "[2001:db8:f::2]"
+    answers "by MAC address into a VLAN" client 203.0.113.12
 }
 
 next_hop_shows_vlan() {
@@ -253,6 +299,15 @@ kernel_sends_decap_receives() {
     answers "the kernel's 6in4 into ferrolev decap" sender "[2001:db8:e::64]"
     answers "the kernel's 4in6 into ferrolev decap" sender 198.51.100.46
     answers "the kernel's 6in6 into ferrolev decap" sender "[2001:db8:e::66]"
+    # No second tunnel between the same ends can be.
+    ip -n sender link del ipip
+    ip -n sender link del ip6tnl
+    gue_tunnel gue4 ipip 10.4.0.1 10.4.0.2
+    gue_tunnel gue6 ip6tnl fd04::1 fd04::2 mode any encaplimit none
+    ip -n sender route add 198.51.100.54 dev gue4 src 10.4.0.1
+    ip -n sender route add 2001:db8:e::76 dev gue6 src fd04::1
+    answers "the kernel's 4in4 in GUE into ferrolev decap" sender 198.51.100.54
+    answers "the kernel's 6in6 in GUE into ferrolev decap" sender "[2001:db8:e::76]"
 }
 
 # The program on this kernel does with random packets what the host's build does.
@@ -272,12 +327,19 @@ if daemon; then
     explain_agrees
     next_hop_shows_vlan
     silent "nobody takes a tunnel in yet" client 203.0.113.44
+    l2_answers
     kernel_tunnels backend up
     all_answer "the kernel's tunnels"
+    silent "nobody takes GUE of ours in yet" client 203.0.113.54
+    gue_port backend add
+    both_variants "the kernel's port"
+    gue_port backend del
+    plain_ports_answer
     kernel_tunnels backend down
     silent "the kernel takes no tunnel in any more" client 203.0.113.44
     if decap backend /run/decap.log; then
         all_answer "ferrolev decap"
+        both_variants "ferrolev decap"
         kill "$decap_pid"
     else
         fail "ferrolev decap" "$(cat /run/decap.log)"
