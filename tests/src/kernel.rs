@@ -1,6 +1,6 @@
 //! The real program in the kernel, run by `BPF_PROG_TEST_RUN` without being attached.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -103,9 +103,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses.
     pub fn set_clock(&self, now_ns: u64) -> Result<()> {
-        let map = MapData::from_pin(self.options.pin_dir.join("maps/BUCKETS"))?;
-        let mut buckets: Array<MapData, u64> = Map::Array(map).try_into()?;
-        Ok(buckets.set(PINNED_CLOCK_BUCKET, now_ns, 0)?)
+        set_clock(&self.options.pin_dir, now_ns)
     }
 
     /// Runs one frame and says what became of it; the reason of a pass or drop is the counter that moved.
@@ -153,13 +151,23 @@ impl Kernel {
     }
 }
 
+/// Sets the clock of a dataplane that was opened with a pinned one.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn set_clock(pin_dir: &Path, now_ns: u64) -> Result<()> {
+    let map = MapData::from_pin(pin_dir.join("maps/BUCKETS"))?;
+    let mut buckets: Array<MapData, u64> = Map::Array(map).try_into()?;
+    Ok(buckets.set(PINNED_CLOCK_BUCKET, now_ns, 0)?)
+}
+
 /// Removes what runs that were killed have left.
 fn sweep() {
     let entries = std::fs::read_dir(PINS).into_iter().flatten().flatten();
     for path in entries.map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-        let is_dead = |pid: &str| !std::path::Path::new("/proc").join(pid).exists();
+        let is_dead = |pid: &str| !Path::new("/proc").join(pid).exists();
         if pid.is_some_and(is_dead)
             && let Err(error) = bpf::detach(&path)
         {

@@ -3,7 +3,7 @@
 //! A world added here can be named by a fixture (`tests/fixtures/packets`), and fuzzing sends packets to it from then on.
 //! Clients are 203.0.113.9 and 2001:db8:9::9; vips 198.51.100.1 and 2001:db8::1; backends 10.0.0.N and 2001:db8:b::N.
 
-use lb_user::state::{Affinity, Dscp, GueVariant, Mode};
+use lb_user::state::{Affinity, Dscp, GueVariant, Mode, QuicRouting, ServerId};
 
 use crate::world::World;
 
@@ -51,6 +51,11 @@ pub const WORLDS: &[NamedWorld] = &[
         name: "ports",
         what: "all-ports vips beside vips of single ports, TCP and UDP",
         build: ports,
+    },
+    NamedWorld {
+        name: "quic",
+        what: "server ids 0a01, 0a02 and 0a03 in QUIC connection ids of configuration 0",
+        build: quic,
     },
     NamedWorld { name: "source", what: "source affinity, three backends", build: source },
     NamedWorld { name: "fleet", what: "many vips of all kinds, backends of both families", build: fleet },
@@ -125,6 +130,17 @@ fn ports() -> World {
         .vip(V4, &["10.0.0.2"])
         .vip("[2001:db8::1]:0/udp", &["10.0.0.1"])
         .vip("[2001:db8::1]:443/udp", &["10.0.0.2"])
+}
+
+fn quic() -> World {
+    ["198.51.100.1:443/udp", "[2001:db8::1]:443/udp"].iter().fold(World::default(), |world, vip| {
+        world.vip(vip, &["10.0.0.1", "10.0.0.2", "10.0.0.3"]).with(vip, |vip| {
+            vip.options.quic = Some(QuicRouting { server_id_len: 2, config_id: 0 });
+            for (number, member) in (1..).zip(vip.members.values_mut()) {
+                member.server_id = Some(ServerId { bytes: [0x0a, number, 0, 0, 0, 0, 0, 0], len: 2 });
+            }
+        })
+    })
 }
 
 fn source() -> World {

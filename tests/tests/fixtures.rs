@@ -8,11 +8,12 @@ use tests::host::HostTables;
 use tests::world::CAPACITY;
 
 fn seen(fixture: &Fixture) -> Vec<Seen> {
-    let (tables, _) = HostTables::filled(CAPACITY, &fixture.world.build().forwarding());
+    let (mut tables, _) = HostTables::filled(CAPACITY, &fixture.world.build().forwarding());
     fixture
         .steps
         .iter()
         .map(|step| {
+            tables.set_clock(step.at.as_nanos() as u64);
             let (verdict, output) = tables.run(&step.input);
             Seen::new(&verdict, &step.input, output)
         })

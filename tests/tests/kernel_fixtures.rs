@@ -32,6 +32,9 @@ fn run(fixtures: &[&Fixture]) -> Vec<String> {
     let mut wrong = Vec::new();
     for fixture in fixtures {
         for (number, step) in (1..).zip(&fixture.steps) {
+            if let Err(error) = pair.set_clock(step.at.as_nanos() as u64) {
+                wrong.push(format!("{}: {error:#}", fixture.path.display()));
+            }
             let seen = pair.run_and_see(&step.input).map_err(|difference| difference.to_string());
             let checked = seen.and_then(|seen| step.check(&seen).map_err(|error| format!("{error:#}")));
             if let Err(error) = checked {

@@ -33,7 +33,7 @@ fn fixtures_hold_on_a_cable() {
 fn run(wire: &mut LoadedWire<'_>, fixture: &Fixture, wrong: &mut Vec<String>) {
     for (number, step) in (1..).zip(&fixture.steps) {
         let expected = step.expected.as_ref().expect("an expectation; `fixtures` says so first");
-        let seen = wire.run(&step.input, expected);
+        let seen = wire.run(step, expected);
         if let Err(error) = seen.and_then(|seen| step.check(&seen)) {
             wrong.push(format!("{}, step {number}: {error:#}", fixture.path.display()));
         }

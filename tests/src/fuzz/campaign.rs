@@ -16,6 +16,11 @@ use crate::fixture::lines;
 use crate::named_worlds::NamedWorld;
 use crate::test_run::SHORTEST;
 
+/// The clock stands still for so many packets, then goes on by one of the pauses: within rate limits, beyond them, and
+/// past what is waited for.
+const PACKETS_A_PAUSE: u64 = 100;
+const PAUSES_NS: [u64; 4] = [1_000_000, 50_000_000, 1_100_000_000, 40_000_000_000];
+
 /// How much of what.
 #[derive(Clone, Debug)]
 pub struct Campaign {
@@ -93,7 +98,12 @@ impl Campaign {
         let mut pair = Pair::open(&built).with_context(|| format!("world {}", world.name))?;
         let mut frames = Generator::new(&built, self.stream(world));
         let mut outcomes = BTreeMap::new();
+        let mut now_ns = 0;
         for packet in 0..packets {
+            if packet % PACKETS_A_PAUSE == PACKETS_A_PAUSE - 1 {
+                now_ns += PAUSES_NS[(packet / PACKETS_A_PAUSE) as usize % PAUSES_NS.len()];
+                pair.set_clock(now_ns)?;
+            }
             if stop.load(Ordering::Relaxed) {
                 return Ok(outcomes);
             }
@@ -146,6 +156,8 @@ impl Campaign {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "world {}, packet {}, seed {}: {}", self.world, self.packet, self.seed, self.difference)?;
+        let count = self.packet + 1;
+        writeln!(f, "again: cargo xtask fuzz --seed {} --world {} --packets {count}", self.seed, self.world)?;
         writeln!(f, "the packet as sent:")?;
         write!(f, "{}", lines(&self.frame))?;
         match &self.shrunk {
@@ -156,7 +168,10 @@ impl fmt::Display for Failure {
                 )?;
                 write!(f, "world: {}\n\nin:\n{}", self.world, lines(shrunk))
             }
-            None => writeln!(f, "alone it makes no difference: what the packets before it have left matters"),
+            None => writeln!(
+                f,
+                "alone, at clock 0, it makes no difference: what the packets before it have left matters"
+            ),
         }
     }
 }

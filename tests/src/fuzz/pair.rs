@@ -18,8 +18,7 @@ use crate::test_run::TestRun;
 use crate::world::{CAPACITY, World};
 
 /// Both builds, from the same world. They start without state, and see the same frames in the same order, so whatever
-/// they remember of them must stay equal too. [`Pair::run`] is the one place where a frame meets both: a clock that
-/// either of them reads is to be set there.
+/// they remember of them must stay equal too. The clock of both stands at 0 until it is set.
 #[derive(Debug)]
 pub struct Pair {
     host: HostTables,
@@ -119,6 +118,15 @@ impl Pair {
         if let Some(reason) = reason {
             *self.reasons.entry(reason as u32).or_default() += 1;
         }
+    }
+
+    /// Sets the clock of both.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_clock(&mut self, now_ns: u64) -> Result<()> {
+        self.host.set_clock(now_ns);
+        self.kernel.set_clock(now_ns)
     }
 
     /// Forgets what the kernel must have counted, for the test of [`Self::counters_agree`].

@@ -67,7 +67,11 @@ impl Generator {
             let mut id = random.bytes(len);
             // The first byte names the configuration (draft-ietf-quic-load-balancers, section 3).
             if let Some(first) = id.first_mut() {
-                *first = random.pick(&[0x00, 0x07, 0x20, 0xe0]) | *first & 0x1f;
+                *first = random.pick(&[0x00, 0x00, 0x20, 0xe0]) | *first & 0x1f;
+            }
+            // Then comes the server's id: one of those in `named_worlds`, as often as not.
+            if id.len() > 2 && random.one_in(2) {
+                id[1..3].copy_from_slice(&[0x0a, random.pick(&[1, 2, 3, 4])]);
             }
             id
         };
