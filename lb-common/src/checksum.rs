@@ -19,6 +19,15 @@ pub const fn fold64(sum: u64) -> u16 {
     fold(parts)
 }
 
+/// Folds any sum of 32-bit words, taken in memory order, into 16 bits.
+#[must_use]
+#[inline(always)]
+pub const fn fold_long(sum: u64) -> u16 {
+    // Four parts of 16 bits each.
+    let (low, high) = (sum as u32, (sum >> 32) as u32);
+    fold((low & 0xffff) + (low >> 16) + (high & 0xffff) + (high >> 16))
+}
+
 /// The unfolded sum of `bytes`, at most 64 KiB of them; an odd last byte is padded with zero.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u32 {
@@ -36,6 +45,9 @@ pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -48,6 +60,15 @@ mod tests {
     #[test]
     fn an_odd_byte_counts_as_the_high_half_of_a_word() {
         assert_eq!(fold(sum(&[0x12])).to_ne_bytes(), [0x12, 0x00]);
+    }
+
+    #[test]
+    fn a_long_sum_folds_as_its_words_one_by_one() {
+        for words in [vec![], vec![u32::MAX; 400], vec![0x0001_ffff, 7, 0xfffe_0000], vec![u32::MAX, 1]] {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            let long = words.iter().map(|word| u64::from(*word)).sum();
+            assert_eq!(fold_long(long), fold(sum(&bytes)), "{words:x?}");
+        }
     }
 
     #[test]

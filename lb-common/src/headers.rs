@@ -117,6 +117,8 @@ pub struct TcpStart {
 }
 
 impl TcpStart {
+    pub const FIN: u8 = 0x01;
+    pub const RST: u8 = 0x04;
     pub const SYN: u8 = 0x02;
     pub const ACK: u8 = 0x10;
 }
@@ -128,6 +130,61 @@ pub struct Udp {
     pub ports: Ports,
     pub len: Be16,
     pub checksum: [u8; 2],
+}
+
+/// The first eight bytes of ICMP (RFC 792) and ICMPv6 (RFC 4443) messages.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Icmp {
+    pub kind: u8,
+    pub code: u8,
+    pub checksum: [u8; 2],
+    /// Identifier and sequence number, an MTU, a pointer, or nothing, as the kind says.
+    pub rest: [u8; 4],
+}
+
+/// Kinds of ICMP.
+impl Icmp {
+    pub const ECHO_REPLY: u8 = 0;
+    pub const UNREACHABLE: u8 = 3;
+    pub const ECHO_REQUEST: u8 = 8;
+    pub const TIME_EXCEEDED: u8 = 11;
+    pub const PARAMETER_PROBLEM: u8 = 12;
+}
+
+/// Kinds of ICMPv6.
+impl Icmp {
+    pub const V6_UNREACHABLE: u8 = 1;
+    pub const V6_PACKET_TOO_BIG: u8 = 2;
+    pub const V6_TIME_EXCEEDED: u8 = 3;
+    pub const V6_PARAMETER_PROBLEM: u8 = 4;
+    pub const V6_ECHO_REQUEST: u8 = 128;
+    pub const V6_ECHO_REPLY: u8 = 129;
+    /// RFC 4861, section 4.3.
+    pub const V6_NEIGHBOUR_SOLICITATION: u8 = 135;
+    /// RFC 4861, section 4.4.
+    pub const V6_NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+}
+
+/// ARP for IPv4 over Ethernet (RFC 826).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Arp {
+    pub hardware_type: Be16,
+    pub protocol_type: Be16,
+    pub hardware_len: u8,
+    pub protocol_len: u8,
+    pub operation: Be16,
+    pub sender_mac: [u8; 6],
+    pub sender: [u8; 4],
+    pub target_mac: [u8; 6],
+    pub target: [u8; 4],
+}
+
+impl Arp {
+    pub const ETHERNET: u16 = 1;
+    pub const REQUEST: u16 = 1;
+    pub const REPLY: u16 = 2;
 }
 
 /// The first two bytes of an IPv6 extension header (RFC 8200 4.2 to 4.6; RFC 4302 for AH).

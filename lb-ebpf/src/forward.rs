@@ -33,6 +33,32 @@ pub(crate) fn forward<F: Frame, T: Tables, const V6: bool>(
         Some(index) => (u32::MAX, index),
         None => (slot, owner(tables, place, slot)?),
     };
+    send::<F, T, V6>(frame, tables, flow, offset, slot, index)
+}
+
+/// Sends an ICMP error about a packet of the flow to the dest of its slot. Which connection id the client uses, the quoted
+/// packet, a backend's, does not say.
+#[inline(always)]
+pub(crate) fn follow<F: Frame, T: Tables, const V6: bool>(
+    frame: &mut F,
+    tables: &T,
+    flow: &Flow<'_>,
+    offset: usize,
+) -> Result<Verdict, Reason> {
+    let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
+    let index = owner(tables, tables.place(flow.target), slot)?;
+    send::<F, T, V6>(frame, tables, flow, offset, slot, index)
+}
+
+#[inline(always)]
+fn send<F: Frame, T: Tables, const V6: bool>(
+    frame: &mut F,
+    tables: &T,
+    flow: &Flow<'_>,
+    offset: usize,
+    slot: u32,
+    index: u32,
+) -> Result<Verdict, Reason> {
     let dest = tables.dest(index).ok_or(Reason::NoDest)?;
     let bytes = encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash, dest.max_len)?;
     Ok(Verdict {

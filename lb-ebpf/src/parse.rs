@@ -10,13 +10,13 @@ use crate::{Frame, ether_type};
 /// IPv6 extension headers that are walked before a packet is given to the kernel.
 pub const MAX_EXTENSIONS: usize = 4;
 
-const TCP: u8 = IpProto::Tcp as u8;
+pub(crate) const TCP: u8 = IpProto::Tcp as u8;
 pub(crate) const UDP: u8 = IpProto::Udp as u8;
-const ICMP: u8 = IpProto::Icmp as u8;
-const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
+pub(crate) const ICMP: u8 = IpProto::Icmp as u8;
+pub(crate) const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
 const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
 const ROUTING: u8 = IpProto::Ipv6Route as u8;
-const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
+pub(crate) const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
 const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 
 /// A whole TCP or UDP packet. The fields are as wide as registers: results of at most two registers are packed into them
@@ -33,6 +33,13 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
+    /// A packet of this flow that opens none, without a header of its own: it was seen at second hand. `ports` as
+    /// [`hash::ports_word`] packs them.
+    #[inline(always)]
+    pub(crate) const fn of_flow(protocol: u8, ports: u32) -> Self {
+        Self { protocol: protocol as u64, ports: ports as u64, opens_flow: 0, layer4: 0 }
+    }
+
     #[inline(always)]
     pub(crate) const fn ports(&self) -> u32 {
         self.ports as u32
@@ -156,11 +163,13 @@ pub(crate) fn extensions<F: Frame>(
 
 #[inline(always)]
 fn is_extension(protocol: u8) -> Result<bool, Reason> {
-    match protocol {
-        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => Ok(true),
-        FRAGMENT => Err(Reason::Fragment),
-        _ => Ok(false),
-    }
+    if protocol == FRAGMENT { Err(Reason::Fragment) } else { Ok(is_option(protocol)) }
+}
+
+/// An extension header that says itself how long it is.
+#[inline(always)]
+pub(crate) const fn is_option(protocol: u8) -> bool {
+    matches!(protocol, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS)
 }
 
 /// The first four bytes of a routing header; other extension headers are at least as long.

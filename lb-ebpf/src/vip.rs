@@ -30,6 +30,24 @@ pub(crate) fn find_v6<'d>(
     find(packet.destination_port()).or_else(|| find(0))
 }
 
+/// What is asked of an IPv4 address that vips have.
+#[inline(always)]
+pub(crate) fn find_address_v4(directory: &Directory, address: u32) -> Option<&Target> {
+    if !may_be_vip(directory, hash::filter_bit_v4(address)) {
+        return None;
+    }
+    entry_v4(directory, hash::vip4_key(address, 0, 0))
+}
+
+/// What is asked of an IPv6 address that vips have.
+#[inline(always)]
+pub(crate) fn find_address_v6(directory: &Directory, address: [u64; 2]) -> Option<&Target> {
+    if !may_be_vip(directory, hash::filter_bit_v6(address)) {
+        return None;
+    }
+    entry_v6(directory, address, hash::vip6_service(0, 0))
+}
+
 /// The backends that an IPv4 vip has for sources of its route `route`.
 #[inline(always)]
 pub(crate) fn route_v4<'d>(

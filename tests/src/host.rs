@@ -107,7 +107,7 @@ impl HostTables {
             dests: vec![Dest::zeroed(); capacity.dests as usize],
             policies: HashMap::new(),
             access: HashMap::new(),
-            interface: None,
+            interface: Some(Interface::OF_TEST_RUNS),
             memory: Memory::default(),
         }
     }

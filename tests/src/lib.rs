@@ -1,6 +1,7 @@
 //! Helpers of the integration tests and of the demo.
 
 pub mod bench;
+pub mod control;
 pub mod decap;
 pub mod fixture;
 pub mod fuzz;

@@ -3,7 +3,9 @@
 //! A world added here can be named by a fixture (`tests/fixtures/packets`), and fuzzing sends packets to it from then on.
 //! Clients are 203.0.113.9 and 2001:db8:9::9; vips 198.51.100.1 and 2001:db8::1; backends 10.0.0.N and 2001:db8:b::N.
 
-use lb_user::state::{Affinity, Dscp, GueVariant, Mode, QuicRouting, ServerId};
+use lb_user::state::{
+    Affinity, Announce, DesiredAddress, Dscp, GueVariant, Mode, QuicRouting, ServerId, UnknownPorts,
+};
 
 use crate::world::World;
 
@@ -63,6 +65,16 @@ pub const WORLDS: &[NamedWorld] = &[
         name: "empty",
         what: "a vip that never had backends, and one whose backends are drained",
         build: empty,
+    },
+    NamedWorld {
+        name: "answering",
+        what: "both families, addresses that the program announces, pings answered, unknown ports rejected",
+        build: || addressed(UnknownPorts::Reject, true),
+    },
+    NamedWorld {
+        name: "closed",
+        what: "both families, unknown ports dropped",
+        build: || addressed(UnknownPorts::Drop, false),
     },
     NamedWorld { name: "nothing", what: "no vip at all", build: World::default },
 ];
@@ -165,6 +177,18 @@ fn empty() -> World {
     World::default().vip(V4, &[]).vip(V6, &[BACKEND4]).with(V6, |vip| {
         vip.members.values_mut().for_each(|member| member.drained = true);
     })
+}
+
+/// Both families, to one backend of each.
+fn addressed(unknown_ports: UnknownPorts, answers: bool) -> World {
+    let announce = if answers { Announce::Arp } else { Announce::None };
+    let address = DesiredAddress { announce, unknown_ports, ping: answers, ..DesiredAddress::default() };
+    let backends = [BACKEND4, BACKEND6];
+    World::default()
+        .vip(V4, &backends)
+        .vip(V6, &backends)
+        .address("198.51.100.1", address.clone())
+        .address("2001:db8::1", address)
 }
 
 #[cfg(test)]

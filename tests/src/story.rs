@@ -6,6 +6,7 @@ use lb_user::dataplane::layout::Layout;
 
 use crate::host::HostTables;
 use crate::kernel::{Action, Kernel, is_root};
+use crate::oracle;
 use crate::world::{CAPACITY, World};
 
 /// Both builds with the same tables and the same memory of the packets so far. The clock stands at 0.
@@ -95,7 +96,7 @@ impl Story {
         reason
     }
 
-    /// What the frame was turned into, and its kind.
+    /// What the frame was turned into, and its kind; an outside judge must find it sound.
     ///
     /// # Panics
     /// When there is no answer.
@@ -103,6 +104,9 @@ impl Story {
         let (action, output) = self.run(frame);
         let Action::Stopped(reason) = action else { panic!("{action:?}") };
         assert!(reason.is_answer(), "{reason:?}");
+        if let Err(wrong) = oracle::check(&output) {
+            panic!("{wrong}: {output:02x?}");
+        }
         (reason, output)
     }
 }
@@ -123,4 +127,10 @@ pub fn passed(world: &World, frame: &[u8]) -> Reason {
 #[must_use]
 pub fn dropped(world: &World, frame: &[u8]) -> Reason {
     Story::new(world).dropped(frame)
+}
+
+/// [`Story::answered`] of a single frame.
+#[must_use]
+pub fn answered(world: &World, frame: &[u8]) -> (Reason, Vec<u8>) {
+    Story::new(world).answered(frame)
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use lb_user::dataplane::layout::Capacity;
 use lb_user::state::{
-    AccessRules, Affinity, Desired, DesiredMember, DesiredRoute, DesiredVip, Forwarding, MacAddress, Mode,
-    NextHop, NextHops, Prefix, Prefixes, SourcePrefix, VipKey, VipOptions,
+    AccessRules, Affinity, Desired, DesiredAddress, DesiredMember, DesiredRoute, DesiredVip, Forwarding,
+    MacAddress, Mode, NextHop, NextHops, Prefix, Prefixes, SourcePrefix, VipKey, VipOptions,
 };
 
 /// Tables that are large enough for [`World`].
@@ -129,6 +129,13 @@ impl World {
             vip.mode = mode;
             vip.members.values_mut().for_each(|member| member.mode = mode);
         }
+        self
+    }
+
+    /// Says something of a vip's address.
+    #[must_use]
+    pub fn address(mut self, address: &str, of: DesiredAddress) -> Self {
+        self.desired.addresses.insert(address.parse().expect("an address"), of);
         self
     }
 

@@ -10,4 +10,9 @@ pub struct Interface {
     pub reserved: [u8; 2],
 }
 
+impl Interface {
+    /// That of the interface at which test runs enter ([`super::LOOPBACK_IFINDEX`]), when the program was loaded for tests.
+    pub const OF_TEST_RUNS: Self = Self { mac: [0x02, 0, 0, 0, 0xaa, 1], reserved: [0; 2] };
+}
+
 const _: () = assert!(size_of::<Interface>() == 8);

@@ -69,7 +69,7 @@ pub struct Trace {
     pub slot: u32,
     /// The index into `DESTS`, or `u32::MAX`.
     pub dest: u32,
-    /// The index into `REASONS` of a pass or drop, or `u32::MAX` when the packet was forwarded.
+    /// The index into `REASONS` of a pass, drop or answer, or `u32::MAX` when the packet was forwarded.
     pub reason: u32,
     pub reserved: u32,
 }

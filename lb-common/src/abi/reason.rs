@@ -97,6 +97,10 @@ reasons! {
     IcmpStray = 34, "icmp_stray";
     /// ICMP with a wrong checksum or a cut-off body
     IcmpMalformed = 35, "icmp_malformed";
+    /// for an answer of the program, but from an address that is no host's: multicast, broadcast, loopback
+    BadSource = 36, "bad_source";
+    /// an echo request by way of a source route
+    SourceRoute = 37, "source_route";
     /// an echo request, answered
     EchoReply = 48, "echo_reply";
     /// an ARP request for an announced address, answered
@@ -145,7 +149,7 @@ impl Reason {
             Self::Arp => Some(Stage::Arp),
             Self::Icmp => Some(Stage::Icmp),
             Self::Fragment => Some(Stage::Fragment),
-            Self::NoService => Some(Stage::Closed),
+            Self::NoService | Self::OtherProtocol => Some(Stage::Closed),
             Self::TooBig => Some(Stage::TooBig),
             _ => None,
         }

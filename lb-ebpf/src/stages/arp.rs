@@ -1,9 +1,15 @@
-//! ARP: answers requests for announced addresses.
+//! ARP: requests for announced addresses are answered in place (RFC 826), with the tags they came with. All other ARP is the
+//! kernel's.
+//!
+//! A probe, from a host that has no address yet, is answered like any request: that defends the address (RFC 5227, section
+//! 2.4). An announcement of the address by another host is not: there is nothing to tell it.
 
-use lb_common::abi::Reason;
+use lb_common::abi::{Reason, Target};
+use lb_common::headers::{Arp, Be16, Ethernet};
 
+use super::reply::{answers, is_host_v4, same_mac};
 use crate::tables::StageTables;
-use crate::{Frame, Verdict};
+use crate::{Frame, Verdict, ether_type, parse, vip};
 
 /// Decides about one packet that the balancer left with a reason of this stage.
 ///
@@ -11,6 +17,42 @@ use crate::{Frame, Verdict};
 /// Why the packet is not forwarded, as in [`crate::balance`]; an answer is in the frame then.
 #[inline(always)]
 pub fn arp<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
-    let _ = (frame, tables, ingress);
-    Err(Reason::Arp)
+    let (_, offset) = parse::link(frame)?;
+    answer(frame, tables, offset, ingress).ok_or(Reason::Arp)?;
+    Err(Reason::ArpReply)
+}
+
+/// Turns a request into its reply. `None`, with the frame as it came, when there is nothing to answer.
+#[inline(always)]
+fn answer<F: Frame, T: StageTables>(frame: &mut F, tables: &T, offset: usize, ingress: u32) -> Option<()> {
+    let request: Arp = *frame.at(offset)?;
+    let target = u32::from_le_bytes(request.target);
+    let address = vip::find_address_v4(tables.directory()?, target)?;
+    if !answers(tables, address, Target::ANSWER_NEIGHBOURS) {
+        return None;
+    }
+    let mac = tables.interface(ingress)?.mac;
+    let is_request = request.hardware_type.get() == Arp::ETHERNET
+        && request.protocol_type.get() == ether_type::IPV4
+        && (request.hardware_len, request.protocol_len) == (6, 4)
+        && request.operation.get() == Arp::REQUEST;
+    let sender = u32::from_le_bytes(request.sender);
+    let is_host = sender == 0 || is_host_v4(request.sender);
+    let is_group = request.sender_mac[0] & 1 != 0;
+    if !is_request || !is_host || is_group || sender == target || same_mac(request.sender_mac, mac) {
+        return None;
+    }
+    let reply = Arp {
+        operation: Be16::new(Arp::REPLY),
+        sender_mac: mac,
+        sender: request.target,
+        target_mac: request.sender_mac,
+        target: request.sender,
+        ..request
+    };
+    let ethernet: &mut Ethernet = frame.at_mut(0)?;
+    ethernet.destination = request.sender_mac;
+    ethernet.source = mac;
+    *frame.at_mut(offset)? = reply;
+    Some(())
 }

@@ -3,11 +3,17 @@
 
 mod arp;
 mod closed;
+mod echo;
 mod fragment;
 mod icmp;
+mod icmp_error;
 pub(crate) mod limit;
+mod neighbour;
 mod policy;
+mod reply;
+mod reset;
 mod too_big;
+mod upper;
 
 use lb_common::abi::{Reason, Stage};
 

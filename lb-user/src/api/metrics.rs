@@ -81,7 +81,7 @@ impl Page {
             bytes.set_value(of(vip, backend), backend.counters.bytes);
             flows.set_value(of(vip, backend), backend.counters.new_flows);
         }
-        let reasons = self.counter("packets", "Packets passed to the kernel or dropped, by reason");
+        let reasons = self.counter("packets", "Packets passed to the kernel, dropped or answered, by reason");
         for (reason, count) in &snapshot.reasons {
             let labels = vec![("kind", reason.kind().to_owned()), ("reason", reason.label().to_owned())];
             reasons.set_value(labels, *count);

@@ -237,7 +237,7 @@ pub struct ExplainRequest {
 /// Where a flow goes, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainReply {
-    /// `forward`, `pass` or `drop`.
+    /// `forward`, `pass`, `drop` or `answer`.
     pub verdict: String,
     /// One line for people.
     pub why: String,
@@ -279,7 +279,7 @@ pub struct BackendStats {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonStats {
-    /// `pass` or `drop`.
+    /// `pass`, `drop`, or `answer`: the packet was turned into one.
     pub kind: String,
     pub reason: String,
     pub meaning: String,

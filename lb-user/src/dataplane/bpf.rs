@@ -15,7 +15,7 @@ use super::pins::PinDir;
 use super::tables::Tables;
 use super::{
     Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, Limits, OBJECT,
-    OpenOptions, PrefixHits, Totals, attach, explain, layout::Write,
+    OpenOptions, PrefixHits, Totals, attach, explain, interfaces, layout::Write,
 };
 use crate::state::Forwarding;
 
@@ -55,6 +55,8 @@ fn replace(
     }
     let (layout, writes) = Layout::new(capacity(options.limits)).stage(forwarding)?;
     tables.carry_out(&writes)?;
+    let names = options.interfaces.iter().map(String::as_str);
+    tables.set_interfaces(interfaces::facts(names, options.pinned_clock))?;
     let carried = |error| DataplaneError::other("CARRIED", error);
     tables.carried.write(&dir.totals()).map_err(carried)?;
     let attachments = attach::take_over(balancer(&mut ebpf)?, dir, options)?;
@@ -117,6 +119,8 @@ impl BpfDataplane {
 impl Dataplane for BpfDataplane {
     fn apply(&mut self, forwarding: &Forwarding) -> Result<Applied, DataplaneError> {
         let (layout, writes) = self.layout.stage(forwarding)?;
+        let attached = self.attachments.iter().map(|attachment| attachment.interface.as_str());
+        self.tables.set_interfaces(interfaces::facts(attached, false))?;
         self.tables.carry_out(&writes)?;
         self.layout = layout;
         Ok(applied(&writes))

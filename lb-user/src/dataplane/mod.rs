@@ -7,6 +7,7 @@ mod carried;
 mod dest_entry;
 mod explain;
 mod extents;
+mod interfaces;
 pub mod layout;
 mod links;
 mod memory;
@@ -130,7 +131,7 @@ pub enum ExplainOutcome {
         route: u8,
         backend: std::net::IpAddr,
     },
-    /// Passed or dropped, by number of the [`lb_common::abi::Reason`].
+    /// Passed, dropped or answered, by number of the [`lb_common::abi::Reason`].
     Stopped(u32),
 }
 

@@ -1,16 +1,17 @@
 //! The instance's maps: created with the object, written through memory, counted through system calls.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::mem::offset_of;
 use std::path::Path;
 
 use aya::Ebpf;
-use aya::maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray};
+use aya::maps::{DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::ProgramFd;
 use bytemuck::Zeroable;
 use lb_common::abi::{
-    ABI_VERSION, Control, Counters, Dest, Directory, Policy, PolicyCounters, Reason, RingPage, Target,
-    VIP_SLOTS, Vip4, Vip6, ring_pages,
+    ABI_VERSION, Control, Counters, Dest, Directory, Interface, Policy, PolicyCounters, Reason, RingPage,
+    Target, VIP_SLOTS, Vip4, Vip6, ring_pages,
 };
 use lb_common::maglev;
 
@@ -32,6 +33,9 @@ pub(super) struct Tables {
     policy_counters: PerCpuArray<MapData, Wire<PolicyCounters>>,
     access: AccessMap,
     devices: DevMap<MapData>,
+    interfaces: HashMap<MapData, u32, Wire<Interface>>,
+    /// What `interfaces` holds.
+    known_interfaces: BTreeMap<u32, Interface>,
     /// Pinned like the others: the kernel empties it when nobody holds it any more.
     stages: ProgramArray<MapData>,
     /// Nobody writes it but tests, which set a pinned clock there.
@@ -65,6 +69,10 @@ impl Tables {
                 _ => return Err(DataplaneError::other("ACCESS", "is no prefix table")),
             },
             devices: take("DEVICES")?.try_into().map_err(|error| DataplaneError::other("DEVICES", error))?,
+            interfaces: take("INTERFACES")?
+                .try_into()
+                .map_err(|error| DataplaneError::other("INTERFACES", error))?,
+            known_interfaces: BTreeMap::new(),
             stages: take("STAGES")?.try_into().map_err(|error| DataplaneError::other("STAGES", error))?,
             _buckets: take("BUCKETS")?,
             carried: Carried::create(&dir.join("CARRIED"))?,
@@ -76,6 +84,21 @@ impl Tables {
     /// Makes tail calls to `index` go to a program.
     pub(super) fn set_stage(&mut self, index: u32, program: &ProgramFd) -> Result<(), DataplaneError> {
         self.stages.set(index, program, 0).map_err(|error| DataplaneError::other("STAGES", error))
+    }
+
+    /// Says what interfaces the program can answer on. An entry is replaced as a whole; those of other interfaces stay.
+    pub(super) fn set_interfaces(
+        &mut self,
+        interfaces: impl Iterator<Item = (u32, Interface)>,
+    ) -> Result<(), DataplaneError> {
+        for (ifindex, interface) in interfaces {
+            if self.known_interfaces.get(&ifindex) != Some(&interface) {
+                let refused = |error| DataplaneError::other("INTERFACES", error);
+                self.interfaces.insert(ifindex, Wire(interface), 0).map_err(refused)?;
+                self.known_interfaces.insert(ifindex, interface);
+            }
+        }
+        Ok(())
     }
 
     /// Carries out the steps of a change, in their order: what can fail comes before what packets can see.
