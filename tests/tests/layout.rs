@@ -5,25 +5,55 @@ use std::net::IpAddr;
 
 use lb_common::abi::Reason;
 use lb_user::dataplane::layout::{Capacity, Layout};
-use lb_user::state::{Forwarding, VipKey};
+use lb_user::state::{Forwarding, VipKey, route_of};
 use proptest::prelude::*;
 use tests::host::HostTables;
 use tests::packets::{Kind, Packet};
-use tests::world::World;
+use tests::world::{World, rules};
 
 const VIPS: [&str; 4] =
     ["198.51.100.1:80/tcp", "198.51.100.1:443/tcp", "198.51.100.2:0/tcp", "[2001:db8::1]:80/tcp"];
 const DESTINATIONS: [&str; 4] = ["198.51.100.1:80", "198.51.100.1:443", "198.51.100.2:9", "[2001:db8::1]:80"];
-/// Room for eight rings of 251 slots and few dests, so that entries are reused all the time.
-const TIGHT: Capacity = Capacity { ring_pages: 8, dests: 64 };
+/// Room for twelve rings of 251 slots and few dests, so that entries are reused all the time.
+const TIGHT: Capacity = Capacity { ring_pages: 12, dests: 96 };
+/// Lists that let some of [`SOURCES`] in.
+const LISTS: [(&[&str], &[&str]); 5] = [
+    (&[], &[]),
+    (&["203.0.113.0/24", "2001:db8:9::/48"], &[]),
+    (&["192.0.2.0/24"], &["2001:db8:9::9"]),
+    (&[], &["203.0.113.9"]),
+    (&["0.0.0.0/0"], &["203.0.113.0/24"]),
+];
+const SOURCES: [[&str; 2]; 2] = [["203.0.113.9", "2001:db8:9::9"], ["192.0.2.77", "2001:db8:8::8"]];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Weight { vip: usize, backend: u8, weight: u32 },
-    Remove { vip: usize, backend: u8 },
-    RemoveVip { vip: usize },
-    Reroute { backend: u8, mac: u8 },
+    Weight {
+        vip: usize,
+        backend: u8,
+        weight: u32,
+    },
+    Remove {
+        vip: usize,
+        backend: u8,
+    },
+    RemoveVip {
+        vip: usize,
+    },
+    Reroute {
+        backend: u8,
+        mac: u8,
+    },
     Seed(u64),
+    Access {
+        vip: usize,
+        list: usize,
+    },
+    Global {
+        list: usize,
+    },
+    /// Routes of the first vip: the n-th takes the sources of a list, to backend n.
+    Routes(Vec<usize>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -33,6 +63,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..4usize).prop_map(|vip| Step::RemoveVip { vip }),
         2 => (1..6u8, any::<u8>()).prop_map(|(backend, mac)| Step::Reroute { backend, mac }),
         1 => any::<u64>().prop_map(Step::Seed),
+        3 => (0..4usize, 0..5usize).prop_map(|(vip, list)| Step::Access { vip, list }),
+        1 => (0..5usize).prop_map(|list| Step::Global { list }),
+        2 => prop::collection::vec(1..4usize, 0..3).prop_map(Step::Routes),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -60,44 +93,71 @@ fn take(world: &mut World, step: &Step) {
             }
         }
         Step::Seed(seed) => world.desired.hash_seed = *seed,
+        Step::Access { vip, list } => {
+            if let Some(vip) = world.desired.vips.get_mut(&key(*vip)) {
+                vip.options.access = rules(LISTS[*list].0, LISTS[*list].1);
+            }
+        }
+        Step::Global { list } => world.desired.access = rules(LISTS[*list].0, LISTS[*list].1),
+        Step::Routes(lists) => {
+            let Some(vip) = world.desired.vips.get_mut(&key(0)) else { return };
+            vip.routes.clear();
+            let routes = world.hops.clone();
+            for (number, list) in (1..).zip(lists) {
+                // No prefix is in two routes.
+                let sources: &[&str] = if number == 1 { LISTS[*list].0 } else { &["203.0.113.9"] };
+                *world = world.clone().route(VIPS[0], sources, &[&format!("10.0.0.{number}")]);
+            }
+            world.hops.extend(routes);
+        }
     }
 }
 
-/// What may come out for a vip: nothing, or a backend by a certain next hop.
-type Ways = BTreeMap<[u8; 4], [u8; 6]>;
+/// What may come out for a vip.
+#[derive(Debug, PartialEq)]
+enum Expected {
+    NoVip,
+    Denied,
+    /// A backend by a certain next hop; none: no backend.
+    Ways(BTreeMap<[u8; 4], [u8; 6]>),
+}
 
-fn ways(forwarding: &Forwarding, vip: usize) -> Option<Ways> {
-    let vip = forwarding.vips.get(&VIPS[vip].parse().expect("a vip"))?;
+fn expected(forwarding: &Forwarding, vip: usize, source: IpAddr) -> Expected {
+    let key: VipKey = VIPS[vip].parse().expect("a vip");
+    let Some(vip) = forwarding.vips.get(&key) else { return Expected::NoVip };
+    if !(forwarding.access.decide(source).allows && vip.options.access.decide(source).allows) {
+        return Expected::Denied;
+    }
+    let route = route_of(&vip.routes, source).map(|(position, _)| position as u8 + 1);
+    let vip = route.map_or(vip, |number| &forwarding.routes[&(key, number)]);
     let way = |dest: &lb_user::state::ForwardDest| {
         let IpAddr::V4(address) = dest.address else { panic!("an IPv6 backend") };
         Some((address.octets(), dest.next_hop.as_ref().ok()?.destination_mac.0))
     };
-    Some(vip.dests.values().filter(|dest| dest.weight > 0).filter_map(way).collect())
+    Expected::Ways(vip.dests.values().filter(|dest| dest.weight > 0).filter_map(way).collect())
 }
 
 /// Sends packets to all vips and demands that each goes a way that the old or the new state knows.
 fn check(tables: &HostTables, before: &Forwarding, after: &Forwarding) {
     for (vip, destination) in DESTINATIONS.iter().enumerate() {
-        let allowed = [ways(before, vip), ways(after, vip)];
-        for port in [1, 77, 4000, 65_000u16] {
-            let source = if destination.starts_with('[') { "[2001:db8:9::9]" } else { "203.0.113.9" };
-            let frame = Packet::new(Kind::Ack, &format!("{source}:{port}"), destination).frame();
-            match tables.run(&frame) {
-                (Ok(_), output) => {
-                    let way: ([u8; 4], [u8; 6]) =
-                        (output[30..34].try_into().expect("4"), output[..6].try_into().expect("6"));
-                    let known = allowed.iter().flatten().any(|ways| ways.get(&way.0) == Some(&way.1));
-                    assert!(known, "{destination} went to {way:?}, allowed {allowed:?}");
+        for (source, port) in
+            SOURCES.iter().flat_map(|source| [1, 77, 4000, 65_000u16].map(|port| (source, port)))
+        {
+            let source: IpAddr =
+                source[usize::from(destination.starts_with('['))].parse().expect("an address");
+            let known = [expected(before, vip, source), expected(after, vip, source)];
+            let source = std::net::SocketAddr::new(source, port).to_string();
+            let (verdict, output) = tables.run(&Packet::new(Kind::Ack, &source, destination).frame());
+            let fits = |expected: &Expected| match (&verdict, expected) {
+                (Ok(_), Expected::Ways(ways)) => {
+                    ways.iter().any(|(address, mac)| output[30..34] == *address && output[..6] == *mac)
                 }
-                (Err(Reason::NotVip | Reason::NoService), _) => {
-                    assert!(allowed.contains(&None), "{destination} was not found");
-                }
-                (Err(Reason::NoBackend), _) => {
-                    let empty = allowed.iter().flatten().any(BTreeMap::is_empty);
-                    assert!(empty, "{destination} had no backend, allowed {allowed:?}");
-                }
-                (verdict, _) => panic!("{destination}: {verdict:?}"),
-            }
+                (Err(Reason::NotVip | Reason::NoService), Expected::NoVip)
+                | (Err(Reason::AccessDenied), Expected::Denied) => true,
+                (Err(Reason::NoBackend), Expected::Ways(ways)) => ways.is_empty(),
+                _ => false,
+            };
+            assert!(known.iter().any(fits), "{source} to {destination}: {verdict:?}, known {known:?}");
         }
     }
 }

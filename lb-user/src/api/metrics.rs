@@ -69,6 +69,7 @@ impl Page {
             bytes.set_value(labels(), vip.counters.bytes);
             flows.set_value(labels(), vip.counters.new_flows);
         }
+        self.policies(snapshot);
         let packets = self.counter("backend_packets", "Packets forwarded to a backend of a vip");
         let bytes = self.counter(
             "backend_bytes",
@@ -85,6 +86,23 @@ impl Page {
         for (reason, count) in &snapshot.reasons {
             let labels = vec![("kind", reason.kind().to_owned()), ("reason", reason.label().to_owned())];
             reasons.set_value(labels, *count);
+        }
+    }
+
+    fn policies(&mut self, snapshot: &MetricsSnapshot) {
+        let flows = self.counter(
+            "vip_flow_attempts",
+            "Flows that wanted to begin at a vip with access lists, limits or routes: TCP SYN and QUIC Initial packets that its lists let through",
+        );
+        let denied = self.counter("vip_access_denied", "Packets for a vip that an access list denied");
+        let limited = self.counter("vip_flows_limited", "New flows dropped beyond a limit, by the limit");
+        for vip in &snapshot.vips {
+            let labels = || vec![("vip", vip.name.clone())];
+            flows.set_value(labels(), vip.policy.new_flows);
+            denied.set_value(labels(), vip.policy.denied);
+            for (limit, count) in [("vip", vip.policy.vip_limited), ("source", vip.policy.source_limited)] {
+                limited.set_value([labels(), vec![("limit", limit.to_owned())]].concat(), count);
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use super::server;
         server::backends,
         server::addresses,
         server::stats,
+        server::access,
         server::config,
         server::journal,
         server::change,

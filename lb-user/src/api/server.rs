@@ -14,8 +14,8 @@ use super::error::Failure;
 use super::extract::{Body, Options};
 use super::peer::Peer;
 use super::types::{
-    AddressStatus, ApiError, Change, ChangeOptions, ChangeResult, ConfigShow, DestStatus, ExplainReply,
-    ExplainRequest, JournalEntry, Stats, Status, VipStatus,
+    AccessOptions, AccessPrefix, AddressStatus, ApiError, Change, ChangeOptions, ChangeResult, ConfigShow,
+    DestStatus, ExplainReply, ExplainRequest, JournalEntry, Stats, Status, VipStatus,
 };
 use crate::controller::ControllerHandle;
 use crate::dataplane::Flow;
@@ -63,6 +63,7 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<ControllerHandle>)> {
         ("/v1/backends", get(backends)),
         ("/v1/addresses", get(addresses)),
         ("/v1/stats", get(stats)),
+        ("/v1/access", get(access)),
         ("/v1/config", get(config)),
         ("/v1/changes", get(journal).post(change)),
         ("/v1/reload", post(reload)),
@@ -136,6 +137,23 @@ pub(super) async fn addresses(State(controller): Controller) -> Reply<Vec<Addres
 #[utoipa::path(get, path = "/v1/stats", responses((status = 200, body = Stats)))]
 pub(super) async fn stats(State(controller): Controller) -> Reply<Stats> {
     Ok(Json(controller.stats().await?))
+}
+
+/// The prefixes of access lists and routes, with the packets that each has decided about; most first.
+#[utoipa::path(
+    get,
+    path = "/v1/access",
+    params(AccessOptions),
+    responses(
+        (status = 200, body = Vec<AccessPrefix>),
+        (status = 404, description = "No such vip", body = ApiError),
+    )
+)]
+pub(super) async fn access(
+    State(controller): Controller,
+    Options(options): Options<AccessOptions>,
+) -> Reply<Vec<AccessPrefix>> {
+    Ok(Json(controller.access(options).await?))
 }
 
 /// The running configuration, and where each value comes from.

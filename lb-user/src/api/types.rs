@@ -76,6 +76,7 @@ pub struct VipStatus {
     /// How long the last ring took to build, in microseconds.
     pub ring_build_us: u64,
     pub counters: CounterValues,
+    pub policy: PolicyValues,
     pub backends: Vec<DestStatus>,
 }
 
@@ -168,6 +169,42 @@ pub struct CounterValues {
     pub bytes: u64,
     /// TCP connection attempts.
     pub new_flows: u64,
+}
+
+/// What access lists and limits of a vip did; all 0 for a vip without any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyValues {
+    /// Flows that wanted to begin: TCP connection attempts and QUIC Initial packets that the access lists let through.
+    pub new_flows: u64,
+    /// Packets that an access list denied.
+    pub denied: u64,
+    /// New flows dropped beyond the vip's limit.
+    pub vip_limited: u64,
+    /// New flows dropped beyond the limit of their source prefix.
+    pub source_limited: u64,
+}
+
+/// Query of `GET /v1/access`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AccessOptions {
+    /// Only the lists of this vip, by name or `ADDRESS:PORT/PROTOCOL`; else those of all vips.
+    pub vip: Option<String>,
+    /// At most so many prefixes; else all.
+    pub top: Option<usize>,
+}
+
+/// A prefix of an access list or route; `GET /v1/access`, most hits first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AccessPrefix {
+    /// Absent: the list of all vips.
+    pub vip: Option<String>,
+    pub prefix: String,
+    /// `allow` or `deny`, or `route` and the route's name.
+    pub verdict: String,
+    /// Packets that it decided about since its list was loaded. Vips with equal lists share one.
+    pub hits: u64,
 }
 
 /// Query of `POST /v1/changes` and `POST /v1/reload`.
@@ -268,6 +305,7 @@ pub struct Stats {
 pub struct VipStats {
     pub name: String,
     pub counters: CounterValues,
+    pub policy: PolicyValues,
     pub backends: Vec<BackendStats>,
 }
 

@@ -54,6 +54,9 @@ pub(super) enum Command {
     Backend(BackendCommand),
     /// Show who answers for the vips' addresses, where they are announced, and what is in the way
     Addresses(ClientArgs),
+    /// Show what access lists and routes decide
+    #[command(subcommand)]
+    Access(AccessCommand),
     /// Read the configuration file again: all of it, or nothing when it is invalid
     Reload(ReloadArgs),
     /// Show the running configuration
@@ -260,6 +263,24 @@ pub(super) struct ExplainArgs {
     /// tcp or udp
     #[arg(value_name = "PROTO")]
     pub(super) protocol: Protocol,
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AccessCommand {
+    /// List prefixes of access lists and routes, those that decided about most packets first
+    Show(AccessArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct AccessArgs {
+    /// Only the lists of this vip: its name or ADDRESS:PORT/PROTOCOL
+    #[arg(long)]
+    pub(super) vip: Option<String>,
+    /// How many prefixes
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) top: usize,
     #[command(flatten)]
     pub(super) client: ClientArgs,
 }

@@ -19,7 +19,7 @@ use clap::{CommandFactory, FromArgMatches};
 pub use error::CliError;
 
 use args::{Args, Command};
-use commands::{addresses, backend, changes, config, daemon, explain, shell, stats, status, vip};
+use commands::{access, addresses, backend, changes, config, daemon, explain, shell, stats, status, vip};
 
 /// Runs the command that the process was called with.
 #[must_use]
@@ -50,6 +50,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Vip(command) => on_runtime(vip::run(&command)),
         Command::Backend(command) => on_runtime(backend::run(&command)),
         Command::Addresses(client) => on_runtime(addresses::run(&client)),
+        Command::Access(command) => on_runtime(access::run(&command)),
         Command::Reload(args) => on_runtime(config::reload(&args)),
         Command::Config(command) => on_runtime(config::run(&command)),
         Command::Changes(client) => on_runtime(changes::run(&client)),

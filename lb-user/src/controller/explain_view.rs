@@ -57,12 +57,12 @@ impl<D: Dataplane> Engine<D> {
         Ok(reply)
     }
 
-    fn vip_name(&self, key: VipKey) -> String {
+    pub(super) fn vip_name(&self, key: VipKey) -> String {
         self.desired.vips.get(&key).map_or_else(|| key.to_string(), |vip| vip.name.clone())
     }
 
     /// The name of a vip's route, by its number.
-    fn route_name(&self, vip: VipKey, number: u8) -> Option<String> {
+    pub(super) fn route_name(&self, vip: VipKey, number: u8) -> Option<String> {
         let position = usize::from(number).checked_sub(1)?;
         Some(self.desired.vips.get(&vip)?.routes.get(position)?.name.clone())
     }

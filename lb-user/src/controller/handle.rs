@@ -5,7 +5,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::engine::Refused;
 use super::metrics_view::MetricsSnapshot;
 use crate::api::types::{
-    AddressStatus, ChangeResult, ConfigShow, ExplainReply, JournalEntry, Stats, Status, VipStatus,
+    AccessOptions, AccessPrefix, AddressStatus, ChangeResult, ConfigShow, ExplainReply, JournalEntry, Stats,
+    Status, VipStatus,
 };
 use crate::dataplane::Flow;
 use crate::state::Change;
@@ -24,6 +25,7 @@ type Reply<T> = oneshot::Sender<T>;
 pub(super) enum Command {
     Status(Reply<Status>),
     Vip(String, Reply<Result<VipStatus, Refused>>),
+    Access(AccessOptions, Reply<Result<Vec<AccessPrefix>, Refused>>),
     Stats(Reply<Result<Stats, Refused>>),
     Config(Reply<ConfigShow>),
     Journal(Reply<Result<Vec<JournalEntry>, Refused>>),
@@ -59,6 +61,11 @@ impl ControllerHandle {
 
     pub async fn stats(&self) -> Result<Stats, Refused> {
         self.ask(Command::Stats).await?
+    }
+
+    /// Prefixes of access lists and routes, most hits first.
+    pub async fn access(&self, options: AccessOptions) -> Result<Vec<AccessPrefix>, Refused> {
+        self.ask(|reply| Command::Access(options, reply)).await?
     }
 
     pub async fn config(&self) -> Result<ConfigShow, Refused> {

@@ -6,7 +6,7 @@ use lb_common::abi::{RING_PAGE_SLOTS, Reason, RingPage, ring_pages};
 
 use super::engine::Engine;
 use super::view::vip_counters;
-use crate::api::types::{AddressStatus, CounterValues, DestStatus, InterfaceStatus};
+use crate::api::types::{AddressStatus, CounterValues, DestStatus, InterfaceStatus, PolicyValues};
 use crate::dataplane::{Dataplane, Limits, MAX_VIPS};
 
 /// Every value of `/metrics`.
@@ -51,6 +51,7 @@ pub struct MetricsSnapshot {
 pub struct VipSample {
     pub name: String,
     pub counters: CounterValues,
+    pub policy: PolicyValues,
     pub ring_slots: u32,
     pub ring_build_seconds: f64,
     pub backends: Vec<BackendSample>,
@@ -95,6 +96,7 @@ impl<D: Dataplane> Engine<D> {
                 .zip(status.vips)
                 .map(|(key, vip)| VipSample {
                     counters: vip_counters(&self.totals, *key),
+                    policy: vip.policy,
                     name: vip.name,
                     ring_slots: vip.ring_size,
                     ring_build_seconds: self

@@ -10,6 +10,7 @@
 //! and only then answered; when the dataplane refuses, the stored change is taken back.
 #![forbid(unsafe_code)]
 
+mod access_view;
 mod clock;
 mod config_view;
 pub mod daemon;

@@ -81,6 +81,9 @@ impl<D: Dataplane> Task<D> {
                 answer(reply, status);
             }
             Command::Vip(name, reply) => answer(reply, block_in_place(|| self.engine.vip(&name))),
+            Command::Access(options, reply) => {
+                answer(reply, block_in_place(|| self.engine.access(&options)));
+            }
             Command::Stats(reply) => answer(reply, block_in_place(|| self.engine.stats())),
             Command::Config(reply) => answer(reply, self.engine.config_show()),
             Command::Journal(reply) => answer(reply, block_in_place(|| self.engine.journal())),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lb_common::abi::{ABI_VERSION, Counters, Reason};
 use tracing::{info, warn};
 
+use super::access_view::policy_values;
 use super::clock;
 use super::engine::{Engine, Refused};
 use crate::announce::{AddressReport, PlaceReport, PlaceState};
@@ -90,6 +91,7 @@ impl<D: Dataplane> Engine<D> {
             announce: self.desired.addresses.get(&key.address).map(|of| of.announce).unwrap_or_default(),
             ring_build_us: self.ring_build.get(&key).map_or(0, micros),
             counters: vip_counters(&self.totals, key),
+            policy: policy_values(&self.totals, key),
             backends: dests.collect(),
         })
     }
@@ -113,6 +115,7 @@ impl<D: Dataplane> Engine<D> {
         let vips = self.desired.vips.iter().map(|(key, vip)| VipStats {
             name: vip.name.clone(),
             counters: vip_counters(&self.totals, *key),
+            policy: policy_values(&self.totals, *key),
             backends: vip
                 .members
                 .iter()

@@ -1,5 +1,6 @@
 //! One module a group of commands.
 
+pub(super) mod access;
 pub(super) mod addresses;
 pub(super) mod backend;
 pub(super) mod changes;

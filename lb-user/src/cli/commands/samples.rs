@@ -109,6 +109,7 @@ pub(super) fn vip() -> VipStatus {
         announce: Announce::None,
         ring_build_us: 850,
         counters: BUSY,
+        policy: Default::default(),
         backends: vec![active, draining, unresolved],
     }
 }

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use crate::api::client::Client;
-use crate::api::types::{CounterValues, Stats};
+use crate::api::types::{CounterValues, PolicyValues, Stats, VipStats};
 use crate::cli::args::{Format, SocketArgs, StatsArgs};
 use crate::cli::error::CliError;
 use crate::cli::output::{Style, lines, print};
@@ -105,7 +105,32 @@ fn totals(stats: &Stats, style: Style) -> String {
             reason.meaning.as_str().into(),
         ]);
     }
-    format!("{}\n{}", table.render(style), reasons.render(style))
+    format!("{}\n{}{}", table.render(style), policies(stats, style), reasons.render(style))
+}
+
+/// What access lists and limits did, for the vips where they did anything.
+fn policies(stats: &Stats, style: Style) -> String {
+    let mut table = Table::new([
+        left("VIP"),
+        right("FLOW ATTEMPTS"),
+        right("DENIED"),
+        right("OVER VIP LIMIT"),
+        right("OVER SOURCE LIMIT"),
+    ]);
+    let mut busy = stats.vips.iter().filter(|vip| vip.policy != PolicyValues::default()).peekable();
+    if busy.peek().is_none() {
+        return String::new();
+    }
+    for VipStats { name, policy, .. } in busy {
+        table.row([
+            name.as_str().into(),
+            count(policy.new_flows).into(),
+            count(policy.denied).into(),
+            count(policy.vip_limited).into(),
+            count(policy.source_limited).into(),
+        ]);
+    }
+    format!("{}\n", table.render(style))
 }
 
 /// What happened between two readings, per second. What only the later one has began at zero.
@@ -159,7 +184,7 @@ fn rows(stats: &Stats) -> impl Iterator<Item = (&str, &str, CounterValues)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{BackendStats, ReasonStats, VipStats};
+    use crate::api::types::{BackendStats, ReasonStats};
 
     const fn counters(packets: u64, bytes: u64, new_flows: u64) -> CounterValues {
         CounterValues { packets, bytes, new_flows }
@@ -181,6 +206,7 @@ mod tests {
             vips: vec![VipStats {
                 name: "web".to_owned(),
                 counters: counters(3000 * scale, 3_000_000 * scale, 300 * scale),
+                policy: PolicyValues::default(),
                 backends: vec![backend("web-1", 2000 * scale), backend("web-2", 1000 * scale)],
             }],
             reasons: vec![reason("pass", "not_vip", 50 * scale), reason("drop", "truncated", 0)],
@@ -201,6 +227,19 @@ web  web-2       1.0k  1.0 MB        100
 pass  not_vip       50  about not_vip
 "
         );
+    }
+
+    #[test]
+    fn vips_whose_lists_and_limits_drop_are_shown_with_how_much() {
+        let mut stats = stats(1);
+        stats.vips[0].policy =
+            PolicyValues { new_flows: 400, denied: 7, vip_limited: 90, source_limited: 10 };
+        let shown = totals(&stats, Style::PLAIN);
+        let expected = "\
+VIP  FLOW ATTEMPTS  DENIED  OVER VIP LIMIT  OVER SOURCE LIMIT
+web            400       7              90                 10
+";
+        assert!(shown.contains(expected), "{shown}");
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! Large prefix lists in the kernel: a million prefixes load, and are exchanged at once while packets flow.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use lb_common::abi::AccessRule;
+use lb_user::dataplane::{Dataplane, ListUse};
+use lb_user::state::{AccessRules, Prefix, Prefixes};
+use tests::kernel::{Kernel, is_root};
+use tests::packets::{Kind, Packet};
+use tests::test_run::TestRun;
+use tests::world::{World, prefixes};
+
+const V4: &str = "198.51.100.1:80/tcp";
+const MILLION: u32 = 1_000_000;
+const XDP_DROP: u32 = 1;
+const XDP_TX: u32 = 3;
+
+/// A million different prefixes, 3 of 4 IPv4; `salt` makes another million.
+fn million(salt: u32) -> Prefixes {
+    let mut all: Vec<_> = (0..MILLION)
+        .map(|n| {
+            // Odd multipliers: no two n give the same network.
+            let bits = (n + salt * MILLION).wrapping_mul(0x9e37_79b1) & 0x00ff_ffff;
+            if n % 4 == 0 {
+                let network = 0x2001_0db8_0000_0000_0000_0000_0000_0000 | u128::from(bits) << 72;
+                Prefix::of(IpAddr::from(Ipv6Addr::from(network)), 56)
+            } else {
+                Prefix::of(IpAddr::from(Ipv4Addr::from(bits << 8)), 24)
+            }
+        })
+        .collect();
+    all.sort();
+    all.dedup();
+    all.into()
+}
+
+fn denying(deny: &Prefixes) -> World {
+    World::default()
+        .vip(V4, &["10.0.0.1"])
+        .with(V4, |vip| vip.options.access = AccessRules { allow: prefixes(&[]), deny: deny.clone() })
+}
+
+fn packet(source: IpAddr) -> Vec<u8> {
+    Packet::new(Kind::Ack, &format!("{source}:40000"), "198.51.100.1:80").frame()
+}
+
+/// Addresses that only `of` holds.
+fn only_in(of: &Prefixes, other: &Prefixes) -> Vec<IpAddr> {
+    let v4 = of.iter().filter(|prefix| prefix.address.is_ipv4() && other.binary_search(prefix).is_err());
+    v4.step_by(1000).map(|prefix| prefix.address).take(50).collect()
+}
+
+#[test]
+fn a_million_prefixes_are_exchanged_at_once_while_packets_flow() {
+    if !is_root() {
+        return;
+    }
+    let (first, second) = (million(0), million(1));
+    assert!(first.len() > 990_000, "{}", first.len());
+    let mut kernel = Kernel::open(&denying(&prefixes(&[])).forwarding()).expect("a kernel");
+    let begin = Instant::now();
+    kernel.apply(&denying(&first).forwarding()).expect("room for a million prefixes");
+    println!("loaded {} prefixes in {:?}", first.len(), begin.elapsed());
+    let (leaving, coming) = (only_in(&first, &second), only_in(&second, &first));
+    let mut runner = TestRun::new(kernel.program()).expect("a runner");
+    let mut action = |source: IpAddr| runner.plain(&packet(source)).expect("a run").action;
+    assert!(leaving.iter().all(|source| action(*source) == XDP_DROP));
+    assert!(coming.iter().all(|source| action(*source) == XDP_TX));
+
+    let done = AtomicBool::new(false);
+    let (leaving, coming) = (&leaving, &coming);
+    std::thread::scope(|scope| {
+        let mut runner = TestRun::new(kernel.program()).expect("a runner");
+        let done = &done;
+        let sender = scope.spawn(move || {
+            let mut action = |source: IpAddr| runner.plain(&packet(source)).expect("a run").action;
+            let mut switched = 0u64;
+            let mut rounds = 0u64;
+            while !done.load(Ordering::Relaxed) {
+                for (old, new) in leaving.iter().zip(coming) {
+                    rounds += 1;
+                    // In this order: once the new list counts, the old one never does again.
+                    let is_new = action(*new) == XDP_DROP;
+                    let is_old = action(*old) == XDP_DROP;
+                    assert!(!(is_new && is_old), "both lists at once for {old} and {new}");
+                    assert!(switched == 0 || is_new, "back at the old list");
+                    switched += u64::from(is_new);
+                }
+            }
+            (rounds, switched)
+        });
+        let begin = Instant::now();
+        kernel.apply(&denying(&second).forwarding()).expect("room for two millions");
+        println!("exchanged in {:?}", begin.elapsed());
+        done.store(true, Ordering::Relaxed);
+        let (rounds, switched) = sender.join().expect("a sender that saw only whole lists");
+        println!("{rounds} rounds, {switched} of them with the new list");
+        assert!(rounds > switched);
+    });
+    let mut runner = TestRun::new(kernel.program()).expect("a runner");
+    let mut action = |source: IpAddr| runner.plain(&packet(source)).expect("a run").action;
+    assert!(leaving.iter().all(|source| action(*source) == XDP_TX));
+    assert!(coming.iter().all(|source| action(*source) == XDP_DROP));
+
+    let begin = Instant::now();
+    let of_vip = ListUse::Access(V4.parse().expect("a vip"));
+    let hits = kernel.dataplane().expect("a dataplane").prefix_hits(of_vip).expect("hits");
+    println!("read the hits in {:?}", begin.elapsed());
+    assert_eq!(hits.len(), second.len());
+    assert!(hits.iter().all(|hit| hit.verdict == AccessRule::DENY));
+    for source in coming {
+        let hit = hits.iter().find(|hit| hit.prefix.holds(*source)).expect("the prefix");
+        assert!(hit.hits > 0, "{}", hit.prefix);
+    }
+    let begin = Instant::now();
+    kernel.apply(&denying(&prefixes(&[])).forwarding()).expect("nothing to load");
+    println!("removed in {:?}", begin.elapsed());
+}
+
+#[test]
+fn a_restart_keeps_what_the_lists_have_counted_for_the_vip() {
+    if !is_root() {
+        return;
+    }
+    let world = denying(&prefixes(&["203.0.113.0/24"]));
+    let mut kernel = Kernel::open(&world.forwarding()).expect("a kernel");
+    let vip = V4.parse().expect("a vip");
+    let denied = |kernel: &mut Kernel| {
+        let totals = kernel.dataplane().expect("a dataplane").counters().expect("counters");
+        totals.policies.get(&vip).map(|counters| counters.denied)
+    };
+    for _ in 0..3 {
+        kernel.run(&packet("203.0.113.9".parse().expect("an address"))).expect("a run");
+    }
+    assert_eq!(denied(&mut kernel), Some(3));
+    kernel.restart(&world.forwarding()).expect("the same again");
+    assert_eq!(denied(&mut kernel), Some(3));
+    kernel.apply(&World::default().forwarding()).expect("no vip");
+    kernel.apply(&world.forwarding()).expect("the vip again");
+    assert_eq!(denied(&mut kernel), Some(3), "a vip that comes back counts on");
+}
