@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::api::client::path_segment;
-use crate::api::types::{BackendState, DestStatus, NextHopStatus, VipStatus};
+use crate::api::types::{BackendState, DestStatus, NextHopStatus, PolicyValues, VipStatus};
 use crate::cli::args::VipCommand;
 use crate::cli::error::CliError;
 use crate::cli::output::Style;
@@ -77,6 +77,17 @@ fn show(vip: &VipStatus, style: Style) -> String {
         bytes(vip.counters.bytes),
         count(vip.counters.new_flows),
     );
+    let PolicyValues { new_flows, denied, vip_limited, source_limited } = vip.policy;
+    if vip.policy != PolicyValues::default() {
+        text.truncate(text.len() - 1);
+        text.push_str(&format!(
+            "{} flow attempts, {} packets denied, over the limit {} flows of the vip and {} of sources\n\n",
+            count(new_flows),
+            count(denied),
+            count(vip_limited),
+            count(source_limited),
+        ));
+    }
     let mut table = Table::new([
         left("BACKEND"),
         left("ADDRESS"),
