@@ -115,7 +115,11 @@ fn check<F: Frame>(
     is_probe: bool,
 ) -> Result<(), Reason> {
     let len = upper.len();
-    if ip.hop_limit != HOP_LIMIT || solicitation.icmp.code != 0 || len < SOLICITATION || len % 8 != 0 {
+    if ip.hop_limit != HOP_LIMIT
+        || solicitation.icmp.code != 0
+        || len < SOLICITATION
+        || !len.is_multiple_of(8)
+    {
         return Err(Reason::IcmpMalformed);
     }
     let sum = sum::<F, WORDS>(frame, upper.start, len / 4).ok_or(Reason::IcmpMalformed)?;
