@@ -1,6 +1,6 @@
 //! From a packet with its vip to the backend: slot, dest, outer headers, and the way out.
 
-use lb_common::abi::{Dest, EMPTY_SLOT, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, Reason, Target};
+use lb_common::abi::{Dest, EMPTY_SLOT, Found, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, Reason, Target};
 use lb_common::hash;
 
 use crate::parse::Packet;
@@ -50,8 +50,10 @@ pub(crate) fn follow<F: Frame, T: Tables, const V6: bool>(
     send::<F, T, V6>(frame, tables, flow, offset, slot, index)
 }
 
+/// Sends a packet to the dest with this index. One that does not fit the way there is as it came then, and its dest is
+/// noted for the stage that answers it.
 #[inline(always)]
-fn send<F: Frame, T: Tables, const V6: bool>(
+pub(crate) fn send<F: Frame, T: Tables, const V6: bool>(
     frame: &mut F,
     tables: &T,
     flow: &Flow<'_>,
@@ -60,15 +62,20 @@ fn send<F: Frame, T: Tables, const V6: bool>(
     index: u32,
 ) -> Result<Verdict, Reason> {
     let dest = tables.dest(index).ok_or(Reason::NoDest)?;
-    let bytes = encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash, dest.max_len)?;
-    Ok(Verdict {
-        leave: leave(dest, flow.ingress),
-        vip: flow.target.vip,
-        slot,
-        dest: index,
-        bytes,
-        opens_flow: flow.packet.opens_flow != 0,
-    })
+    let vip = flow.target.vip;
+    let opens_flow = flow.packet.opens_flow != 0;
+    match encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash, dest.max_len) {
+        Ok(bytes) => {
+            Ok(Verdict { leave: leave(dest, flow.ingress), vip, slot, dest: index, bytes, opens_flow })
+        }
+        Err(reason) => {
+            if reason == Reason::TooBig {
+                let opens_flow = u32::from(opens_flow);
+                tables.set_found(&Found { dest: index, vip, slot, hash: flow.hash, opens_flow });
+            }
+            Err(reason)
+        }
+    }
 }
 
 /// The index into `DESTS` that owns `slot`.

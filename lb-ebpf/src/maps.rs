@@ -10,9 +10,9 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use lb_common::abi::{
-    ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, Counters, Dest, Directory, FragmentKey,
-    FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Place, Policy, PolicyCounters, REASON_COUNT,
-    Reason, RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
+    ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, Counters, Dest, Directory, Found,
+    FragmentKey, FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Place, Policy, PolicyCounters,
+    REASON_COUNT, Reason, RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
 };
 use lb_ebpf::{PolicyEvent, SharedWord, StageTables, Tables, Verdict};
 
@@ -45,6 +45,8 @@ static FLOW_BUCKETS: Array<u64> = Array::with_max_entries(2 * VIP_SLOTS, 0);
 #[map(name = "SOURCE_BUCKETS")]
 static OF_SOURCES: LruHashMap<SourceKey, u64> =
     LruHashMap::with_max_entries(lb_common::abi::SOURCE_BUCKETS, 0);
+#[map]
+static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMap::with_max_entries(1, 0);
 
@@ -104,6 +106,14 @@ impl Tables for KernelTables {
     fn dest(&self, index: u32) -> Option<&Dest> {
         DESTS.get(index)
     }
+
+    #[inline(always)]
+    fn set_found(&self, found: &Found) {
+        if let Some(place) = FOUND.get_ptr_mut(0) {
+            // SAFETY: as in `count`.
+            unsafe { *place = *found };
+        }
+    }
 }
 
 impl StageTables for KernelTables {
@@ -117,6 +127,11 @@ impl StageTables for KernelTables {
         }
         // SAFETY: takes nothing and touches nothing.
         unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn found(&self) -> Option<Found> {
+        FOUND.get(0).copied()
     }
 
     #[inline(always)]

@@ -1,8 +1,8 @@
 //! What user space has decided, as the story reads it, and the little that the story itself remembers.
 
 use lb_common::abi::{
-    AccessKey, AccessRule, Bucket, Dest, Directory, FragmentKey, FragmentRecord, Interface, Place, Policy,
-    PolicyCounters, RingPage, SourceKey, Target,
+    AccessKey, AccessRule, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface, Place,
+    Policy, PolicyCounters, RingPage, SourceKey, Target,
 };
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
@@ -15,6 +15,9 @@ pub trait Tables {
     fn ring_page(&self, page: u32) -> Option<&RingPage>;
 
     fn dest(&self, index: u32) -> Option<&Dest>;
+
+    /// Notes the dest that this packet does not fit, for the stage that comes next.
+    fn set_found(&self, found: &Found);
 }
 
 /// What stages read and remember beyond [`Tables`]. In a run that must change nothing, what is remembered is read, and
@@ -24,6 +27,9 @@ pub trait StageTables: Tables {
 
     /// A clock that never goes back, in nanoseconds; it may step by some milliseconds.
     fn now_ns(&self) -> u64;
+
+    /// What this packet's program before has noted.
+    fn found(&self) -> Option<Found>;
 
     fn interface(&self, ifindex: u32) -> Option<&Interface>;
 

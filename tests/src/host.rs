@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
-    AccessKey, AccessRule, Bucket, Dest, Directory, FragmentKey, FragmentRecord, Interface, LOOPBACK_IFINDEX,
-    Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target, VIP_SLOTS,
+    AccessKey, AccessRule, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface,
+    LOOPBACK_IFINDEX, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target,
+    VIP_SLOTS,
 };
 use lb_ebpf::{Frame, PolicyEvent, SharedWord, StageTables, Tables, Verdict, stages};
 use lb_user::dataplane::access_key;
@@ -91,6 +92,7 @@ struct Memory {
     now_ns: u64,
     /// In a run that must change nothing.
     quiet: Cell<bool>,
+    found: Cell<Option<Found>>,
     buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     flow_buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     source_buckets: RefCell<HashMap<SourceKey, Rc<Cell<u64>>>>,
@@ -208,6 +210,10 @@ impl Tables for HostTables {
     fn dest(&self, index: u32) -> Option<&Dest> {
         self.dests.get(index as usize)
     }
+
+    fn set_found(&self, found: &Found) {
+        self.memory.found.set(Some(*found));
+    }
 }
 
 /// A word of [`Memory`].
@@ -240,6 +246,10 @@ impl StageTables for HostTables {
 
     fn now_ns(&self) -> u64 {
         self.memory.now_ns
+    }
+
+    fn found(&self) -> Option<Found> {
+        self.memory.found.get()
     }
 
     fn interface(&self, _ifindex: u32) -> Option<&Interface> {

@@ -4,7 +4,7 @@
 //! Clients are 203.0.113.9 and 2001:db8:9::9; vips 198.51.100.1 and 2001:db8::1; backends 10.0.0.N and 2001:db8:b::N.
 
 use lb_user::state::{
-    Affinity, Announce, DesiredAddress, Dscp, GueVariant, Mode, QuicRouting, ServerId, UnknownPorts,
+    Affinity, Announce, DesiredAddress, Dscp, GueVariant, Mode, Oversize, QuicRouting, ServerId, UnknownPorts,
 };
 
 use crate::world::World;
@@ -76,6 +76,16 @@ pub const WORLDS: &[NamedWorld] = &[
         what: "both families, unknown ports dropped",
         build: || addressed(UnknownPorts::Drop, false),
     },
+    NamedWorld {
+        name: "narrow",
+        what: "both families, 120 bytes to the backend over IPv4, 1400 over IPv6",
+        build: narrow,
+    },
+    NamedWorld {
+        name: "narrow-drop",
+        what: "the same, and `tunnel.oversize = \"drop\"`",
+        build: narrow_drop,
+    },
     NamedWorld { name: "nothing", what: "no vip at all", build: World::default },
 ];
 
@@ -109,6 +119,22 @@ fn vlan() -> World {
 
 fn entropy() -> World {
     both().entropy("172.16.0.0", 16, "2001:db8:e::", 112)
+}
+
+/// Ways that are narrower than what clients send, for IPv4 so narrow that fixtures stay short.
+fn narrow() -> World {
+    let mut world = both();
+    for (backend, mtu) in [(BACKEND4, 120), (BACKEND6, 1400)] {
+        let hop = world.hops.get_mut(&backend.parse().expect("an address")).expect("the backend");
+        hop.as_mut().expect("a next hop").mtu = mtu;
+    }
+    world
+}
+
+fn narrow_drop() -> World {
+    let mut world = narrow();
+    world.desired.tunnel.oversize = Oversize::Drop;
+    world
 }
 
 fn dscp() -> World {

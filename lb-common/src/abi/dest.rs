@@ -83,6 +83,22 @@ pub struct Counters {
     pub new_flows: u64,
 }
 
+/// The dest that a packet was found to be for, when the packet does not fit its way. Handed from one program to the next
+/// one: to find it again would take the packet's whole way, and user space may have moved the vip meanwhile.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Found {
+    /// Index into `DESTS`.
+    pub dest: u32,
+    pub vip: u32,
+    pub slot: u32,
+    /// Of the flow.
+    pub hash: u32,
+    /// Not zero: a TCP connection attempt.
+    pub opens_flow: u32,
+}
+
+const _: () = assert!(size_of::<Found>() == 20);
 const _: () = assert!(size_of::<Dest>() == 128);
 const _: () =
     assert!(core::mem::offset_of!(Dest, kind) == 80 && core::mem::offset_of!(Dest, server_id) == 112);

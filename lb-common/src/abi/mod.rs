@@ -17,6 +17,7 @@
 //! INTERFACES HASH[64]           Interface      MAC addresses, by interface index
 //! BUCKETS, FLOW_BUCKETS, SOURCE_BUCKETS u64    rate limits: when the next one conforms
 //! FRAGMENTS LRU_HASH            FragmentRecord datagrams under way
+//! FOUND     PERCPU_ARRAY[1]     Found          from the program that found a packet too big to the one that answers
 //! ```
 
 mod bench;
@@ -32,7 +33,7 @@ mod vip;
 
 pub use bench::{BenchConfig, BenchTarget};
 pub use decap::{DECAP_LOCALS, DECAP_OUTCOME_COUNT, DECAP_SOURCES, DecapOutcome};
-pub use dest::{Counters, Dest, DestKind, HEAD_LEN};
+pub use dest::{Counters, Dest, DestKind, Found, HEAD_LEN};
 pub use directory::{Answering, Control, Directory, FILTER_BITS, FILTER_WORDS, VIP_ENTRIES};
 pub use fragment::{FragmentKey, FragmentRecord, STRETCHES, Stretch};
 pub use interface::Interface;

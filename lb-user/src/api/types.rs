@@ -28,6 +28,9 @@ pub struct Status {
     pub config_error: Option<String>,
     /// Why the kernel does not yet forward as this status says, when it does not; the daemon keeps trying.
     pub dataplane_error: Option<String>,
+    /// Packets that will not fit their way, and settings in the way of what is configured; each with a way out.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     pub interfaces: Vec<InterfaceStatus>,
     pub vips: Vec<VipStatus>,
     pub addresses: Vec<AddressStatus>,

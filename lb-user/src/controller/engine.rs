@@ -88,6 +88,8 @@ pub struct Engine<D> {
     /// The last counters that could be read.
     pub(super) totals: Totals,
     pub(super) tallies: Tallies,
+    /// Warnings about packet sizes that were logged.
+    pub(super) warned: BTreeSet<String>,
 }
 
 /// How often things went how.
@@ -148,7 +150,7 @@ impl<D: Dataplane> Engine<D> {
             warn!(vip = %change.vip, backend = change.backend, reason = %change.reason, "runtime change has no effect");
         }
         let now = SystemTime::now();
-        Ok(Self {
+        let mut engine = Self {
             setup,
             started_at: now,
             config_loaded_at: now,
@@ -164,7 +166,10 @@ impl<D: Dataplane> Engine<D> {
             ring_build,
             totals: Totals::default(),
             tallies: Tallies::default(),
-        })
+            warned: BTreeSet::new(),
+        };
+        engine.warn();
+        Ok(engine)
     }
 
     /// The dataplane, when the daemon ends.
@@ -271,6 +276,7 @@ impl<D: Dataplane> Engine<D> {
         if let Some(config) = candidate.config {
             self.setup.config = config;
         }
+        self.warn();
         Ok(ChangeResult { dry_run: false, vips: plan, notes })
     }
 
@@ -318,6 +324,7 @@ impl<D: Dataplane> Engine<D> {
         match self.dataplane.apply(&self.target) {
             Ok(_) => {
                 self.applied = self.target.clone();
+                self.warn();
                 if self.dataplane_error.take().is_some() {
                     info!("the dataplane accepts again");
                 }

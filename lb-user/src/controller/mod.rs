@@ -20,6 +20,7 @@ mod handle;
 mod metrics_view;
 pub mod options;
 mod service;
+mod sizes;
 mod socket;
 mod task;
 mod view;

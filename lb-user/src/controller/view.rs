@@ -44,6 +44,7 @@ impl<D: Dataplane> Engine<D> {
             config_loaded_at: clock::text(self.config_loaded_at),
             config_error: self.config_error.clone(),
             dataplane_error: self.dataplane_error.clone(),
+            warnings: self.warnings(),
             interfaces: interfaces.collect(),
             vips: self.desired.vips.keys().filter_map(|key| self.vip_status(*key)).collect(),
             // Filled in by the task, which knows them.

@@ -185,7 +185,7 @@ fn host_mask(prefix_len: u8, bits: u8) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::MacAddress;
+    use crate::state::{MacAddress, path_mtu};
 
     fn hop(vlan: Option<u16>) -> NextHop {
         NextHop {
@@ -303,6 +303,10 @@ mod tests {
         ] {
             for vlan in [None, Some(5)] {
                 assert_eq!(entry_of(mode, &hop(vlan), &tunnel(), backend).max_len, direct);
+                let address = backend.parse().expect("address");
+                for (tunnel, fits) in [(tunnel(), direct), (header.clone(), with_header)] {
+                    assert_eq!(path_mtu::overhead(mode, address, &tunnel), 1500 - fits, "as warnings say");
+                }
                 assert_eq!(entry_of(mode, &hop(vlan), &header, backend).max_len, with_header);
             }
         }

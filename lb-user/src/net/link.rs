@@ -80,6 +80,24 @@ pub fn mac(interface: &str) -> Result<[u8; 6], LinkError> {
     Ok(mac)
 }
 
+/// The MTU of an interface: bytes of IP packet.
+///
+/// # Errors
+/// When the name is none, or no interface has it.
+pub fn mtu(interface: &str) -> Result<u32, LinkError> {
+    let mut request = request_for(interface)?;
+    let missing = |_| LinkError::Missing(interface.to_owned());
+    let socket = datagram_socket().map_err(missing)?;
+    // SAFETY: `request` is an ifreq with a closed name that outlives the call, which fills in a number.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) };
+    if result != 0 {
+        return Err(missing(io::Error::last_os_error()));
+    }
+    // SAFETY: the kernel has filled in this member, a plain integer.
+    let mtu = unsafe { request.ifr_ifru.ifru_mtu };
+    Ok(mtu.cast_unsigned())
+}
+
 /// The driver of an interface, for messages: `virtio_net`, `mlx5_core`, or for virtual links their kind, such as `veth`.
 /// `unknown` when nobody can tell.
 #[must_use]

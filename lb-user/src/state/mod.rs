@@ -12,6 +12,7 @@ mod forwarding;
 mod next_hop;
 mod options;
 mod overlay;
+pub mod path_mtu;
 mod predict;
 mod store;
 mod vip_key;

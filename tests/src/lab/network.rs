@@ -91,6 +91,22 @@ impl Network {
         Ok(&self.backends[last])
     }
 
+    /// Gives the segment [`Segment::Front`] another MTU, and the client's link.
+    ///
+    /// # Errors
+    /// When an interface refuses.
+    pub fn set_mtu(&self, lan: u32, client: u32) -> Result<()> {
+        let hosts = self.balancers.iter().chain(self.backends.iter().map(|backend| &backend.namespace));
+        hosts.into_iter().try_for_each(|host| host.ip(&format!("link set eth0 mtu {lan}\n")))?;
+        let balancers = (1..=self.balancers.len()).map(|number| format!("lb-{number}"));
+        let ports = balancers.chain(self.backends.iter().map(|backend| backend.name.clone()));
+        for port in ports.chain(["br0".to_owned()]) {
+            self.router.ip(&format!("link set {port} mtu {lan}\n"))?;
+        }
+        self.router.ip(&format!("link set client mtu {client}\n"))?;
+        self.client.ip(&format!("link set eth0 mtu {client}\n"))
+    }
+
     /// The vip addresses of balancer `number`, from 1.
     #[must_use]
     pub fn vips(number: u8) -> (Ipv4Addr, Ipv6Addr) {

@@ -18,6 +18,8 @@ const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
+/// The program takes frames of several buffers: an interface with a large MTU takes no other.
+const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 
 /// `r0 = XDP_PASS; exit`
 static INSTRUCTIONS: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
@@ -29,6 +31,11 @@ struct ProgramLoad {
     instruction_count: u32,
     instructions: u64,
     license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
 }
 
 #[repr(C)]
@@ -67,6 +74,11 @@ fn attach_here(ifindex: u32, pin: &Path) -> Result<()> {
             instruction_count: INSTRUCTIONS.len() as u32,
             instructions: INSTRUCTIONS.as_ptr() as u64,
             license: LICENSE.as_ptr() as u64,
+            log_level: 0,
+            log_size: 0,
+            log: 0,
+            kernel_version: 0,
+            flags: BPF_F_XDP_HAS_FRAGS,
         },
     )?;
     let link = bpf_fd(

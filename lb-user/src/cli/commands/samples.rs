@@ -127,6 +127,7 @@ pub(super) fn status() -> Status {
         config_loaded_at: "2026-01-02T03:04:06Z".to_owned(),
         config_error: None,
         dataplane_error: None,
+        warnings: Vec::new(),
         interfaces: vec![InterfaceStatus {
             name: "eth0".to_owned(),
             ifindex: 2,

@@ -96,6 +96,7 @@ fn troubles(status: &Status) -> Vec<(Tone, String)> {
             }
         }
     }
+    troubles.extend(status.warnings.iter().map(|warning| (Tone::Waiting, warning.clone())));
     for dormant in &status.dormant_changes {
         let text = format!(
             "runtime change without effect: vip {}, backend {}, {} ({}): {}",
@@ -142,6 +143,7 @@ web  192.0.2.1:80/tcp  ipip      65537  five-tuple       1/2    12.3k  3.4 MB   
         status.config_error = Some("f.toml:3: unknown key".to_owned());
         status.dataplane_error = Some("RINGS is full".to_owned());
         status.dormant_changes = vec![samples::dormant()];
+        status.warnings = vec!["eth0: too small".to_owned()];
         let text = text(&status, Style::PLAIN);
         let (_, troubles) = text.rsplit_once("\n\n").expect("a paragraph of its own");
         assert_eq!(
@@ -151,6 +153,7 @@ the kernel does not forward as shown: RINGS is full
 the last reload was refused:
 f.toml:3: unknown key
 vip web: backend web-3 is unresolved: no route to 10.0.0.13; add a route
+eth0: too small
 runtime change without effect: vip 192.0.2.9:80/tcp, backend web-1, drained (root, 2026-01-02T03:04:07Z): the vip is not in the file
 "
         );
