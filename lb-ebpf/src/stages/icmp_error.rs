@@ -13,9 +13,13 @@ use lb_common::headers::{Icmp, Ipv4, Ipv6, Ports, words_v6};
 
 use super::upper::Upper;
 use crate::forward::{Flow, follow};
+use crate::gate::{Asks, VipAddress, Visit, admit, client_v4};
 use crate::parse::{self, FRAGMENT, MAX_EXTENSIONS, Packet, TCP, UDP};
 use crate::tables::StageTables;
 use crate::{Frame, Verdict, vip};
+
+/// Of a vip's policy, only its routes count.
+const ROUTES: Asks = Asks { access: false, limits: false };
 
 /// Sends an IPv4 error on.
 ///
@@ -46,6 +50,9 @@ pub(super) fn follow_v4<F: Frame, T: StageTables>(
     let packet = clients_packet(frame, quoted.protocol, ports_at)?.ok_or_else(stray)?;
     let target = vip::find_v4(directory, address, &packet).ok_or_else(stray)?;
     let client = u32::from_le_bytes(quoted.destination);
+    let (visited, mapped) = (VipAddress::V4(address), client_v4(client));
+    let visit = Visit { directory, target, address: visited, packet: &packet, client: mapped };
+    let target = admit(tables, &visit, ROUTES)?;
     let hash = hash::flow_hash_v4(client, packet.ports() & target.ports_mask, directory.control.seed);
     follow::<F, T, false>(frame, tables, &Flow { packet, target, hash, ingress }, offset)
 }
@@ -82,6 +89,8 @@ pub(super) fn follow_v6<F: Frame, T: StageTables>(
     }
     let packet = clients_packet(frame, protocol, ports_at)?.ok_or_else(stray)?;
     let target = vip::find_v6(directory, address, &packet).ok_or_else(stray)?;
+    let visit = Visit { directory, target, address: VipAddress::V6(address), packet: &packet, client };
+    let target = admit(tables, &visit, ROUTES)?;
     let hash = hash::flow_hash_v6(client, packet.ports() & target.ports_mask, directory.control.seed);
     follow::<F, T, true>(frame, tables, &Flow { packet, target, hash, ingress }, offset)
 }
