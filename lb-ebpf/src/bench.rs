@@ -43,7 +43,7 @@ mod programs {
     #[inline(always)]
     fn round(ctx: &XdpContext) -> Option<u32> {
         let config = BENCH.get(0)?;
-        let frame = &mut XdpFrame(ctx);
+        let frame = &mut XdpFrame::<false>(ctx);
         next_flow(frame, config)?;
         let action = call(ctx, config.target);
         frame.extend_front(-(config.grown as i32))?;
@@ -53,7 +53,7 @@ mod programs {
 
     /// Gives the packet the next flow's source address.
     #[inline(always)]
-    fn next_flow(frame: &mut XdpFrame, config: &BenchConfig) -> Option<()> {
+    fn next_flow(frame: &mut XdpFrame<'_, false>, config: &BenchConfig) -> Option<()> {
         let round = ROUNDS.get_ptr_mut(0)?;
         // SAFETY: the pointer is this CPU's value, which nothing else writes while the program runs here.
         let flow = unsafe {
@@ -82,7 +82,7 @@ mod programs {
 
     /// Writes back what a forwarded packet has lost: the Ethernet header and the time to live.
     #[inline(always)]
-    fn restore(frame: &mut XdpFrame, config: &BenchConfig) -> Option<()> {
+    fn restore(frame: &mut XdpFrame<'_, false>, config: &BenchConfig) -> Option<()> {
         let ethernet = frame.at_mut::<[u8; 14]>(0)?;
         ethernet[..12].copy_from_slice(&ETHERNET);
         if config.is_v6 == 0 {
@@ -111,7 +111,7 @@ mod programs {
 
     #[inline(always)]
     fn encapsulate(ctx: &XdpContext) -> Option<u32> {
-        let frame = &mut XdpFrame(ctx);
+        let frame = &mut XdpFrame::<false>(ctx);
         if frame.at::<Ethernet>(0)?.ether_type.get() != 0x0800 {
             return None;
         }

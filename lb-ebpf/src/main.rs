@@ -38,7 +38,7 @@ mod programs {
             // SAFETY: the context is the one that the kernel passed in.
             unsafe { STAGES.tail_call(&ctx, Stage::EXPLAIN) };
         }
-        match balance(&mut XdpFrame(&ctx), &KernelTables { quiet: false }, ctx.ingress_ifindex() as u32) {
+        match balance(&mut XdpFrame::<false>(&ctx), &KernelTables { quiet: false }, ctx.ingress_ifindex() as u32) {
             Ok(verdict) => {
                 count(&verdict);
                 leave(verdict.leave)
@@ -56,7 +56,7 @@ mod programs {
     #[inline(always)]
     fn explain(ctx: XdpContext) -> u32 {
         let tables = KernelTables { quiet: true };
-        end(&ctx, &tables, balance(&mut XdpFrame(&ctx), &tables, ctx.ingress_ifindex() as u32), None)
+        end(&ctx, &tables, balance(&mut XdpFrame::<false>(&ctx), &tables, ctx.ingress_ifindex() as u32), None)
     }
 
     macro_rules! stage_programs {
@@ -67,7 +67,7 @@ mod programs {
                 fn $name(ctx: XdpContext) -> u32 {
                     let tables = KernelTables { quiet: trace_request(&ctx).is_some() };
                     let ingress = ctx.ingress_ifindex() as u32;
-                    let result = stages::$run(&mut XdpFrame(&ctx), &tables, ingress);
+                    let result = stages::$run(&mut XdpFrame::<true>(&ctx), &tables, ingress);
                     end(&ctx, &tables, result, Some(Stage::$stage))
                 }
             )*
@@ -149,7 +149,7 @@ mod programs {
     #[xdp(frags)]
     #[inline(always)]
     fn decap(ctx: XdpContext) -> u32 {
-        let outcome = decapsulate(&mut XdpFrame(&ctx), &KernelDecapTables);
+        let outcome = decapsulate(&mut XdpFrame::<true>(&ctx), &KernelDecapTables);
         count_outcome(outcome);
         if outcome.is_drop() { XDP_DROP } else { XDP_PASS }
     }

@@ -8,9 +8,12 @@ use bytemuck::Pod;
 use lb_ebpf::Frame;
 
 /// The packet of one program run. Bounds are read anew for each view, because `adjust_head` moves them.
-pub(crate) struct XdpFrame<'a>(pub(crate) &'a XdpContext);
+///
+/// `WHOLE`: the length of a frame in several buffers is asked for where it matters. The call that this takes costs registers
+/// on ways that never come to it, so the first program does without and leaves such frames to a stage.
+pub(crate) struct XdpFrame<'a, const WHOLE: bool>(pub(crate) &'a XdpContext);
 
-impl XdpFrame<'_> {
+impl<const WHOLE: bool> XdpFrame<'_, WHOLE> {
     /// The address of `size` bytes at `offset`, when they lie within the packet.
     #[inline(always)]
     fn within(&self, offset: usize, size: usize) -> Option<usize> {
@@ -53,7 +56,7 @@ impl XdpFrame<'_> {
     }
 }
 
-impl Frame for XdpFrame<'_> {
+impl<const WHOLE: bool> Frame for XdpFrame<'_, WHOLE> {
     #[inline(always)]
     fn len(&self) -> usize {
         self.data_end() - self.data()
@@ -61,6 +64,9 @@ impl Frame for XdpFrame<'_> {
 
     #[inline(always)]
     fn whole_len(&self) -> usize {
+        if !WHOLE {
+            return self.len();
+        }
         // SAFETY: the context is the one that the kernel passed in.
         unsafe { bpf_xdp_get_buff_len(self.0.ctx) as usize }
     }

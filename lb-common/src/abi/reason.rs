@@ -113,6 +113,15 @@ reasons! {
     RejectReply = 52, "reject_reply";
 }
 
+/// A bit for each reason with a stage.
+const STAGED: u64 = 1 << Reason::Policy as u32
+    | 1 << Reason::Truncated as u32
+    | 1 << Reason::Arp as u32
+    | 1 << Reason::Icmp as u32
+    | 1 << Reason::Fragment as u32
+    | 1 << Reason::NoService as u32
+    | 1 << Reason::TooBig as u32;
+
 impl Reason {
     /// Whether the packet is dropped.
     #[must_use]
@@ -144,8 +153,12 @@ impl Reason {
     #[must_use]
     #[inline(always)]
     pub const fn stage(self) -> Option<Stage> {
+        // One test for the many packets that have none, instead of a chain of comparisons.
+        if STAGED >> self as u32 & 1 == 0 {
+            return None;
+        }
         match self {
-            Self::Policy => Some(Stage::Policy),
+            Self::Policy | Self::Truncated => Some(Stage::Policy),
             Self::Arp => Some(Stage::Arp),
             Self::Icmp => Some(Stage::Icmp),
             Self::Fragment => Some(Stage::Fragment),

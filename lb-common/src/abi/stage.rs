@@ -5,7 +5,8 @@
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// The whole way again, for vips with access lists, limits or routes.
+    /// The whole way again, for vips with access lists, limits or routes, and for frames in several buffers, which look cut
+    /// off to the first program.
     Policy = 0,
     /// ARP.
     Arp = 1,
