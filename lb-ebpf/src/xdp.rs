@@ -18,6 +18,8 @@ impl<const WHOLE: bool> XdpFrame<'_, WHOLE> {
     #[inline(always)]
     fn within(&self, offset: usize, size: usize) -> Option<usize> {
         let start = self.data() + offset;
+        // SAFETY: no packet lies at address 0; said here, so that no view is compared with it.
+        unsafe { core::hint::assert_unchecked(start != 0) };
         if start + size > self.data_end() { None } else { Some(start) }
     }
 
