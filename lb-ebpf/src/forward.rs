@@ -3,6 +3,7 @@
 use lb_common::abi::{Dest, EMPTY_SLOT, Found, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, Reason, Target};
 use lb_common::hash;
 
+use crate::encap::Fit;
 use crate::parse::Packet;
 use crate::{Frame, Leave, Tables, Verdict, encap, quic};
 
@@ -24,16 +25,16 @@ pub(crate) fn forward<F: Frame, T: Tables, const V6: bool>(
 ) -> Result<Verdict, Reason> {
     let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
     let place = tables.place(flow.target);
-    let named = if flow.target.has(Target::QUIC) {
-        quic::named_dest(frame, tables, flow.target, place, flow.packet.layer4())
-    } else {
-        None
-    };
-    let (slot, index) = match named {
-        Some(index) => (u32::MAX, index),
-        None => (slot, owner(tables, place, slot)?),
-    };
-    send::<F, T, V6>(frame, tables, flow, offset, slot, index)
+    if flow.target.has(Target::QUIC) {
+        // A way of its own up to the end: joined with the other again, it would cost that one registers.
+        let (slot, index) = match quic::named_dest::<F, T, V6>(frame, tables, flow.target, place, offset) {
+            Some(index) => (u32::MAX, index),
+            None => (slot, owner(tables, place, slot)?),
+        };
+        return send::<F, T, V6>(frame, tables, flow, offset, (slot, index));
+    }
+    let index = owner(tables, place, slot)?;
+    send::<F, T, V6>(frame, tables, flow, offset, (slot, index))
 }
 
 /// Sends an ICMP error about a packet of the flow to the dest of its slot. Which connection id the client uses, the quoted
@@ -47,7 +48,7 @@ pub(crate) fn follow<F: Frame, T: Tables, const V6: bool>(
 ) -> Result<Verdict, Reason> {
     let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
     let index = owner(tables, tables.place(flow.target), slot)?;
-    send::<F, T, V6>(frame, tables, flow, offset, slot, index)
+    send::<F, T, V6>(frame, tables, flow, offset, (slot, index))
 }
 
 /// Sends a packet to the dest with this index. One that does not fit the way there is as it came then, and its dest is
@@ -58,13 +59,12 @@ pub(crate) fn send<F: Frame, T: Tables, const V6: bool>(
     tables: &T,
     flow: &Flow<'_>,
     offset: usize,
-    slot: u32,
-    index: u32,
+    (slot, index): (u32, u32),
 ) -> Result<Verdict, Reason> {
     let dest = tables.dest(index).ok_or(Reason::NoDest)?;
     let vip = flow.target.vip;
     let opens_flow = flow.packet.opens_flow != 0;
-    match encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash, dest.max_len) {
+    match encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash, Fit::Dest) {
         Ok(bytes) => {
             Ok(Verdict { leave: leave(dest, flow.ingress), vip, slot, dest: index, bytes, opens_flow })
         }

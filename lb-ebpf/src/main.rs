@@ -38,7 +38,11 @@ mod programs {
             // SAFETY: the context is the one that the kernel passed in.
             unsafe { STAGES.tail_call(&ctx, Stage::EXPLAIN) };
         }
-        match balance(&mut XdpFrame::<false>(&ctx), &KernelTables { quiet: false }, ctx.ingress_ifindex() as u32) {
+        match balance(
+            &mut XdpFrame::<false>(&ctx),
+            &KernelTables { quiet: false },
+            ctx.ingress_ifindex() as u32,
+        ) {
             Ok(verdict) => {
                 count(&verdict);
                 leave(verdict.leave)

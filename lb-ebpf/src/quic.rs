@@ -10,7 +10,7 @@
 
 use lb_common::abi::{Dest, Place, RING_PAGE_SLOTS, Target, ring_pages};
 use lb_common::hash;
-use lb_common::headers::Udp;
+use lb_common::headers::{Ipv4, Ipv6, Udp};
 
 use crate::parse::{Packet, UDP};
 use crate::{Frame, Tables};
@@ -33,10 +33,10 @@ struct LongHeader {
 /// there, since the payload's authentication tag alone takes 16.
 type IdStart = [u8; 9];
 
-/// The index into `DESTS` of the backend whose server id the packet carries, when there is one. The UDP header is at
+/// The index into `DESTS` of the backend whose server id the packet carries, when there is one. The IP header is at
 /// `offset`.
 #[inline(always)]
-pub(crate) fn named_dest<F: Frame, T: Tables>(
+pub(crate) fn named_dest<F: Frame, T: Tables, const V6: bool>(
     frame: &F,
     tables: &T,
     target: &Target,
@@ -44,7 +44,7 @@ pub(crate) fn named_dest<F: Frame, T: Tables>(
     offset: usize,
 ) -> Option<u32> {
     let len = target.flags >> Target::QUIC_LEN_SHIFT & 0xf;
-    let start = id_start(frame, offset + size_of::<Udp>(), len)?;
+    let start = id_start(frame, udp_at::<F, V6>(frame, offset)? + size_of::<Udp>(), len)?;
     let config_id = target.flags >> Target::QUIC_CONFIG_SHIFT & 7;
     if u32::from(start[0] >> 5) != config_id {
         return None;
@@ -63,6 +63,18 @@ pub(crate) fn named_dest<F: Frame, T: Tables>(
     let salt = tables.ring_page(first_page)?.slots[0];
     let (one, other) = hash::server_id_slots(id, salt, pages * RING_PAGE_SLOTS);
     at(one).or_else(|| at(other))
+}
+
+/// Where the UDP header of a packet is. Read anew, since the other packets need not know any more. Extension headers are
+/// not walked again: such packets go by the ring.
+#[inline(always)]
+fn udp_at<F: Frame, const V6: bool>(frame: &F, offset: usize) -> Option<usize> {
+    if V6 {
+        let ip: &Ipv6 = frame.at(offset)?;
+        return if ip.next_header == UDP { Some(offset + size_of::<Ipv6>()) } else { None };
+    }
+    let ip: &Ipv4 = frame.at(offset)?;
+    if ip.protocol == UDP { Some(offset + usize::from(ip.version_ihl & 0x0f) * 4) } else { None }
 }
 
 /// The table may hold anything at a place that is not this id's.

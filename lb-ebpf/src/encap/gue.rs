@@ -20,7 +20,7 @@ use lb_common::checksum;
 use lb_common::headers::{Ipv4, Ipv6, Udp};
 use network_types::ip::IpProto;
 
-use super::{ETHERNET, Inner, TAGGED, V4, V6, give_back, ip, put, put_ethernet, spend_hop, take};
+use super::{ETHERNET, Fit, Inner, TAGGED, V4, V6, give_back, ip, put, put_ethernet, spend_hop, take};
 use crate::Frame;
 
 const UDP: usize = size_of::<Udp>();
@@ -62,17 +62,17 @@ pub(super) fn outer<F: Frame, const INNER_V6: bool>(
     offset: usize,
     dest: &Dest,
     entropy: u32,
-    max_len: u32,
+    fit: Fit,
 ) -> Result<u32, Reason> {
     let shape = Shape::of(dest.kind);
     if dest.kind < DestKind::UdpIpv4 as u32 {
         return Err(Reason::NoDest);
     }
     match (shape.outer_is_v6 != 0, INNER_V6) {
-        (false, false) => around::<F, V4_UDP, V4, false>(frame, offset, dest, &shape, entropy, max_len),
-        (false, true) => around::<F, V4_UDP, V6, true>(frame, offset, dest, &shape, entropy, max_len),
-        (true, false) => around::<F, V6_UDP, V4, false>(frame, offset, dest, &shape, entropy, max_len),
-        (true, true) => around::<F, V6_UDP, V6, true>(frame, offset, dest, &shape, entropy, max_len),
+        (false, false) => around::<F, V4_UDP, V4, false>(frame, offset, dest, &shape, entropy, fit),
+        (false, true) => around::<F, V4_UDP, V6, true>(frame, offset, dest, &shape, entropy, fit),
+        (true, false) => around::<F, V6_UDP, V4, false>(frame, offset, dest, &shape, entropy, fit),
+        (true, true) => around::<F, V6_UDP, V6, true>(frame, offset, dest, &shape, entropy, fit),
     }
 }
 
@@ -84,14 +84,14 @@ fn around<F: Frame, const OUTER: usize, const INNER: usize, const INNER_V6: bool
     dest: &Dest,
     shape: &Shape,
     entropy: u32,
-    max_len: u32,
+    fit: Fit,
 ) -> Result<u32, Reason> {
     let Shape { l2, gue, .. } = *shape;
     let head = l2 + OUTER + gue;
     frame.extend_front(head as i32 - offset as i32).ok_or(Reason::NoHeadroom)?;
     let header: &mut [u8; INNER] = frame.at_mut(head).ok_or(Reason::NoHeadroom)?;
     let inner = Inner::read::<INNER, INNER_V6>(header, 0);
-    if inner.len > max_len {
+    if fit.is_missed(inner.len, dest) {
         return give_back(frame, head, offset);
     }
     spend_hop::<INNER, INNER_V6>(header, 0)?;

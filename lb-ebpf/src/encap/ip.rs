@@ -3,7 +3,7 @@
 use lb_common::abi::{Dest, Reason};
 use lb_common::checksum;
 
-use super::{Inner, V4, V6, give_back, make_room, put, put_ethernet, spend_hop, take};
+use super::{Fit, Inner, V4, V6, give_back, make_room, put, put_ethernet, spend_hop, take};
 use crate::Frame;
 
 /// `L2` bytes of Ethernet, then IPv4 (RFC 2003, RFC 4213), then the inner header: `ALL` bytes together.
@@ -13,11 +13,11 @@ pub(super) fn outer_v4<F: Frame, const L2: usize, const ALL: usize, const INNER_
     offset: usize,
     dest: &Dest,
     entropy: u32,
-    max_len: u32,
+    fit: Fit,
 ) -> Result<u32, Reason> {
     let all: &mut [u8; ALL] = make_room(frame, L2 + V4, offset)?;
     let inner = Inner::read::<ALL, INNER_V6>(all, L2 + V4);
-    if inner.len > max_len {
+    if fit.is_missed(inner.len, dest) {
         return give_back(frame, L2 + V4, offset);
     }
     spend_hop::<ALL, INNER_V6>(all, L2 + V4)?;
@@ -50,11 +50,11 @@ pub(super) fn outer_v6<F: Frame, const L2: usize, const ALL: usize, const INNER_
     offset: usize,
     dest: &Dest,
     entropy: u32,
-    max_len: u32,
+    fit: Fit,
 ) -> Result<u32, Reason> {
     let all: &mut [u8; ALL] = make_room(frame, L2 + V6, offset)?;
     let inner = Inner::read::<ALL, INNER_V6>(all, L2 + V6);
-    if inner.len > max_len {
+    if fit.is_missed(inner.len, dest) {
         return give_back(frame, L2 + V6, offset);
     }
     spend_hop::<ALL, INNER_V6>(all, L2 + V6)?;

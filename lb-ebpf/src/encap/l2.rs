@@ -4,7 +4,7 @@
 use lb_common::abi::{Dest, DestKind, Reason};
 use lb_common::headers::Ethernet;
 
-use super::{ETHERNET, Inner, TAGGED, V4, V6, make_room, put_ethernet, spend_hop, take};
+use super::{ETHERNET, Fit, Inner, TAGGED, V4, V6, make_room, put_ethernet, spend_hop, take};
 use crate::Frame;
 
 const L2: u32 = DestKind::L2 as u32;
@@ -16,16 +16,16 @@ pub(super) fn rewrite<F: Frame, const INNER_V6: bool>(
     frame: &mut F,
     offset: usize,
     dest: &Dest,
-    max_len: u32,
+    fit: Fit,
 ) -> Result<u32, Reason> {
     if goes_in_circles(frame, dest) {
         return Err(Reason::Loop);
     }
     match (dest.kind, INNER_V6) {
-        (L2, false) => behind::<F, ETHERNET, { ETHERNET + V4 }, false>(frame, offset, dest, max_len),
-        (L2, true) => behind::<F, ETHERNET, { ETHERNET + V6 }, true>(frame, offset, dest, max_len),
-        (L2_VLAN, false) => behind::<F, TAGGED, { TAGGED + V4 }, false>(frame, offset, dest, max_len),
-        (L2_VLAN, true) => behind::<F, TAGGED, { TAGGED + V6 }, true>(frame, offset, dest, max_len),
+        (L2, false) => behind::<F, ETHERNET, { ETHERNET + V4 }, false>(frame, offset, dest, fit),
+        (L2, true) => behind::<F, ETHERNET, { ETHERNET + V6 }, true>(frame, offset, dest, fit),
+        (L2_VLAN, false) => behind::<F, TAGGED, { TAGGED + V4 }, false>(frame, offset, dest, fit),
+        (L2_VLAN, true) => behind::<F, TAGGED, { TAGGED + V6 }, true>(frame, offset, dest, fit),
         _ => Err(Reason::NoDest),
     }
 }
@@ -44,7 +44,7 @@ fn behind<F: Frame, const L2: usize, const ALL: usize, const INNER_V6: bool>(
     frame: &mut F,
     offset: usize,
     dest: &Dest,
-    max_len: u32,
+    fit: Fit,
 ) -> Result<u32, Reason> {
     // Before any byte moves: where a tag goes, nobody gives it back.
     let len = if INNER_V6 {
@@ -52,7 +52,7 @@ fn behind<F: Frame, const L2: usize, const ALL: usize, const INNER_V6: bool>(
     } else {
         Inner::read::<V4, false>(frame.at(offset).ok_or(Reason::Truncated)?, 0).len
     };
-    if len > max_len {
+    if fit.is_missed(len, dest) {
         return Err(Reason::TooBig);
     }
     let all: &mut [u8; ALL] = make_room(frame, L2, offset)?;

@@ -37,8 +37,27 @@ const IPV6_VLAN: u32 = DestKind::Ipv6Vlan as u32;
 const DF: u32 = u32::from_ne_bytes([0, 0, (Ipv4::DF >> 8) as u8, 0]);
 const ID_AND_DF: u32 = u32::from_ne_bytes([0xff, 0xff, (Ipv4::DF >> 8) as u8, 0]);
 
+/// Which packets are too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// Those that do not fit the way to the dest.
+    Dest,
+    /// Those that no IP packet can hold together with the outer headers: the kernel will fragment others.
+    Any,
+}
+
+impl Fit {
+    #[inline(always)]
+    pub(crate) const fn is_missed(self, len: u32, dest: &Dest) -> bool {
+        match self {
+            Self::Dest => len > dest.max_len,
+            Self::Any => len > u16::MAX as u32 - HEAD_LEN as u32,
+        }
+    }
+}
+
 /// Encapsulates the packet whose IP header starts at `offset` for `dest`; `hash` gives the outer header its entropy, and
-/// `max_len` is the largest packet that is sent. Returns the inner packet's bytes. `INNER_V6` is the packet's family.
+/// `fit` says which packets are too large. Returns the inner packet's bytes. `INNER_V6` is the packet's family.
 ///
 /// # Errors
 /// Why it must be dropped, or [`Reason::TooBig`], with the frame as it came.
@@ -48,36 +67,36 @@ pub(crate) fn encapsulate<F: Frame, const INNER_V6: bool>(
     offset: usize,
     dest: &Dest,
     hash: u32,
-    max_len: u32,
+    fit: Fit,
 ) -> Result<u32, Reason> {
     // The slot comes from the hash's upper bits; the swap puts its lower bits where source masks begin.
     let entropy = hash.swap_bytes();
     match (dest.kind, INNER_V6) {
         (IPV4, false) => {
-            ip::outer_v4::<F, ETHERNET, { ETHERNET + V4 + V4 }, false>(frame, offset, dest, entropy, max_len)
+            ip::outer_v4::<F, ETHERNET, { ETHERNET + V4 + V4 }, false>(frame, offset, dest, entropy, fit)
         }
         (IPV4, true) => {
-            ip::outer_v4::<F, ETHERNET, { ETHERNET + V4 + V6 }, true>(frame, offset, dest, entropy, max_len)
+            ip::outer_v4::<F, ETHERNET, { ETHERNET + V4 + V6 }, true>(frame, offset, dest, entropy, fit)
         }
         (IPV6, false) => {
-            ip::outer_v6::<F, ETHERNET, { ETHERNET + V6 + V4 }, false>(frame, offset, dest, entropy, max_len)
+            ip::outer_v6::<F, ETHERNET, { ETHERNET + V6 + V4 }, false>(frame, offset, dest, entropy, fit)
         }
         (IPV6, true) => {
-            ip::outer_v6::<F, ETHERNET, { ETHERNET + V6 + V6 }, true>(frame, offset, dest, entropy, max_len)
+            ip::outer_v6::<F, ETHERNET, { ETHERNET + V6 + V6 }, true>(frame, offset, dest, entropy, fit)
         }
         (IPV4_VLAN, false) => {
-            ip::outer_v4::<F, TAGGED, { TAGGED + V4 + V4 }, false>(frame, offset, dest, entropy, max_len)
+            ip::outer_v4::<F, TAGGED, { TAGGED + V4 + V4 }, false>(frame, offset, dest, entropy, fit)
         }
         (IPV4_VLAN, true) => {
-            ip::outer_v4::<F, TAGGED, { TAGGED + V4 + V6 }, true>(frame, offset, dest, entropy, max_len)
+            ip::outer_v4::<F, TAGGED, { TAGGED + V4 + V6 }, true>(frame, offset, dest, entropy, fit)
         }
         (IPV6_VLAN, false) => {
-            ip::outer_v6::<F, TAGGED, { TAGGED + V6 + V4 }, false>(frame, offset, dest, entropy, max_len)
+            ip::outer_v6::<F, TAGGED, { TAGGED + V6 + V4 }, false>(frame, offset, dest, entropy, fit)
         }
         (IPV6_VLAN, true) => {
-            ip::outer_v6::<F, TAGGED, { TAGGED + V6 + V6 }, true>(frame, offset, dest, entropy, max_len)
+            ip::outer_v6::<F, TAGGED, { TAGGED + V6 + V6 }, true>(frame, offset, dest, entropy, fit)
         }
-        _ => not_ip_in_ip::<F, INNER_V6>(frame, offset, dest, entropy, max_len),
+        _ => not_ip_in_ip::<F, INNER_V6>(frame, offset, dest, entropy, fit),
     }
 }
 
@@ -88,12 +107,12 @@ fn not_ip_in_ip<F: Frame, const INNER_V6: bool>(
     offset: usize,
     dest: &Dest,
     entropy: u32,
-    max_len: u32,
+    fit: Fit,
 ) -> Result<u32, Reason> {
     if dest.kind < DestKind::L2 as u32 {
-        return gue::outer::<F, INNER_V6>(frame, offset, dest, entropy, max_len);
+        return gue::outer::<F, INNER_V6>(frame, offset, dest, entropy, fit);
     }
-    l2::rewrite::<F, INNER_V6>(frame, offset, dest, max_len)
+    l2::rewrite::<F, INNER_V6>(frame, offset, dest, fit)
 }
 
 /// What the outer header takes over from the inner one.

@@ -14,14 +14,13 @@ use lb_common::abi::{Bucket, Dest, DestKind, Directory, Found, Reason};
 use lb_common::headers::{Ethernet, Icmp, Ipv4, Ipv6};
 
 use super::reply::{self, Link};
+use crate::encap::Fit;
 use crate::parse::{self, ICMP, ICMPV6};
 use crate::tables::StageTables;
 use crate::{Frame, Leave, Verdict, encap, ether_type};
 
 /// The smallest MTU of a link that IPv6 knows (RFC 8200, section 5).
 const MIN_MTU_V6: u32 = 1280;
-/// The largest inner packet that the kernel gets: behind any outer headers it is a valid IPv4 packet.
-const LARGEST: u32 = u16::MAX as u32 - 36;
 /// "Fragmentation needed", a code of [`Icmp::UNREACHABLE`].
 const FRAGMENTATION_NEEDED: u8 = 4;
 
@@ -141,7 +140,7 @@ fn to_kernel<F: Frame>(
     }
     let Ethernet { destination, source, .. } = *frame.at(0).ok_or(Reason::TooBig)?;
     let link = Link::new(frame, offset, destination, source)?;
-    let bytes = encap::encapsulate::<F, false>(frame, offset, dest, found.hash, LARGEST)?;
+    let bytes = encap::encapsulate::<F, false>(frame, offset, dest, found.hash, Fit::Any)?;
     frame.extend_front(offset as i32 - start).ok_or(Reason::NoHeadroom)?;
     link.put(frame).ok_or(Reason::NoHeadroom)?;
     let Found { dest, vip, slot, opens_flow, .. } = *found;
