@@ -114,13 +114,18 @@ reasons! {
 }
 
 /// A bit for each reason with a stage.
-const STAGED: u64 = 1 << Reason::Policy as u32
-    | 1 << Reason::Truncated as u32
-    | 1 << Reason::Arp as u32
-    | 1 << Reason::Icmp as u32
-    | 1 << Reason::Fragment as u32
-    | 1 << Reason::NoService as u32
-    | 1 << Reason::TooBig as u32;
+const STAGED: u64 = {
+    let mut bits = 0;
+    let mut next = 0;
+    while next < Reason::ALL.len() {
+        let reason = Reason::ALL[next];
+        if reason.own_stage().is_some() {
+            bits |= 1 << reason as u32;
+        }
+        next += 1;
+    }
+    bits
+};
 
 impl Reason {
     /// Whether the packet is dropped.
@@ -157,6 +162,11 @@ impl Reason {
         if STAGED >> self as u32 & 1 == 0 {
             return None;
         }
+        self.own_stage()
+    }
+
+    #[inline(always)]
+    const fn own_stage(self) -> Option<Stage> {
         match self {
             Self::Policy | Self::Truncated => Some(Stage::Policy),
             Self::Arp => Some(Stage::Arp),
