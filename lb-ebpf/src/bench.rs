@@ -14,10 +14,11 @@ mod xdp;
 #[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_TX};
+    use aya_ebpf::helpers::{bpf_xdp_adjust_tail, bpf_xdp_store_bytes};
     use aya_ebpf::macros::{map, xdp};
     use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
     use aya_ebpf::programs::XdpContext;
-    use lb_common::abi::BenchConfig;
+    use lb_common::abi::{BENCH_HEAD, BenchConfig, BenchSource};
     use lb_common::checksum;
     use lb_common::headers::{Ethernet, Ipv4, Ipv6};
     use lb_ebpf::Frame;
@@ -47,23 +48,29 @@ mod programs {
         next_flow(frame, config)?;
         let action = call(ctx, config.target);
         frame.extend_front(-(config.grown as i32))?;
-        restore(frame, config)?;
+        if config.cut != 0 {
+            move_end(ctx, -(config.left as i32))?;
+            move_end(ctx, config.cut as i32)?;
+        }
+        restore(ctx, config)?;
         Some(action)
     }
 
     /// Gives the packet the next flow's source address.
     #[inline(always)]
-    fn next_flow(frame: &mut XdpFrame<'_, false>, config: &BenchConfig) -> Option<()> {
+    fn next_flow(frame: &mut XdpFrame<false>, config: &BenchConfig) -> Option<()> {
+        // Odd: all flows come, each once before any comes again, and none beside the one before.
+        const STRIDE: u32 = 0x9e37_79b1;
         let round = ROUNDS.get_ptr_mut(0)?;
         // SAFETY: the pointer is this CPU's value, which nothing else writes while the program runs here.
         let flow = unsafe {
             *round = (*round).wrapping_add(1);
-            *round & config.flow_mask
+            (*round).wrapping_mul(STRIDE) & config.flow_mask
         };
-        if config.is_v6 == 0 {
+        if config.source == BenchSource::Ipv4 as u32 {
             let ip = frame.at_mut::<Ipv4>(L3)?;
             ip.source = (flow | 0x0a00_0000).to_be_bytes();
-        } else {
+        } else if config.source == BenchSource::Ipv6 as u32 {
             let ip = frame.at_mut::<Ipv6>(L3)?;
             let [a, b, c, d] = flow.to_be_bytes();
             [ip.source[12], ip.source[13], ip.source[14], ip.source[15]] = [a, b, c, d];
@@ -80,21 +87,23 @@ mod programs {
         core::hint::black_box(XDP_ABORTED)
     }
 
-    /// Writes back what a forwarded packet has lost: the Ethernet header and the time to live.
+    /// Moves the frame's end by so many bytes; new ones are zeros.
     #[inline(always)]
-    fn restore(frame: &mut XdpFrame<'_, false>, config: &BenchConfig) -> Option<()> {
-        let ethernet = frame.at_mut::<[u8; 14]>(0)?;
-        ethernet[..12].copy_from_slice(&ETHERNET);
-        if config.is_v6 == 0 {
-            ethernet[12..].copy_from_slice(&[0x08, 0x00]);
-            let ip = frame.at_mut::<Ipv4>(L3)?;
-            ip.ttl = BenchConfig::TTL;
-            ip.checksum = (config.checksum as u16).to_ne_bytes();
-        } else {
-            ethernet[12..].copy_from_slice(&[0x86, 0xdd]);
-            frame.at_mut::<Ipv6>(L3)?.hop_limit = BenchConfig::TTL;
-        }
-        Some(())
+    fn move_end(ctx: &XdpContext, bytes: i32) -> Option<()> {
+        // SAFETY: the context is the one that the kernel passed in.
+        let result = unsafe { bpf_xdp_adjust_tail(ctx.ctx, bytes) };
+        if result == 0 { Some(()) } else { None }
+    }
+
+    /// Writes back the frame's first bytes.
+    #[inline(always)]
+    fn restore(ctx: &XdpContext, config: &BenchConfig) -> Option<()> {
+        const LAST: u32 = BENCH_HEAD as u32 - 1;
+        let len = (config.head_last & LAST) + 1;
+        let head = config.head.as_ptr().cast_mut().cast();
+        // SAFETY: the context is the one that the kernel passed in, which only reads from `head`, and `len` bytes at most.
+        let result = unsafe { bpf_xdp_store_bytes(ctx.ctx, 0, head, len) };
+        if result == 0 { Some(()) } else { None }
     }
 
     /// A target that does nothing.

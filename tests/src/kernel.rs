@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use aya::TestRun;
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData};
 use aya::programs::{TestRunOptions, Xdp};
-use lb_common::abi::{PINNED_CLOCK_BUCKET, Reason};
+use lb_common::abi::{Interface, LOOPBACK_IFINDEX, PINNED_CLOCK_BUCKET, Reason};
 use lb_user::dataplane::bpf::{self, BpfDataplane};
 use lb_user::dataplane::{Dataplane, Limits, OpenOptions, XdpMode};
 use lb_user::state::Forwarding;
@@ -43,19 +43,28 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses.
     pub fn open(forwarding: &Forwarding) -> Result<Self> {
+        Self::open_with(forwarding, |_| ())
+    }
+
+    /// The same with other options.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open_with(forwarding: &Forwarding, change: impl FnOnce(&mut OpenOptions)) -> Result<Self> {
         static SWEEP: Once = Once::new();
         SWEEP.call_once(sweep);
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let pin_dir = PathBuf::from(PINS).join(format!("{PREFIX}{}-{number}", std::process::id()));
         let limits = Limits { dests: 4096, ring_memory: 8 << 20, ..Limits::default() };
-        let options = OpenOptions {
+        let mut options = OpenOptions {
             pin_dir,
             interfaces: Vec::new(),
             mode: XdpMode::Native,
             limits,
             pinned_clock: true,
         };
+        change(&mut options);
         let dataplane = bpf::open(&options, forwarding)?;
         let program =
             Xdp::from_pin(options.pin_dir.join("prog"), aya_obj::programs::XdpAttachType::Interface)
@@ -104,6 +113,18 @@ impl Kernel {
     /// When the kernel refuses.
     pub fn set_clock(&self, now_ns: u64) -> Result<()> {
         set_clock(&self.options.pin_dir, now_ns)
+    }
+
+    /// Gives the interface of test runs its MAC address, which only a pinned clock brings along.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn name_test_interface(&self) -> Result<()> {
+        let map = MapData::from_pin(self.options.pin_dir.join("maps/INTERFACES"))?;
+        let mut interfaces: HashMap<MapData, u32, [u8; size_of::<Interface>()]> =
+            Map::HashMap(map).try_into()?;
+        let value: [u8; size_of::<Interface>()] = bytemuck::cast(Interface::OF_TEST_RUNS);
+        Ok(interfaces.insert(LOOPBACK_IFINDEX, value, 0)?)
     }
 
     /// Runs one frame and says what became of it; the reason of a pass or drop is the counter that moved.

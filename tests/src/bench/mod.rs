@@ -1,3 +1,6 @@
 //! Benchmarks. Timing never decides a test: these report medians with their spread, and ratios within one run.
 
+mod cases;
 pub mod datapath;
+mod worlds;
+mod wrapper;

@@ -21,7 +21,7 @@ enum What {
         /// Print JSON instead of a table
         #[arg(long)]
         json: bool,
-        /// Fewer loads and turns
+        /// Fewer loads and turns, and no list of a million prefixes
         #[arg(long)]
         quick: bool,
     },
@@ -31,9 +31,9 @@ fn main() -> Result<()> {
     let What::Datapath { json, quick } = Arguments::parse().what;
     let object = std::env::var_os("FERROLEV_BENCH_OBJECT").context("run this through `cargo xtask bench`")?;
     let effort = if quick {
-        Effort { loads: 2, turns: 5, packets: 500_000 }
+        Effort { loads: 2, turns: 5, packets: 500_000, long: false }
     } else {
-        Effort { loads: 10, turns: 5, packets: 1_000_000 }
+        Effort { loads: 10, turns: 5, packets: 1_000_000, long: true }
     };
     let measured = datapath::measure(&PathBuf::from(object), effort)?;
     if json {
