@@ -25,7 +25,7 @@ mod programs {
     use lb_ebpf::{Leave, Verdict, balance, decapsulate, stages};
 
     use crate::decap_maps::{KernelDecapTables, count_outcome};
-    use crate::maps::{DEVICES, KernelTables, STAGES, count, count_reason};
+    use crate::maps::{DEVICES, KernelTables, STAGES, count, count_reason, forget};
     use crate::trace::{answer_trace, trace_request};
     use crate::xdp::XdpFrame;
 
@@ -48,6 +48,7 @@ mod programs {
                 leave(verdict.leave)
             }
             Err(reason) => {
+                let reason = forget(reason);
                 go_on(&ctx, reason, None);
                 count_reason(reason);
                 stop(reason)
