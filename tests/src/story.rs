@@ -1,5 +1,7 @@
 //! Packets through both builds of the packet story, which must agree: the host's and, as root, the kernel's.
 
+use std::cell::RefCell;
+
 use lb_common::abi::Reason;
 use lb_ebpf::Leave;
 use lb_user::dataplane::layout::Layout;
@@ -114,23 +116,46 @@ impl Story {
 /// [`Story::forwarded`] of a single frame.
 #[must_use]
 pub fn forwarded(world: &World, frame: &[u8]) -> Vec<u8> {
-    Story::new(world).forwarded(frame)
+    in_world(world, |story| story.forwarded(frame))
 }
 
 /// [`Story::passed`] of a single frame.
 #[must_use]
 pub fn passed(world: &World, frame: &[u8]) -> Reason {
-    Story::new(world).passed(frame)
+    in_world(world, |story| story.passed(frame))
 }
 
 /// [`Story::dropped`] of a single frame.
 #[must_use]
 pub fn dropped(world: &World, frame: &[u8]) -> Reason {
-    Story::new(world).dropped(frame)
+    in_world(world, |story| story.dropped(frame))
 }
 
 /// [`Story::answered`] of a single frame.
 #[must_use]
 pub fn answered(world: &World, frame: &[u8]) -> (Reason, Vec<u8>) {
-    Story::new(world).answered(frame)
+    in_world(world, |story| story.answered(frame))
+}
+
+thread_local! {
+    /// The worlds that this thread has looked at, the last one last. Loading the programs takes a good part of a second, most
+    /// of it in the verifier.
+    static WORLDS: RefCell<Vec<(World, Story)>> = const { RefCell::new(Vec::new()) };
+}
+
+const WORLDS_KEPT: usize = 4;
+
+/// Looks at a world whose packets so far, if any, leave nothing behind that matters to a single frame.
+fn in_world<T>(world: &World, look: impl FnOnce(&mut Story) -> T) -> T {
+    let mut worlds = WORLDS.take();
+    // Taken out meanwhile: a look that panics leaves nothing doubtful behind.
+    let known = worlds.iter().position(|(known, _)| known == world).map(|index| worlds.remove(index));
+    let (world, mut story) = known.unwrap_or_else(|| (world.clone(), Story::new(world)));
+    let seen = look(&mut story);
+    worlds.push((world, story));
+    if worlds.len() > WORLDS_KEPT {
+        drop(worlds.remove(0));
+    }
+    WORLDS.set(worlds);
+    seen
 }

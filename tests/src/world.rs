@@ -21,7 +21,7 @@ pub const SOURCE4: &str = "192.0.2.10";
 pub const SOURCE6: &str = "2001:db8:ff::10";
 
 /// What to forward, step by step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct World {
     pub desired: Desired,
     pub hops: NextHops,
