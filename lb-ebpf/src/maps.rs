@@ -176,7 +176,7 @@ impl StageTables for KernelTables {
         // SAFETY: the pointer is a live value of the map, which programs may write; `hits` is only ever used as an atomic.
         unsafe {
             if !self.quiet {
-                add(&raw mut (*rule).hits, 1);
+                count_by_halves(&raw mut (*rule).hits);
             }
             Some(AccessRule { verdict: (*rule).verdict, ..AccessRule::default() })
         }
@@ -260,14 +260,22 @@ impl SharedWord for KernelWord {
     }
 }
 
-/// Adds to a word that all CPUs share.
+/// Adds one to a little-endian word that all CPUs share and that is aligned to four bytes only: see [`AccessRule::hits`].
 ///
 /// # Safety
-/// `place` is an aligned word of a live map value that nobody refers to otherwise.
+/// `place` is such a word of a live map value that nobody refers to otherwise.
 #[inline(always)]
-unsafe fn add(place: *mut u64, value: u64) {
-    // SAFETY: as demanded of the caller.
+unsafe fn count_by_halves(place: *mut u64) {
+    let mut low = 1u32;
+    // SAFETY: as demanded of the caller; the instructions (BPF ISA v3, "atomic operations") touch four bytes each.
     unsafe {
-        core::arch::asm!("lock *(u64 *)({place} + 0) += {value}", place = in(reg) place, value = in(reg) value);
+        core::arch::asm!(
+            "{low} = atomic_fetch_add((u32 *)({place} + 0), {low})",
+            place = in(reg) place,
+            low = inout(wreg) low,
+        );
+        if low == u32::MAX {
+            core::arch::asm!("lock *(u32 *)({place} + 4) += {one}", place = in(reg) place, one = in(wreg) 1u32);
+        }
     }
 }

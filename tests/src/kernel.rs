@@ -120,11 +120,18 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses.
     pub fn name_test_interface(&self) -> Result<()> {
-        let map = MapData::from_pin(self.options.pin_dir.join("maps/INTERFACES"))?;
-        let mut interfaces: HashMap<MapData, u32, [u8; size_of::<Interface>()]> =
-            Map::HashMap(map).try_into()?;
+        let map = Map::HashMap(self.pinned_map("INTERFACES")?);
+        let mut interfaces: HashMap<MapData, u32, [u8; size_of::<Interface>()]> = map.try_into()?;
         let value: [u8; size_of::<Interface>()] = bytemuck::cast(Interface::OF_TEST_RUNS);
         Ok(interfaces.insert(LOOPBACK_IFINDEX, value, 0)?)
+    }
+
+    /// One of the program's maps.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn pinned_map(&self, name: &str) -> Result<MapData> {
+        Ok(MapData::from_pin(self.options.pin_dir.join("maps").join(name))?)
     }
 
     /// Runs one frame and says what became of it; the reason of a pass or drop is the counter that moved.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use aya::maps::{LpmTrie, Map, MapData};
 use lb_common::abi::AccessRule;
 use lb_user::dataplane::{Dataplane, ListUse};
 use lb_user::state::{AccessRules, Prefix, Prefixes};
@@ -140,4 +141,29 @@ fn a_restart_keeps_what_the_lists_have_counted_for_the_vip() {
     kernel.apply(&World::default().forwarding()).expect("no vip");
     kernel.apply(&world.forwarding()).expect("the vip again");
     assert_eq!(denied(&mut kernel), Some(3), "a vip that comes back counts on");
+}
+
+/// The program counts in two halves, see `AccessRule::hits`.
+#[test]
+fn hits_go_on_beyond_32_bits() {
+    if !is_root() {
+        return;
+    }
+    let source = IpAddr::from(Ipv4Addr::new(203, 0, 113, 9));
+    let list = Prefix::of(source, 24);
+    let mut kernel = Kernel::open(&denying(&vec![list].into()).forwarding()).expect("a dataplane");
+    let map = Map::LpmTrie(kernel.pinned_map("ACCESS").expect("the map"));
+    let mut access: LpmTrie<MapData, [u8; 20], [u8; 16]> = map.try_into().expect("a prefix table");
+    let (key, _) = access.iter().next().expect("an entry").expect("a readable one");
+    for (before, after) in
+        [(0u64, 3u64), (u64::from(u32::MAX) - 1, (1 << 32) + 1), ((7 << 32) - 2, (7 << 32) + 1)]
+    {
+        let rule = AccessRule { verdict: AccessRule::DENY, hits: before, ..AccessRule::default() };
+        access.insert(&key, bytemuck::cast::<_, [u8; 16]>(rule), 0).expect("a new value");
+        let (action, _) = kernel.run_raw(&packet(source), 3).expect("a test run");
+        assert_eq!(action, XDP_DROP);
+        let vip = V4.parse().expect("a vip");
+        let hits = kernel.dataplane().expect("it").prefix_hits(ListUse::Access(vip)).expect("hits");
+        assert_eq!(hits[0].hits, after);
+    }
 }

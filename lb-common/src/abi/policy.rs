@@ -68,7 +68,10 @@ pub struct AccessRule {
     /// [`AccessRule::ALLOW`] or [`AccessRule::DENY`]; in a list of routes the route's number, from 1.
     pub verdict: u32,
     pub reserved: u32,
-    /// Packets that this prefix decided about.
+    /// Packets that this prefix decided about. Counted in two halves: the kernel keeps a table's values behind keys of 20
+    /// bytes, at odd multiples of four, and an atomic access of eight bytes would lie across two cache lines for one value in
+    /// two. That stops all CPUs for microseconds, and the kernel dies of it where split locks are detected. A reader may see
+    /// the lower half wrap just before the upper one follows.
     pub hits: u64,
 }
 
