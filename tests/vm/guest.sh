@@ -44,11 +44,12 @@ silent() {
     fi
 }
 
-# decap NAMESPACE LOG: starts the agent on its eth0; `decap_pid` is its process.
+# decap NAMESPACE INTERFACE: starts the agent; `decap_pid` is its process, `decap_log` what it says.
 decap() {
-    at "$1" ferrolev decap --dev eth0 > "$2" 2>&1 &
+    decap_log=/run/decap-$1.log
+    at "$1" ferrolev decap --dev "$2" > "$decap_log" 2>&1 &
     decap_pid=$!
-    waits grep -q "taking tunnels in" "$2"
+    waits grep -q "taking tunnels in" "$decap_log"
 }
 
 namespaces() {
@@ -102,15 +103,17 @@ network() {
     ip -n backend route add 10.1.0.0/24 via 10.3.0.1
     ip -n backend route add 10.20.0.0/24 via 10.3.0.1
     ip -n backend -6 route add fd01::/64 via fd03::1
-    for address in 203.0.113.44 203.0.113.46 203.0.113.10 203.0.113.20 203.0.113.54 203.0.113.56 203.0.113.2 203.0.113.12; do
-        ip -n backend address add "$address/32" dev lo
-    done
-    for address in 2001:db8:f::64 2001:db8:f::66 2001:db8:f::74 2001:db8:f::76 2001:db8:f::2; do
-        ip -n backend address add "$address/128" dev lo nodad
+    vips | while read -r _ _ address _; do
+        case $address in
+            *:*) ip -n backend address add "$address/128" dev lo nodad ;;
+            *) ip -n backend address add "$address/32" dev lo ;;
+        esac
     done
     at backend sysctl -q -w net.ipv4.conf.all.arp_ignore=1
-    mkdir -p /run/www
+    mkdir -p /run/www/cgi-bin
     echo "the backend" > /run/www/index.html
+    count_page > /run/www/cgi-bin/count
+    chmod +x /run/www/cgi-bin/count
     at backend httpd -p '[::]:80' -h /run/www
     at receiver httpd -p '[::]:80' -h /run/www
 }
@@ -131,14 +134,9 @@ gue_port() {
     ip -n "$1" -6 fou "$2" port 6080 gue
 }
 
-# configuration VARIANT: of GUE.
-configuration() {
-    echo 'interfaces = ["eth0", "eth1"]'
-    printf '[[backend]]\nname = "%s"\naddress = "%s"\n' by-ipv4 10.2.0.2 by-ipv6 fd02::2 by-vlan 10.10.0.2
-    while read -r name mode address backend; do
-        printf '[[vip]]\nname = "%s"\nmode = "%s"\naddress = "%s"\nport = 80\nprotocol = "tcp"\nring_size = 251\nbackends = ["%s"]\n' \
-            "$name" "$mode" "$address" "$backend"
-    done << 'VIPS'
+# Name, mode, address, backend, and a setting.
+vips() {
+    cat << 'VIPS'
 4in4 ipip 203.0.113.44 by-ipv4
 4in6 ipip 203.0.113.46 by-ipv6
 6in4 ipip 2001:db8:f::64 by-ipv4
@@ -152,7 +150,24 @@ gue-6in6 gue 2001:db8:f::76 by-ipv6
 l2-4 l2 203.0.113.2 by-ipv4
 l2-6 l2 2001:db8:f::2 by-ipv6
 l2-vlan l2 203.0.113.12 by-vlan
+on-link ipip 10.1.0.100 by-ipv4 announce = "arp"
+on-link-6 ipip fd01::100 by-ipv6 announce = "arp"
+on-link-vlan ipip 10.20.0.100 by-ipv4 announce = "arp"
+denying ipip 203.0.113.60 by-ipv4 deny = ["10.1.0.0/24"]
+denying-6 ipip 2001:db8:f::60 by-ipv6 deny = ["fd01::/64"]
+rejecting ipip 203.0.113.62 by-ipv4 unknown_ports = "reject"
+rejecting-6 ipip 2001:db8:f::62 by-ipv6 unknown_ports = "reject"
 VIPS
+}
+
+# configuration VARIANT: of GUE.
+configuration() {
+    echo 'interfaces = ["eth0", "eth1"]'
+    printf '[[backend]]\nname = "%s"\naddress = "%s"\n' by-ipv4 10.2.0.2 by-ipv6 fd02::2 by-vlan 10.10.0.2
+    vips | while read -r name mode address backend option; do
+        printf '[[vip]]\nname = "%s"\nmode = "%s"\naddress = "%s"\nport = 80\nprotocol = "tcp"\nring_size = 251\nbackends = ["%s"]\n%s\n' \
+            "$name" "$mode" "$address" "$backend" "$option"
+    done
     printf '[tunnel]\ngue_variant = %s\n' "$1"
 }
 
@@ -294,7 +309,7 @@ kernel_sends_decap_receives() {
     through sit 2001:db8:e::64 fd04::1
     through ip6tnl 198.51.100.46 10.4.0.1
     through ip6tnl 2001:db8:e::66 fd04::1
-    decap receiver /run/receiver.log || fail "ferrolev decap on the receiver" "$(cat /run/receiver.log)"
+    decap receiver eth0 || fail "ferrolev decap on the receiver" "$(cat "$decap_log")"
     answers "the kernel's 4in4 into ferrolev decap" sender 198.51.100.44
     answers "the kernel's 6in4 into ferrolev decap" sender "[2001:db8:e::64]"
     answers "the kernel's 4in6 into ferrolev decap" sender 198.51.100.46
@@ -310,16 +325,18 @@ kernel_sends_decap_receives() {
     answers "the kernel's 6in6 in GUE into ferrolev decap" sender "[2001:db8:e::76]"
 }
 
-# The program on this kernel does with random packets what the host's build does.
+# fuzzing WORLD: the program on this kernel does with random packets what the host's build does.
 fuzzing() {
-    if reply=$(fuzz --seed 1 --world fleet --packets 3000 2>&1); then
-        pass "$(echo "$reply" | tail -n 1 | sed 's/ in .*:/:/')"
+    if reply=$(fuzz --seed 1 --world "$1" --packets 3000 2>&1); then
+        pass "$1: $(echo "$reply" | tail -n 1 | sed 's/ in .*:/:/')"
     else
-        fail "fuzzing" "$reply"
+        fail "fuzzing of $1" "$reply"
     fi
 }
 
-fuzzing
+. /answers.sh
+
+fuzzing answering
 network
 kernel_sends_gue_kernel_receives
 kernel_sends_decap_receives
@@ -330,6 +347,7 @@ if daemon; then
     l2_answers
     kernel_tunnels backend up
     all_answer "the kernel's tunnels"
+    own_answers
     silent "nobody takes GUE of ours in yet" client 203.0.113.54
     gue_port backend add
     both_variants "the kernel's port"
@@ -337,11 +355,11 @@ if daemon; then
     plain_ports_answer
     kernel_tunnels backend down
     silent "the kernel takes no tunnel in any more" client 203.0.113.44
-    if decap backend /run/decap.log; then
+    if decap backend eth0; then
         all_answer "ferrolev decap"
         both_variants "ferrolev decap"
         kill "$decap_pid"
     else
-        fail "ferrolev decap" "$(cat /run/decap.log)"
+        fail "ferrolev decap" "$(cat "$decap_log")"
     fi
 fi

@@ -27,7 +27,7 @@ pub(super) fn build(kernel: &Kernel, programs: &[(&str, PathBuf)], dir: &Path) -
     for name in DIRECTORIES {
         fs::create_dir_all(guest.join(name))?;
     }
-    for script in ["init", "guest.sh"] {
+    for script in ["init", "guest.sh", "answers.sh"] {
         copy(&root().join("tests/vm").join(script), &guest.join(script))?;
     }
     for program in PROGRAMS {
