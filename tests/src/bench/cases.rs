@@ -212,6 +212,8 @@ fn options() -> Vec<Case> {
         answer("ARP reply", arp_request(&[], NEIGHBOUR4, ANSWERED4), Reason::ArpReply),
         answer("neighbour solicitation answered", solicitation, Reason::NeighbourReply),
         Case::stop("closed port, dropped", Kind::Ack, "198.51.100.10:81", Reason::ClosedPort),
+        Case::stop("closed port, reset", Kind::Syn, "198.51.100.7:81", Reason::RejectReply),
+        unreachable(),
         too_big(),
         Case {
             does: Does::Ask { vip: V4, backend: None, asked: 0 },
@@ -222,6 +224,12 @@ fn options() -> Vec<Case> {
     let for_all = asking("v4 TCP, and a list for all vips", Kind::Ack, V4, None);
     cases.push(Case { place: Place::ListForAll, ..for_all });
     cases
+}
+
+/// A datagram of 34 bytes. The answer quotes the whole words of it.
+fn unreachable() -> Case {
+    const NAME: &str = "closed port, unreachable";
+    Case { grown: 28, cut: 2, ..Case::stop(NAME, Kind::Udp, "198.51.100.7:81", Reason::RejectReply) }
 }
 
 /// A packet of 1500 bytes, and no room for 20 more on the way to the backend. The answer quotes the first 548 of them.
@@ -239,6 +247,6 @@ fn million() -> Vec<Case> {
     let listed = |name| Case { place: Place::Million, does, ..Case::forward(name, Kind::Ack, LISTED, 20) };
     vec![
         listed("v4 TCP, access list of 1M prefixes"),
-        Case { flows: 1 << 20, ..listed("the same, 1M flows, each by its own prefix") },
+        Case { flows: 1 << 20, ..listed("v4 TCP, 1M prefixes, a flow of each") },
     ]
 }

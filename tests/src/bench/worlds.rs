@@ -134,6 +134,7 @@ fn options() -> World {
         ping: true,
         ..DesiredAddress::default()
     };
+    let rejecting = DesiredAddress { unknown_ports: UnknownPorts::Reject, ..DesiredAddress::default() };
     let mut world = plain()
         .vip(LISTED, v4)
         .with(LISTED, |vip| vip.options.access = rules(&["10.0.0.0/8"], &[]))
@@ -141,6 +142,7 @@ fn options() -> World {
         .with(LIMITED, |vip| vip.options.limits = limits)
         .vip(ROUTED, v4)
         .route(ROUTED, &["10.0.0.0/8"], &[ROUTE_BACKEND])
+        .address("198.51.100.7", rejecting)
         .address("198.51.100.10", address.clone())
         .address("2001:db8::10", address);
     for (vip, backends) in [(BUSY4, v4), (BUSY6, &backends.v6())] {
