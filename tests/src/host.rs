@@ -149,6 +149,7 @@ impl HostTables {
                 }
             }
             Write::Answering(answering) => self.directory.control.answering = *answering,
+            Write::Tunnels(tunnels) => self.directory.control.tunnels = **tunnels,
             Write::Seed(seed) => self.directory.control.seed = *seed,
             Write::Place { is_v6: true, index, place } => {
                 self.directory.vip6[*index as usize].target.place = place.to_word();

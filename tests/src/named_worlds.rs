@@ -4,10 +4,11 @@
 //! Clients are 203.0.113.9 and 2001:db8:9::9; vips 198.51.100.1 and 2001:db8::1; backends 10.0.0.N and 2001:db8:b::N.
 
 use lb_user::state::{
-    Affinity, Announce, DesiredAddress, Dscp, GueVariant, Mode, Oversize, QuicRouting, ServerId, UnknownPorts,
+    Affinity, Announce, DesiredAddress, DesiredVip, Dscp, GueVariant, Mode, Oversize, QuicRouting, ServerId,
+    UnknownPorts,
 };
 
-use crate::world::World;
+use crate::world::{World, rules};
 
 /// A world, and what it is for.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +87,26 @@ pub const WORLDS: &[NamedWorld] = &[
         what: "the same, and `tunnel.oversize = \"drop\"`",
         build: narrow_drop,
     },
+    NamedWorld {
+        name: "access",
+        what: "both families, 203.0.113.0/28 and 2001:db8:9::/48 allowed, 203.0.113.6/31 and 2001:db8:9::6 denied for all vips",
+        build: access,
+    },
+    NamedWorld {
+        name: "limits",
+        what: "both families; port 80: three new flows a second, and one of each source; port 81: one of each /24 or /48",
+        build: limits,
+    },
+    NamedWorld {
+        name: "routes",
+        what: "both families, 203.0.113.8/29 and 2001:db8:9:2::/64 to 10.0.0.2, 203.0.113.12 to nobody",
+        build: routes,
+    },
+    NamedWorld {
+        name: "circle",
+        what: "both families, backends that lead back to the vips, tunnels of both kinds",
+        build: circle,
+    },
     NamedWorld { name: "nothing", what: "no vip at all", build: World::default },
 ];
 
@@ -97,6 +118,8 @@ pub fn named(name: &str) -> Option<&'static NamedWorld> {
 
 const V4: &str = "198.51.100.1:80/tcp";
 const V6: &str = "[2001:db8::1]:80/tcp";
+const VIP4: &str = "198.51.100.1";
+const VIP6: &str = "2001:db8::1";
 const BACKEND4: &str = "10.0.0.1";
 const BACKEND6: &str = "2001:db8:b::1";
 
@@ -215,6 +238,58 @@ fn addressed(unknown_ports: UnknownPorts, answers: bool) -> World {
         .vip(V6, &backends)
         .address("198.51.100.1", address.clone())
         .address("2001:db8::1", address)
+}
+
+fn access() -> World {
+    let mut world = [V4, V6].iter().fold(both(), |world, vip| {
+        world.with(vip, |vip| vip.options.access = rules(&["203.0.113.0/28", "2001:db8:9::/48"], &[]))
+    });
+    world.desired.access = rules(&[], &["203.0.113.6/31", "2001:db8:9::6"]);
+    world
+}
+
+fn limits() -> World {
+    let world = [V4, V6].iter().fold(both(), |world, vip| {
+        world.with(vip, |vip| {
+            vip.options.limits.vip_per_second = Some(3);
+            vip.options.limits.source_per_second = Some(1);
+        })
+    });
+    ["198.51.100.1:81/tcp", "[2001:db8::1]:81/tcp"].iter().fold(world, |world, vip| {
+        world.with(vip, |vip| {
+            let limits = &mut vip.options.limits;
+            (limits.source_per_second, limits.source_prefix4, limits.source_prefix6) = (Some(1), 24, 48);
+        })
+    })
+}
+
+fn routes() -> World {
+    [V4, V6].iter().fold(both(), |world, vip| {
+        world.route(vip, &["203.0.113.8/29", "2001:db8:9:2::/64"], &["10.0.0.2"]).route(
+            vip,
+            &["203.0.113.12"],
+            &[],
+        )
+    })
+}
+
+/// By ports: 80 over IPv4, 81 over IPv6, 82 in UDP.
+fn circle() -> World {
+    let vips = [(80, VIP4), (81, VIP6), (82, VIP4)];
+    let mut world = vips.iter().fold(World::default(), |world, (port, backend)| {
+        let in_udp = |vip: &mut DesiredVip| {
+            if *port == 82 {
+                vip.mode = Mode::Gue;
+                vip.members.values_mut().for_each(|member| member.mode = Mode::Gue);
+            }
+        };
+        let (vip4, vip6) = (format!("{VIP4}:{port}/tcp"), format!("[{VIP6}]:{port}/tcp"));
+        world.vip(&vip4, &[*backend]).vip(&vip6, &[*backend]).with(&vip4, in_udp).with(&vip6, in_udp)
+    });
+    for address in [VIP4, VIP6] {
+        world = world.address(address, DesiredAddress::default());
+    }
+    world
 }
 
 #[cfg(test)]

@@ -199,11 +199,12 @@ fn a_source_over_its_limit_waits_while_others_and_established_connections_do_not
         }
         (burst.join().unwrap().unwrap(), asked)
     });
-    assert!(connected <= 1, "{connected} of {AT_ONCE} connected");
+    // One that the pause before has left, and one of the second that has passed meanwhile on a slow machine.
+    assert!(connected <= 2, "{connected} of {AT_ONCE} connected");
     assert!(asked > AT_ONCE, "{asked} answers on the established connection");
     assert_eq!(curl(&network, OTHER4, VIPS[0]), Ok(name.clone()), "another source");
     let (policy, stats) = counted(&daemon, "web");
-    assert!(policy.source_limited >= (AT_ONCE - 1) as u64, "{policy:?}");
+    assert!(policy.source_limited >= (AT_ONCE - 2) as u64, "{policy:?}");
     assert_eq!((policy.vip_limited, policy.denied), (0, 0));
     assert_eq!(stopped(&stats, "source_limit"), policy.source_limited);
     let human = daemon.cli(["stats"]).unwrap();

@@ -29,6 +29,7 @@ pub struct Control {
     /// for a vip. While a bank switch is under way it covers both banks.
     pub filter: [u64; FILTER_WORDS],
     pub answering: Answering,
+    pub tunnels: Tunnels,
 }
 
 /// What limits the program's own answers; only stages read it.
@@ -45,6 +46,38 @@ pub struct Answering {
     pub oversize_to_kernel: u64,
 }
 
+/// Sources of this balancer's tunnels that are known to it.
+pub const MAX_TUNNEL_SOURCES: usize = 16;
+
+/// What the outer headers that this balancer writes look like: a packet for a vip that looks so has been here before. Only
+/// stages read it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Tunnels {
+    pub sources: [TunnelSource; MAX_TUNNEL_SOURCES],
+    /// UDP destination port of GUE.
+    pub gue_port: u64,
+    /// Keeps the vip tables behind it in whole cache lines.
+    pub reserved: [u64; 7],
+}
+
+/// A prefix of at least 96 bits; IPv4 as `::ffff:a.b.c.d`. Addresses are two words loaded little-endian.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct TunnelSource {
+    pub address: [u64; 2],
+    /// Which bits of the second word count; 0 is an empty entry.
+    pub mask: u64,
+}
+
+impl TunnelSource {
+    #[must_use]
+    #[inline(always)]
+    pub const fn holds(&self, [high, low]: [u64; 2]) -> bool {
+        self.mask != 0 && high == self.address[0] && low & self.mask == self.address[1]
+    }
+}
+
 /// The single value of `DIRECTORY`. Bank 1 begins at entry [`VIP_SLOTS`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -54,7 +87,9 @@ pub struct Directory {
     pub vip6: [Vip6; VIP_ENTRIES],
 }
 
-const _: () = assert!(size_of::<Control>() == 64 + FILTER_BITS / 8);
+const _: () = assert!(size_of::<Control>() == 64 + FILTER_BITS / 8 + size_of::<Tunnels>());
+const _: () = assert!(core::mem::offset_of!(Control, tunnels) == 64 + FILTER_BITS / 8);
+const _: () = assert!(size_of::<Tunnels>() == 448 && size_of::<Control>().is_multiple_of(64));
 const _: () = assert!(core::mem::offset_of!(Control, answering) == 32 + FILTER_BITS / 8);
 const _: () = assert!(core::mem::offset_of!(Control, bank) == 4);
 const _: () = assert!(FILTER_BITS.is_power_of_two());

@@ -34,7 +34,10 @@ mod vip;
 pub use bench::{BENCH_HEAD, BenchConfig, BenchSource, BenchTarget};
 pub use decap::{DECAP_LOCALS, DECAP_OUTCOME_COUNT, DECAP_SOURCES, DecapOutcome};
 pub use dest::{Counters, Dest, DestKind, Found, HEAD_LEN};
-pub use directory::{Answering, Control, Directory, FILTER_BITS, FILTER_WORDS, VIP_ENTRIES};
+pub use directory::{
+    Answering, Control, Directory, FILTER_BITS, FILTER_WORDS, MAX_TUNNEL_SOURCES, TunnelSource, Tunnels,
+    VIP_ENTRIES,
+};
 pub use fragment::{FragmentKey, FragmentRecord, STRETCHES, Stretch};
 pub use interface::Interface;
 pub use policy::{

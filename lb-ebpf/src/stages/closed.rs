@@ -1,17 +1,19 @@
 //! An address of a vip, but no vip for the packet: passed, dropped or rejected, as the address says. An address that says
-//! nothing is the host's business: the packet may be for a service of the host itself.
+//! nothing is the host's business: the packet may be for a service of the host itself. What this balancer has wrapped
+//! itself, and comes back, is dropped whatever the address says.
 //!
 //! A reject says what a host without the service would: a reset for TCP, "port unreachable" for UDP, and for other
 //! protocols that there is none such (RFC 1122, section 3.2.2.1; RFC 4443, sections 3.1 and 3.4).
 
 use core::mem::offset_of;
 
-use lb_common::abi::{Bucket, Directory, Reason, Target};
-use lb_common::headers::{Extension, Icmp, Ipv4, Ipv6, words_v6};
+use lb_common::abi::{Bucket, Directory, MAX_TUNNEL_SOURCES, Reason, Target};
+use lb_common::headers::{Extension, Icmp, Ipv4, Ipv6, Udp, words_v6};
 
 use super::reply::{error_v4, error_v6, may_answer_v4, may_answer_v6, spend};
 use super::reset;
 use super::upper::{Upper, upper_v4, upper_v6};
+use crate::gate::client_v4;
 use crate::parse::{self, MAX_EXTENSIONS, TCP, UDP};
 use crate::tables::StageTables;
 use crate::{Frame, Verdict, ether_type, vip};
@@ -20,6 +22,8 @@ const PROTOCOL_UNREACHABLE: u8 = 2;
 const PORT_UNREACHABLE: u8 = 3;
 const V6_PORT_UNREACHABLE: u8 = 4;
 const V6_UNKNOWN_NEXT_HEADER: u8 = 1;
+const IPV4_IN_IP: u8 = 4;
+const IPV6_IN_IP: u8 = 41;
 /// Nothing follows (RFC 8200, section 4.7).
 const NO_NEXT_HEADER: u8 = 59;
 
@@ -47,7 +51,11 @@ fn closed_v4<F: Frame, T: StageTables>(
 ) -> Result<(), Reason> {
     let ip: Ipv4 = *frame.at(offset).ok_or(Reason::Malformed)?;
     let upper = upper_v4(frame, &ip, offset)?;
-    settle(vip::find_address_v4(directory, u32::from_le_bytes(ip.destination)), &upper)?;
+    let address = vip::find_address_v4(directory, u32::from_le_bytes(ip.destination));
+    if address.is_some() {
+        refuse_own(frame, directory, client_v4(u32::from_le_bytes(ip.source)), &upper)?;
+    }
+    settle(address, &upper)?;
     may_answer_v4(directory, ip.source)?;
     if upper.protocol == TCP {
         let reset = reset::to(frame, &upper)?;
@@ -68,7 +76,11 @@ fn closed_v6<F: Frame, T: StageTables>(
 ) -> Result<(), Reason> {
     let ip: Ipv6 = *frame.at(offset).ok_or(Reason::Malformed)?;
     let upper = upper_v6(frame, &ip, offset)?;
-    settle(vip::find_address_v6(directory, words_v6(ip.destination)), &upper)?;
+    let address = vip::find_address_v6(directory, words_v6(ip.destination));
+    if address.is_some() {
+        refuse_own(frame, directory, words_v6(ip.source), &upper)?;
+    }
+    settle(address, &upper)?;
     may_answer_v6(directory, ip.source)?;
     if upper.protocol == TCP {
         let reset = reset::to(frame, &upper)?;
@@ -86,6 +98,35 @@ fn closed_v6<F: Frame, T: StageTables>(
         message(Icmp::V6_PARAMETER_PROBLEM, V6_UNKNOWN_NEXT_HEADER, named_at as u32)
     };
     error_v6(frame, offset, message)
+}
+
+/// Refuses what this balancer has wrapped itself. Where a vip's address is a backend's too, and the packet's way to the
+/// backend leads back here, it would go round and grow by a header each time.
+#[inline(always)]
+fn refuse_own<F: Frame>(
+    frame: &F,
+    directory: &Directory,
+    source: [u64; 2],
+    upper: &Upper,
+) -> Result<(), Reason> {
+    let tunnels = &directory.control.tunnels;
+    let wrapped = match upper.protocol {
+        IPV4_IN_IP | IPV6_IN_IP => true,
+        UDP => {
+            let udp: &Udp = frame.at(upper.start).ok_or(Reason::Truncated)?;
+            u64::from(u16::from_be_bytes(udp.ports.destination)) == tunnels.gue_port
+        }
+        _ => false,
+    };
+    if !wrapped {
+        return Ok(());
+    }
+    for number in 0..MAX_TUNNEL_SOURCES {
+        if tunnels.sources[number].holds(source) {
+            return Err(Reason::Loop);
+        }
+    }
+    Ok(())
 }
 
 /// `Ok` when the address wants the packet rejected.

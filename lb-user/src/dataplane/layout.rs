@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_common::abi::{Answering, FILTER_WORDS, MAX_DEVICES, VIP_SLOTS, Vip4, Vip6};
+use lb_common::abi::{Answering, FILTER_WORDS, MAX_DEVICES, Tunnels, VIP_SLOTS, Vip4, Vip6};
 
 use super::DataplaneError;
 use super::extents::{Extent, Extents};
@@ -28,6 +28,7 @@ mod place;
 mod placed;
 mod policy;
 mod server_ids;
+mod tunnels;
 mod write;
 
 pub use keys::{EntryKey, address4_entry_key, address6_entry_key, vip4_entry_key, vip6_entry_key};
@@ -57,6 +58,7 @@ pub struct Layout {
     devices: BTreeMap<u32, u32>,
     seed: u64,
     answering: Answering,
+    tunnels: Tunnels,
     tunnel: Option<Tunnel>,
     addresses: BTreeMap<IpAddr, DesiredAddress>,
     bank: u32,
@@ -88,6 +90,7 @@ impl Layout {
             devices: BTreeMap::new(),
             seed: 0,
             answering: Answering::default(),
+            tunnels: Tunnels::default(),
             tunnel: None,
             addresses: BTreeMap::new(),
             bank: 0,
@@ -221,6 +224,11 @@ impl Layout {
             writes.push(Write::Answering(answering));
         }
         self.answering = answering;
+        let tunnels = tunnels::of(forwarding);
+        if self.tunnels != tunnels {
+            writes.push(Write::Tunnels(Box::new(tunnels)));
+        }
+        self.tunnels = tunnels;
         self.addresses = forwarding.addresses.clone();
         self.access = forwarding.access.clone();
         self.tunnel = Some(forwarding.tunnel.clone());

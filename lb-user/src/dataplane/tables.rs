@@ -11,7 +11,7 @@ use aya::programs::ProgramFd;
 use bytemuck::Zeroable;
 use lb_common::abi::{
     ABI_VERSION, Control, Counters, Dest, Directory, Interface, Policy, PolicyCounters, Reason, RingPage,
-    Target, VIP_SLOTS, Vip4, Vip6, ring_pages,
+    Target, TunnelSource, Tunnels, VIP_SLOTS, Vip4, Vip6, ring_pages,
 };
 use lb_common::maglev;
 
@@ -141,6 +141,18 @@ impl Tables {
                     let offset = offset_of!(Control, answering) + word * size_of::<u64>();
                     self.directory.publish_u64(offset, *value);
                 }
+            }
+            Write::Tunnels(tunnels) => {
+                let at = offset_of!(Control, tunnels);
+                for (number, source) in tunnels.sources.iter().enumerate() {
+                    let at = at + offset_of!(Tunnels, sources) + number * size_of::<TunnelSource>();
+                    let [high, low] = source.address;
+                    // Empty meanwhile: half of an address is none.
+                    for (field, value) in [(16, 0), (0, high), (8, low), (16, source.mask)] {
+                        self.directory.publish_u64(at + field, value);
+                    }
+                }
+                self.directory.publish_u64(at + offset_of!(Tunnels, gue_port), tunnels.gue_port);
             }
             Write::Seed(seed) => self.directory.publish_u64(offset_of!(Control, seed), *seed),
             Write::Place { is_v6, index, place } => {

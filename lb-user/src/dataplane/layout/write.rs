@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_common::abi::{Answering, Dest, FILTER_WORDS, Place, Policy};
+use lb_common::abi::{Answering, Dest, FILTER_WORDS, Place, Policy, Tunnels};
 
 use super::List;
 use crate::dataplane::vip_table::Bank;
@@ -34,6 +34,7 @@ pub enum Write {
     },
     Seed(u64),
     Answering(Answering),
+    Tunnels(Box<Tunnels>),
     /// Moves a vip: `index` counts over both banks.
     Place {
         is_v6: bool,
