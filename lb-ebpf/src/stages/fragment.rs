@@ -1,4 +1,4 @@
-//! Fragments: all of a datagram go where its flow goes.
+//! Fragments. They are not followed yet: the kernel gets them, with a reason of their own.
 
 use lb_common::abi::Reason;
 

@@ -98,7 +98,7 @@ pub(in crate::config) const VIP: Section = Section {
             "fragments",
             "`track`, `hash` or `drop`",
             Value("\"track\""),
-            "Where fragments go: with `track` where the rest of their flow goes, remembered in a table; with `hash` by addresses and protocol alone, without a table, which is seldom where the flow's other packets go; or nowhere.",
+            "No effect yet: the kernel gets all fragments for a vip's address, so datagrams larger than the clients' MTU do not reach backends. Where fragments are to go: with `track` where the rest of their flow goes, remembered in a table; with `hash` by addresses and protocol alone, without a table, which is seldom where the flow's other packets go; or nowhere.",
         ),
         setting(
             "new_flows_per_second",
