@@ -85,13 +85,13 @@ fn other_modes_do_not_ask_who_sent_the_frame() {
 }
 
 #[test]
-fn a_packet_of_the_whole_mtu_fits_and_a_larger_one_stays_as_it_was() {
+fn a_packet_of_the_whole_mtu_fits_and_of_a_larger_one_the_sender_is_told() {
     for (packet, header) in clients().into_iter().zip([40, 60]) {
         for tags in [vec![], vec![5, 6]] {
             let packet = Packet { tags, payload: vec![7; 1500 - header], ..packet.clone() };
             assert_eq!(run(&world("10.0.0.1"), &packet.frame()).end, End::Forward);
             let larger = Packet { payload: vec![7; 1501 - header], ..packet };
-            assert_eq!(run(&world("10.0.0.1"), &larger.frame()).end, End::Stopped(Reason::TooBig));
+            assert_eq!(run(&world("10.0.0.1"), &larger.frame()).end, End::Stopped(Reason::TooBigReply));
         }
     }
 }
