@@ -20,12 +20,13 @@ struct Tool {
     purpose: &'static str,
 }
 
-const LAB_TOOLS: [Tool; 6] = [
+const LAB_TOOLS: [Tool; 7] = [
     Tool { program: "ip", package: "iproute2", purpose: "namespaces, links and routes" },
     Tool { program: "ethtool", package: "ethtool", purpose: "checksum offload off on veth links" },
     Tool { program: "nginx", package: "nginx", purpose: "the backends" },
     Tool { program: "curl", package: "curl", purpose: "single requests" },
     Tool { program: "wrk", package: "wrk", purpose: "load" },
+    Tool { program: "ping", package: "iputils-ping", purpose: "echo requests" },
     Tool { program: "tracepath", package: "iputils-tracepath", purpose: "path MTU as clients find it" },
 ];
 
