@@ -7,6 +7,7 @@
 //! flow hash (v4)   mix(seed ^ (source | ports << 32))                          upper 32 bits
 //! flow hash (v6)   mix(mix(seed ^ source.low) ^ source.high ^ ports·C)         upper 32 bits
 //! ring slot        hash · ring_size >> 32                                      multiply-shift, no division
+//! flow key         mix(mix(flow) ^ vip), flow as above with all ports          bucket: upper 32 bits, multiply-shift; tag: 28
 //! vip key (v4)     address | destination port << 32 | protocol << 48 | route << 56
 //! ```
 
@@ -52,6 +53,43 @@ pub const fn flow_hash_v6(source: [u64; 2], ports: u32, seed: u64) -> u32 {
 #[inline(always)]
 pub const fn ring_slot(hash: u32, ring_size: u32) -> u32 {
     ((hash as u64 * ring_size as u64) >> 32) as u32
+}
+
+/// A flow's key in the flow cache, the same on every balancer of a fleet. Unlike in the flow hash, all of the ports count,
+/// and the vip's address and protocol too.
+#[must_use]
+#[inline(always)]
+pub const fn flow_key_v4(source: u32, destination: u32, ports: u32, protocol: u8, seed: u64) -> u64 {
+    let flow = mix(seed ^ (source as u64 | (ports as u64) << 32));
+    mix(flow ^ (destination as u64 | (protocol as u64) << 32))
+}
+
+/// The same of an IPv6 flow.
+#[must_use]
+#[inline(always)]
+pub const fn flow_key_v6(
+    source: [u64; 2],
+    destination: [u64; 2],
+    ports: u32,
+    protocol: u8,
+    seed: u64,
+) -> u64 {
+    let flow = mix(mix(seed ^ source[0]) ^ source[1] ^ (ports as u64).wrapping_mul(MIX_1));
+    mix(mix(flow ^ destination[0]) ^ destination[1] ^ (protocol as u64) << 32)
+}
+
+/// The bucket of the flow cache that a flow belongs to, of `buckets`.
+#[must_use]
+#[inline(always)]
+pub const fn flow_bucket(key: u64, buckets: u32) -> u32 {
+    ((key >> 32) * buckets as u64 >> 32) as u32
+}
+
+/// What tells flows of a bucket apart: 28 bits.
+#[must_use]
+#[inline(always)]
+pub const fn flow_tag(key: u64) -> u32 {
+    ((key ^ key >> 32) as u32) >> 4
 }
 
 /// Key of an IPv4 vip. `address` and `port` are loaded little-endian from the packet; port 0 means all ports. Port and
@@ -155,6 +193,32 @@ mod tests {
 
     const VECTORS_V4: [u32; 3] = [0x286b_2ef4, 0xeb34_3aa2, 0xdf1f_a67f];
     const VECTORS_V6: [u32; 3] = [0x404b_f8a5, 0xa64b_cfeb, 0x4ba0_d7e7];
+
+    #[test]
+    fn flow_keys_have_not_changed() {
+        let ports = ports_word(40_000u16.to_be_bytes(), 80u16.to_be_bytes());
+        let address = |bytes| u32::from_le_bytes(bytes);
+        let v4 = flow_key_v4(address([192, 0, 2, 1]), address([198, 51, 100, 1]), ports, 6, 7);
+        let v6 = flow_key_v6([1, 2], [3, 4], ports, 17, 7);
+        assert_eq!([v4, v6], FLOW_KEYS);
+    }
+
+    const FLOW_KEYS: [u64; 2] = [0xda6f_de7c_3795_d711, 0x73df_ea36_9c7a_4941];
+
+    #[test]
+    fn flows_spread_over_buckets_and_tags() {
+        let mut buckets = [0u32; 16];
+        let mut tags = [0u32; 16];
+        for port in 1024u16..=65_023 {
+            let key = flow_key_v4(0x0700_000a, 1, ports_word(port.to_be_bytes(), [1, 0xbb]), 6, 7);
+            let bucket = flow_bucket(key, 1600);
+            buckets[bucket as usize / 100] += 1;
+            // Of the tags within few buckets: neither part follows from the other.
+            tags[flow_tag(key) as usize >> 24] += u32::from(bucket < 800);
+        }
+        assert!(buckets.iter().all(|n| n.abs_diff(4000) < 310), "{buckets:?}");
+        assert!(tags.iter().all(|n| n.abs_diff(2000) < 220), "{tags:?}");
+    }
 
     #[test]
     fn ring_slots_cover_the_ring_and_never_leave_it() {

@@ -18,12 +18,16 @@
 //! BUCKETS, FLOW_BUCKETS, SOURCE_BUCKETS u64    rate limits: when the next one conforms
 //! FRAGMENTS LRU_HASH            FragmentRecord datagrams under way
 //! FOUND     PERCPU_ARRAY[1]     Found          from the program that found a packet too big to the one that answers
+//! FLOWS     ARRAY[buckets]      FlowBucket     flows of slots in transition; shared by successive programs
+//! OWNERS    ARRAY[65536]        u64            where the dests that records name are in DESTS
+//! FLOW_COUNTERS PERCPU_ARRAY[1] FlowCounters   what the flow stage did
 //! ```
 
 mod bench;
 mod decap;
 mod dest;
 mod directory;
+mod flow;
 mod fragment;
 mod interface;
 mod policy;
@@ -38,6 +42,7 @@ pub use directory::{
     Answering, Control, Directory, FILTER_BITS, FILTER_WORDS, MAX_TUNNEL_SOURCES, TunnelSource, Tunnels,
     VIP_ENTRIES,
 };
+pub use flow::{FLOW_OWNERS, FLOW_WAYS, FlowBucket, FlowCounters, Tracking};
 pub use fragment::{FragmentKey, FragmentRecord, STRETCHES, Stretch};
 pub use interface::Interface;
 pub use policy::{

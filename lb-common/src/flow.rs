@@ -1,0 +1,224 @@
+//! Flows in slots that have changed hands: what is remembered of them, and where their packets go.
+//!
+//! A slot in steady state needs none of this. In a transition, flows that began before it belong to the slot's previous
+//! dest, later ones to its owner; a record says which it was. The rules are pure, so that a model can check them; the
+//! kernel's flow stage and user space call the same functions.
+//!
+//! ```text
+//! record  | tag (28) | state (4) | last seen (16) | owner (16) |      0: empty
+//! ```
+
+use crate::abi::{FLOW_WAYS, Tracking};
+
+/// 2^30 ns, about 1.07 s, on the kernel's monotonic clock; wraps after 19 hours.
+pub type Tick = u16;
+
+/// The tick of a time in nanoseconds.
+#[must_use]
+#[inline(always)]
+pub const fn tick(now_ns: u64) -> Tick {
+    (now_ns >> 30) as Tick
+}
+
+/// Ticks in a number of seconds, rounded up; as many as can be told apart at most.
+#[must_use]
+pub const fn ticks_in(seconds: u64) -> Tick {
+    let ticks = seconds.saturating_mul(1_000_000_000).div_ceil(1 << 30);
+    if ticks > MAX_TICKS as u64 { MAX_TICKS } else { ticks as Tick }
+}
+
+/// The longest time that a record may count: user space has removed it before the clock has gone round.
+pub const MAX_TICKS: Tick = 50_000;
+
+/// How far a flow has come.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FlowState {
+    /// It has been seen to end: a FIN or RST.
+    Closing = 1,
+    /// One packet was seen, which anybody can send: a SYN, or the first datagram.
+    Opened = 2,
+    /// One packet was seen that belongs to an older flow, if it belongs to any.
+    Seen = 3,
+    /// It goes on.
+    Confirmed = 4,
+}
+
+/// One remembered flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Of 28 bits, see [`crate::hash::flow_tag`].
+    pub tag: u32,
+    pub state: FlowState,
+    pub seen: Tick,
+    /// The dest's number among owners of flows; never 0.
+    pub owner: u16,
+}
+
+impl Record {
+    #[must_use]
+    #[inline(always)]
+    pub const fn to_word(self) -> u64 {
+        (self.tag as u64) << 36 | (self.state as u64) << 32 | (self.seen as u64) << 16 | self.owner as u64
+    }
+
+    /// `None` for an empty word.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Option<Self> {
+        let state = match word >> 32 & 0xf {
+            1 => FlowState::Closing,
+            2 => FlowState::Opened,
+            3 => FlowState::Seen,
+            4 => FlowState::Confirmed,
+            _ => return None,
+        };
+        Some(Self { tag: (word >> 36) as u32, state, seen: (word >> 16) as Tick, owner: word as u16 })
+    }
+
+    /// Whether it still counts.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_live(&self, now: Tick, tracking: &Tracking) -> bool {
+        let allowed = match self.state {
+            FlowState::Closing => tracking.closing_ticks,
+            FlowState::Opened => tracking.opened_ticks,
+            FlowState::Seen | FlowState::Confirmed => tracking.idle_ticks,
+        };
+        now.wrapping_sub(self.seen) <= allowed
+    }
+}
+
+/// Where in a bucket a flow's record is, or would go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub index: usize,
+    /// What is there now.
+    pub word: u64,
+    /// It is this flow's record, and it counts.
+    pub is_found: bool,
+    /// It is another flow's, and it counts.
+    pub evicts: bool,
+}
+
+/// The place of the flow with this tag in its bucket. Where it has none: the one that is worth least, so that flows of which
+/// only one packet was seen, as in a flood, make room for each other before those that go on.
+#[must_use]
+#[inline(always)]
+pub fn way(records: &[u64; FLOW_WAYS], tag: u32, now: Tick, tracking: &Tracking) -> Way {
+    let mut least = Way { index: 0, word: 0, is_found: false, evicts: false };
+    let mut worth_of_least = u32::MAX;
+    for (index, word) in records.iter().enumerate() {
+        let (worth, is_flow) = match Record::from_word(*word) {
+            Some(record) if record.tag == tag => (0, record.is_live(now, tracking)),
+            Some(record) => (worth(&record, now, tracking), false),
+            None => (1, false),
+        };
+        if worth < worth_of_least {
+            worth_of_least = worth;
+            least = Way { index, word: *word, is_found: is_flow, evicts: worth > 1 };
+        }
+    }
+    least
+}
+
+/// Above 1 for a record that counts: by its state, then by its age.
+#[inline(always)]
+fn worth(record: &Record, now: Tick, tracking: &Tracking) -> u32 {
+    if record.is_live(now, tracking) {
+        (record.state as u32) << 16 | (Tick::MAX - now.wrapping_sub(record.seen)) as u32
+    } else {
+        1
+    }
+}
+
+/// What a packet says about its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// TCP: SYN without ACK.
+    Opens,
+    /// TCP: FIN or RST.
+    Ends,
+    /// TCP: it belongs to a flow that began before.
+    Continues,
+    /// UDP: nothing.
+    Nothing,
+}
+
+/// What the slot of a flow says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotSays {
+    /// Older flows belong to another dest than the owner.
+    pub has_previous: bool,
+    /// Flows that say nothing about their age are taken to be old.
+    pub is_learning: bool,
+    /// Every flow is remembered, whether it needs to be or not.
+    pub tracks_all: bool,
+}
+
+/// What is known of a flow from its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    No,
+    /// For a dest that does not serve any more.
+    Dead,
+    Yes(FlowState),
+}
+
+/// Whose a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Owner,
+    Previous,
+    /// The record's dest.
+    Recorded,
+}
+
+/// Where a packet goes, and what is remembered then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub whose: Whose,
+    pub remember: Option<FlowState>,
+}
+
+/// Decides about a packet in a slot in transition.
+#[must_use]
+#[inline(always)]
+pub const fn decide(says: Says, slot: SlotSays, recorded: Recorded) -> Decision {
+    let keeps = slot.has_previous || slot.tracks_all;
+    match (says, recorded) {
+        // A new flow takes the place of an older one between the same ports, whatever is known of that.
+        (Says::Opens, Recorded::No) => owner(if keeps { Some(FlowState::Opened) } else { None }),
+        (Says::Opens, _) => owner(Some(FlowState::Opened)),
+        (Says::Ends, Recorded::Yes(_)) => follow(FlowState::Closing),
+        (_, Recorded::Yes(FlowState::Closing)) => follow(FlowState::Closing),
+        (_, Recorded::Yes(_)) => follow(FlowState::Confirmed),
+        // Nobody can go on with it: the owner resets it.
+        (Says::Ends, Recorded::Dead) => owner(None),
+        (_, Recorded::Dead) => owner(Some(FlowState::Seen)),
+        (Says::Ends, Recorded::No) if slot.has_previous => Decision { whose: Whose::Previous, remember: None },
+        (Says::Ends, Recorded::No) => owner(None),
+        (Says::Continues, Recorded::No) if slot.has_previous => previous(FlowState::Seen),
+        (Says::Continues, Recorded::No) => owner(if keeps { Some(FlowState::Seen) } else { None }),
+        (Says::Nothing, Recorded::No) if slot.has_previous && slot.is_learning => previous(FlowState::Opened),
+        (Says::Nothing, Recorded::No) => owner(if keeps { Some(FlowState::Opened) } else { None }),
+    }
+}
+
+#[inline(always)]
+const fn owner(remember: Option<FlowState>) -> Decision {
+    Decision { whose: Whose::Owner, remember }
+}
+
+#[inline(always)]
+const fn previous(remember: FlowState) -> Decision {
+    Decision { whose: Whose::Previous, remember: Some(remember) }
+}
+
+#[inline(always)]
+const fn follow(remember: FlowState) -> Decision {
+    Decision { whose: Whose::Recorded, remember: Some(remember) }
+}
+
+#[cfg(test)]
+mod tests;
