@@ -101,34 +101,71 @@ pub struct Way {
     pub evicts: bool,
 }
 
-/// The place of the flow with this tag in its bucket. Where it has none: the one that is worth least, so that flows of which
-/// only one packet was seen, as in a flood, make room for each other before those that go on.
+/// The place of the flow with this tag in its bucket, whose words `read` gives. Where it has none: the one that is worth
+/// least, so that flows of which only one packet was seen, as in a flood, make room for each other before those that go on.
 #[must_use]
 #[inline(always)]
-pub fn way(records: &[u64; FLOW_WAYS], tag: u32, now: Tick, tracking: &Tracking) -> Way {
-    let mut least = Way { index: 0, word: 0, is_found: false, evicts: false };
-    let mut worth_of_least = u32::MAX;
-    for (index, word) in records.iter().enumerate() {
-        let (worth, is_flow) = match Record::from_word(*word) {
-            Some(record) if record.tag == tag => (0, record.is_live(now, tracking)),
-            Some(record) => (worth(&record, now, tracking), false),
-            None => (1, false),
-        };
-        if worth < worth_of_least {
-            worth_of_least = worth;
-            least = Way { index, word: *word, is_found: is_flow, evicts: worth > 1 };
-        }
+pub fn way(read: impl Fn(usize) -> u64, tag: u32, now: Tick, tracking: &Tracking) -> Way {
+    let scale = Scale::new(tag, now, tracking);
+    // Number and worth in one word.
+    let mut least = u64::MAX >> 2;
+    for index in 0..FLOW_WAYS {
+        let candidate = scale.worth(read(index)) << 3 | index as u64;
+        least = scale.lesser(candidate, least);
     }
-    least
+    let index = (least & (FLOW_WAYS as u64 - 1)) as usize;
+    // It may have changed meanwhile.
+    let word = read(index);
+    let is_live = Record::from_word(word).is_some_and(|record| record.is_live(now, tracking));
+    let is_flow = (word >> 36) as u32 == tag;
+    Way { index, word, is_found: is_live && is_flow, evicts: is_live && !is_flow }
 }
 
-/// Above 1 for a record that counts: by its state, then by its age.
-#[inline(always)]
-fn worth(record: &Record, now: Tick, tracking: &Tracking) -> u32 {
-    if record.is_live(now, tracking) {
-        (record.state as u32) << 16 | (Tick::MAX - now.wrapping_sub(record.seen)) as u32
-    } else {
-        1
+/// What it costs to lose a record: nothing when it is this flow's own, little when it does not count any more, and then the
+/// more the further the flow has come and the later it was seen.
+///
+/// All of it is arithmetic without a branch: the kernel's verifier would follow each combination of branches through the
+/// whole bucket.
+struct Scale {
+    tag: u64,
+    now: u64,
+    /// How long a record counts, by the lower two bits of its state, 16 bits each.
+    allowed: u64,
+    /// What the compiler does not know, or it would make branches again.
+    zero: u64,
+}
+
+impl Scale {
+    #[inline(always)]
+    fn new(tag: u32, now: Tick, tracking: &Tracking) -> Self {
+        let idle = u64::from(tracking.idle_ticks);
+        let (closing, opened) = (u64::from(tracking.closing_ticks), u64::from(tracking.opened_ticks));
+        let allowed = idle | closing << 16 | opened << 32 | idle << 48;
+        Self { tag: u64::from(tag), now: u64::from(now), allowed, zero: core::hint::black_box(0) }
+    }
+
+    #[inline(always)]
+    fn worth(&self, word: u64) -> u64 {
+        let state = word >> 32 & 7;
+        let age = self.now.wrapping_sub(word >> 16) & 0xffff;
+        let allowed = self.allowed >> ((state & 3) * 16) & 0xffff;
+        let some = (state + 7) >> 3;
+        let live = self.is_negative(age.wrapping_sub(allowed + 1)) & some;
+        let own = self.is_negative(((word >> 36) ^ self.tag).wrapping_sub(1)) & some;
+        let worth = (state << 16 | (0xffff - age)) * live + (live ^ 1);
+        worth * (own ^ 1)
+    }
+
+    #[inline(always)]
+    const fn lesser(&self, a: u64, b: u64) -> u64 {
+        let difference = a.wrapping_sub(b).wrapping_add(self.zero);
+        b.wrapping_add(difference & self.is_negative(difference).wrapping_neg())
+    }
+
+    /// 1 or 0.
+    #[inline(always)]
+    const fn is_negative(&self, number: u64) -> u64 {
+        number.wrapping_add(self.zero) >> 63
     }
 }
 

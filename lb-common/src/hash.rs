@@ -82,7 +82,7 @@ pub const fn flow_key_v6(
 #[must_use]
 #[inline(always)]
 pub const fn flow_bucket(key: u64, buckets: u32) -> u32 {
-    ((key >> 32) * buckets as u64 >> 32) as u32
+    (((key >> 32) * buckets as u64) >> 32) as u32
 }
 
 /// What tells flows of a bucket apart: 28 bits.

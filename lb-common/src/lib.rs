@@ -17,4 +17,5 @@ pub mod hash;
 pub mod headers;
 #[cfg(not(target_arch = "bpf"))]
 pub mod maglev;
+#[cfg(not(target_arch = "bpf"))]
 pub mod transition;

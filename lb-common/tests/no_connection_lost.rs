@@ -99,7 +99,7 @@ impl World {
         }
         let now = flow::tick(self.now * 1_000_000_000);
         let bucket = &mut self.cache[tag as usize % BUCKETS];
-        let way = flow::way(bucket, tag, now, &TRACKING);
+        let way = flow::way(|index| bucket[index], tag, now, &TRACKING);
         let record = Record::from_word(way.word).filter(|_| way.is_found);
         let recorded = match record {
             None => Recorded::No,

@@ -1,11 +1,13 @@
 //! From a packet with its vip to the backend: slot, dest, outer headers, and the way out.
 
-use lb_common::abi::{Dest, EMPTY_SLOT, Found, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, Reason, Target};
+use lb_common::abi::{Dest, EMPTY_SLOT, Found, IN_TRANSITION, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, Reason, Target};
+use lb_common::flow::Says;
 use lb_common::hash;
 
 use crate::encap::Fit;
 use crate::parse::Packet;
-use crate::{Frame, Leave, Tables, Verdict, encap, quic};
+use crate::tables::StageTables;
+use crate::{Frame, Leave, Tables, Verdict, encap, quic, stages};
 
 /// A packet, its vip, and its place among that vip's flows.
 pub(crate) struct Flow<'t> {
@@ -37,17 +39,22 @@ pub(crate) fn forward<F: Frame, T: Tables, const V6: bool>(
     send::<F, T, V6>(frame, tables, flow, offset, (slot, index))
 }
 
-/// Sends an ICMP error about a packet of the flow to the dest of its slot. Which connection id the client uses, the quoted
+/// Sends an ICMP error about a packet of the flow to the dest of its slot, or in a transition to that of the flow. Which connection id the client uses, the quoted
 /// packet, a backend's, does not say.
 #[inline(always)]
-pub(crate) fn follow<F: Frame, T: Tables, const V6: bool>(
+pub(crate) fn follow<F: Frame, T: StageTables, const V6: bool>(
     frame: &mut F,
     tables: &T,
     flow: &Flow<'_>,
     offset: usize,
+    key: impl FnOnce() -> u64,
 ) -> Result<Verdict, Reason> {
     let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
-    let index = owner(tables, tables.place(flow.target), slot)?;
+    let index = match owner(tables, tables.place(flow.target), slot) {
+        // The flow is at least as old as what is quoted; that it ends is what leaves no trace.
+        Err(Reason::Transition) => stages::flow::choose(tables, flow, key(), Says::Ends)?.dest,
+        other => other?,
+    };
     send::<F, T, V6>(frame, tables, flow, offset, (slot, index))
 }
 
@@ -84,8 +91,8 @@ pub(crate) fn owner<T: Tables>(tables: &T, place: Place, slot: u32) -> Result<u3
     let page = place.ring_page.wrapping_add(slot / RING_PAGE_SLOTS);
     let page = tables.ring_page(page).ok_or(Reason::NoBackend)?;
     let local = page.slots[(slot % RING_PAGE_SLOTS) as usize];
-    if local == EMPTY_SLOT {
-        return Err(Reason::NoBackend);
+    if local & IN_TRANSITION != 0 {
+        return Err(if local == EMPTY_SLOT { Reason::NoBackend } else { Reason::Transition });
     }
     Ok(place.dest_base.wrapping_add(u32::from(local)))
 }

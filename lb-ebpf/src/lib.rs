@@ -28,9 +28,9 @@ use lb_common::headers::{Ethernet, Ipv4, Ipv6, words_v6};
 pub use decap::{DecapTables, decapsulate};
 pub use frame::Frame;
 pub use parse::MAX_EXTENSIONS;
-pub use tables::{PolicyEvent, SharedWord, StageTables, Tables};
+pub use tables::{FlowEvent, FlowRecords, PolicyEvent, SharedWord, StageTables, Tables};
 
-use forward::{Flow, forward};
+use forward::Flow;
 use gate::{Gate, OpenGate, VipAddress, Visit, client_v4};
 
 /// What became of a balanced packet, for the caller to count and carry out. Why others are not balanced are the errors
@@ -124,7 +124,10 @@ fn walk_v4<F: Frame, T: Tables, G: Gate<T>>(
     let target = G::open(frame, tables, &visit)?;
     let hash = hash::flow_hash_v4(source, packet.ports() & target.ports_mask, directory.control.seed);
     let flow = Flow { packet, target, hash, ingress };
-    forward::<F, T, false>(frame, tables, &flow, offset)
+    let ports = flow.packet.ports();
+    let protocol = flow.packet.protocol as u8;
+    let key = || hash::flow_key_v4(source, destination, ports, protocol, directory.control.seed);
+    G::forward::<F, false>(frame, tables, &flow, offset, key)
 }
 
 #[inline(always)]
@@ -148,7 +151,10 @@ fn walk_v6<F: Frame, T: Tables, G: Gate<T>>(
     let target = G::open(frame, tables, &visit)?;
     let hash = hash::flow_hash_v6(source, packet.ports() & target.ports_mask, directory.control.seed);
     let flow = Flow { packet, target, hash, ingress };
-    forward::<F, T, true>(frame, tables, &flow, offset)
+    let ports = flow.packet.ports();
+    let protocol = flow.packet.protocol as u8;
+    let key = || hash::flow_key_v6(source, destination, ports, protocol, directory.control.seed);
+    G::forward::<F, true>(frame, tables, &flow, offset, key)
 }
 
 /// The EtherTypes that the story knows, in host order (network-types has them in wire order).

@@ -10,11 +10,11 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use lb_common::abi::{
-    ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, Counters, Dest, Directory, Found,
-    FragmentKey, FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Place, Policy, PolicyCounters,
+    ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, Counters, Dest, Directory, FLOW_OWNERS,
+    FLOW_WAYS, FlowBucket, FlowCounters, Found, FragmentKey, FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Place, Policy, PolicyCounters,
     REASON_COUNT, Reason, RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
 };
-use lb_ebpf::{PolicyEvent, SharedWord, StageTables, Tables, Verdict};
+use lb_ebpf::{FlowEvent, FlowRecords, PolicyEvent, SharedWord, StageTables, Tables, Verdict};
 
 #[map]
 static DIRECTORY: Array<Directory> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -49,6 +49,13 @@ static OF_SOURCES: LruHashMap<SourceKey, u64> =
 static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMap::with_max_entries(1, 0);
+
+#[map]
+static FLOWS: Array<FlowBucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static OWNERS: Array<u64> = Array::with_max_entries(FLOW_OWNERS, BPF_F_MMAPABLE);
+#[map]
+static FLOW_COUNTERS: PerCpuArray<FlowCounters> = PerCpuArray::with_max_entries(1, 0);
 
 const _: () = assert!(size_of::<AccessKey>() == size_of::<Key<[u8; 20]>>());
 
@@ -130,6 +137,7 @@ impl Tables for KernelTables {
 
 impl StageTables for KernelTables {
     type Word = KernelWord;
+    type Flows = KernelFlows;
 
     #[inline(always)]
     fn now_ns(&self) -> u64 {
@@ -206,6 +214,29 @@ impl StageTables for KernelTables {
     }
 
     #[inline(always)]
+    fn flows(&self, bucket: u32) -> Option<KernelFlows> {
+        Some(KernelFlows { records: FLOWS.get_ptr_mut(bucket)?.cast(), quiet: self.quiet })
+    }
+
+    #[inline(always)]
+    fn owner(&self, owner: u16) -> Option<u32> {
+        // SAFETY: a live map value; volatile, since user space stores this word while packets read it.
+        let word = unsafe { OWNERS.get_ptr(u32::from(owner))?.read_volatile() };
+        if word == 0 { None } else { Some((word - 1) as u32) }
+    }
+
+    #[inline(always)]
+    fn count_flow(&self, event: FlowEvent) {
+        if self.quiet {
+            return;
+        }
+        if let Some(counters) = FLOW_COUNTERS.get_ptr_mut(0) {
+            // SAFETY: as in `count`.
+            event.count(unsafe { &mut *counters });
+        }
+    }
+
+    #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
         // SAFETY: the value is copied at once; one that another CPU writes meanwhile may be torn, which the story allows for.
         unsafe { FRAGMENTS.get(key).copied() }
@@ -257,6 +288,33 @@ impl SharedWord for KernelWord {
             );
         }
         found == old
+    }
+}
+
+/// A live bucket of `FLOWS`, whose records are only ever used as whole words.
+pub(crate) struct KernelFlows {
+    records: *mut u64,
+    /// In a run that must change nothing.
+    quiet: bool,
+}
+
+impl KernelFlows {
+    #[inline(always)]
+    fn word(&self, way: usize) -> KernelWord {
+        // SAFETY: the masked number is within the bucket.
+        KernelWord(unsafe { self.records.add(way & (FLOW_WAYS - 1)) })
+    }
+}
+
+impl FlowRecords for KernelFlows {
+    #[inline(always)]
+    fn load(&self, way: usize) -> u64 {
+        self.word(way).load()
+    }
+
+    #[inline(always)]
+    fn replace(&self, way: usize, old: u64, new: u64) -> bool {
+        self.quiet || self.word(way).replace(old, new)
     }
 }
 

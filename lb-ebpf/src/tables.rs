@@ -1,8 +1,8 @@
 //! What user space has decided, as the story reads it, and the little that the story itself remembers.
 
 use lb_common::abi::{
-    AccessKey, AccessRule, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface, Place,
-    Policy, PolicyCounters, RingPage, SourceKey, Target,
+    AccessKey, AccessRule, Bucket, Dest, Directory, FlowCounters, Found, FragmentKey,
+    FragmentRecord, Interface, Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
 };
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
@@ -24,6 +24,7 @@ pub trait Tables {
 /// writes are left out.
 pub trait StageTables: Tables {
     type Word: SharedWord;
+    type Flows: FlowRecords;
 
     /// A clock that never goes back, in nanoseconds; it may step by some milliseconds.
     fn now_ns(&self) -> u64;
@@ -54,6 +55,15 @@ pub trait StageTables: Tables {
     /// A datagram under way.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
 
+    /// A bucket of the flow cache.
+    fn flows(&self, bucket: u32) -> Option<Self::Flows>;
+
+    /// The index into `DESTS` of an owner of flows; `None` when flows cannot go on there any more.
+    fn owner(&self, owner: u16) -> Option<u32>;
+
+    /// Counts what became of a packet of a slot in transition.
+    fn count_flow(&self, event: FlowEvent);
+
     /// Remembers a datagram; with `is_new` only when nobody has done so meanwhile. `false`: not remembered.
     fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool;
 }
@@ -78,6 +88,41 @@ impl PolicyEvent {
             Self::SourceLimited => counters.source_limited += 1,
         }
     }
+}
+
+/// What [`lb_common::abi::FlowCounters`] count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowEvent {
+    Recorded,
+    Followed,
+    ToPrevious,
+    ToOwner,
+    Evicted,
+    Lost,
+}
+
+impl FlowEvent {
+    /// Counts it.
+    #[inline(always)]
+    pub const fn count(self, counters: &mut FlowCounters) {
+        match self {
+            Self::Recorded => counters.recorded += 1,
+            Self::Followed => counters.followed += 1,
+            Self::ToPrevious => counters.to_previous += 1,
+            Self::ToOwner => counters.to_owner += 1,
+            Self::Evicted => counters.evicted += 1,
+            Self::Lost => counters.lost += 1,
+        }
+    }
+}
+
+/// A bucket of the flow cache, which all CPUs share.
+pub trait FlowRecords {
+    /// The record at one of [`lb_common::abi::FLOW_WAYS`] places.
+    fn load(&self, way: usize) -> u64;
+
+    /// Puts `new` in the place of `old`, unless another CPU was faster.
+    fn replace(&self, way: usize, old: u64, new: u64) -> bool;
 }
 
 /// A word that all CPUs share.

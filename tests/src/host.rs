@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
-    AccessKey, AccessRule, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface,
-    LOOPBACK_IFINDEX, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target,
+    AccessKey, AccessRule, Bucket, Dest, Directory, FLOW_WAYS, FlowCounters, Found, FragmentKey,
+    FragmentRecord, Interface, LOOPBACK_IFINDEX, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target,
     VIP_SLOTS,
 };
-use lb_ebpf::{Frame, PolicyEvent, SharedWord, StageTables, Tables, Verdict, stages};
+use lb_ebpf::{FlowEvent, FlowRecords, Frame, PolicyEvent, SharedWord, StageTables, Tables, Verdict, stages};
 use lb_user::dataplane::access_key;
 use lb_user::dataplane::layout::{Capacity, Layout, Write};
 use lb_user::state::Forwarding;
@@ -81,6 +81,8 @@ pub struct HostTables {
     dests: Vec<Dest>,
     policies: HashMap<u32, Policy>,
     access: HashMap<AccessKey, AccessRule>,
+    /// Where owners of flows are in `dests`.
+    owners: HashMap<u16, u32>,
     interface: Option<Interface>,
     /// What the program remembers.
     memory: Memory,
@@ -98,6 +100,8 @@ struct Memory {
     source_buckets: RefCell<HashMap<SourceKey, Rc<Cell<u64>>>>,
     fragments: RefCell<HashMap<FragmentKey, FragmentRecord>>,
     policy_counters: RefCell<HashMap<u32, PolicyCounters>>,
+    flows: RefCell<HashMap<u32, Rc<[Cell<u64>; FLOW_WAYS]>>>,
+    flow_counters: Cell<FlowCounters>,
 }
 
 impl HostTables {
@@ -109,6 +113,7 @@ impl HostTables {
             dests: vec![Dest::zeroed(); capacity.dests as usize],
             policies: HashMap::new(),
             access: HashMap::new(),
+            owners: HashMap::new(),
             interface: Some(Interface::OF_TEST_RUNS),
             memory: Memory::default(),
         }
@@ -130,6 +135,9 @@ impl HostTables {
     pub fn write(&mut self, write: &Write) {
         match write {
             Write::Device { .. } => {}
+            Write::Owner { owner, dest: None } => drop(self.owners.remove(owner)),
+            Write::Owner { owner, dest: Some(index) } => drop(self.owners.insert(*owner, *index)),
+            Write::Tracking(tracking) => self.directory.control.tracking = *tracking,
             Write::Settle(retired) => {
                 retired.dests.iter().for_each(|dest| self.dests[dest.index as usize] = Dest::zeroed());
                 let gone: Vec<_> = retired.lists.iter().map(|list| list.id).collect();
@@ -231,6 +239,23 @@ impl SharedWord for HostWord {
     }
 }
 
+/// A bucket of [`Memory::flows`].
+#[derive(Debug)]
+pub struct HostFlows {
+    records: Rc<[Cell<u64>; FLOW_WAYS]>,
+    quiet: bool,
+}
+
+impl FlowRecords for HostFlows {
+    fn load(&self, way: usize) -> u64 {
+        self.records[way].get()
+    }
+
+    fn replace(&self, way: usize, old: u64, new: u64) -> bool {
+        self.quiet || (self.records[way].get() == old && self.records[way].replace(new) == old)
+    }
+}
+
 impl Memory {
     /// `None` in a run that must change nothing.
     fn word<K: std::hash::Hash + Eq>(
@@ -244,6 +269,7 @@ impl Memory {
 
 impl StageTables for HostTables {
     type Word = HostWord;
+    type Flows = HostFlows;
 
     fn now_ns(&self) -> u64 {
         self.memory.now_ns
@@ -286,6 +312,23 @@ impl StageTables for HostTables {
 
     fn source_bucket(&self, key: &SourceKey) -> Option<HostWord> {
         self.memory.word(&self.memory.source_buckets, *key)
+    }
+
+    fn flows(&self, bucket: u32) -> Option<HostFlows> {
+        let records = Rc::clone(self.memory.flows.borrow_mut().entry(bucket).or_default());
+        Some(HostFlows { records, quiet: self.memory.quiet.get() })
+    }
+
+    fn owner(&self, owner: u16) -> Option<u32> {
+        self.owners.get(&owner).copied()
+    }
+
+    fn count_flow(&self, event: FlowEvent) {
+        if !self.memory.quiet.get() {
+            let mut counters = self.memory.flow_counters.get();
+            event.count(&mut counters);
+            self.memory.flow_counters.set(counters);
+        }
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {

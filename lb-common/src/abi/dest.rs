@@ -58,7 +58,8 @@ pub struct Dest {
     /// `outer ToS = inner ToS & tos_mask | tos_set`. The ECN bits are always copied (RFC 6040, normal mode).
     pub tos_mask: u8,
     pub tos_set: u8,
-    pub reserved: u16,
+    /// Its number among owners of flows, 1 and above; 0: no flow is remembered to be its.
+    pub owner: u16,
     /// The vip's number, so that a dest's counters can be told apart after a restart.
     pub vip: u32,
     /// Bytes of the largest IP packet that fits the way to the backend inside these headers.

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{VIP_SLOTS, Vip4, Vip6};
+use super::{Tracking, VIP_SLOTS, Vip4, Vip6};
 
 /// Bits in the address filter; a power of two.
 pub const FILTER_BITS: usize = 8192;
@@ -30,6 +30,7 @@ pub struct Control {
     pub filter: [u64; FILTER_WORDS],
     pub answering: Answering,
     pub tunnels: Tunnels,
+    pub tracking: Tracking,
 }
 
 /// What limits the program's own answers; only stages read it.
@@ -58,7 +59,7 @@ pub struct Tunnels {
     /// UDP destination port of GUE.
     pub gue_port: u64,
     /// Keeps the vip tables behind it in whole cache lines.
-    pub reserved: [u64; 7],
+    pub reserved: [u64; 5],
 }
 
 /// A prefix of at least 96 bits; IPv4 as `::ffff:a.b.c.d`. Addresses are two words loaded little-endian.
@@ -87,9 +88,9 @@ pub struct Directory {
     pub vip6: [Vip6; VIP_ENTRIES],
 }
 
-const _: () = assert!(size_of::<Control>() == 64 + FILTER_BITS / 8 + size_of::<Tunnels>());
+const _: () = assert!(size_of::<Control>() == 64 + FILTER_BITS / 8 + 448);
 const _: () = assert!(core::mem::offset_of!(Control, tunnels) == 64 + FILTER_BITS / 8);
-const _: () = assert!(size_of::<Tunnels>() == 448 && size_of::<Control>().is_multiple_of(64));
+const _: () = assert!(size_of::<Tunnels>() == 432 && size_of::<Control>().is_multiple_of(64));
 const _: () = assert!(core::mem::offset_of!(Control, answering) == 32 + FILTER_BITS / 8);
 const _: () = assert!(core::mem::offset_of!(Control, bank) == 4);
 const _: () = assert!(FILTER_BITS.is_power_of_two());

@@ -52,11 +52,12 @@ pub use policy::{
 pub use reason::{REASON_COUNT, Reason};
 pub use stage::{STAGE_COUNT, Stage};
 pub use vip::{
-    EMPTY_SLOT, NO_RING, Place, RING_PAGE_SLOTS, RingPage, Target, VIP_SLOTS, Vip4, Vip6, ring_pages,
+    EMPTY_SLOT, IN_TRANSITION, MAX_RING_DESTS, NO_RING, ORPHANED_SLOT, PastHead, Place, RING_PAGE_SLOTS,
+    RingPage, Target, VIP_SLOTS, Vip4, Vip6, past_pages, ring_pages,
 };
 
 /// Version of everything in this module. Pinned maps of another version are never adopted.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Entries of `DEVICES`: interfaces that packets may be redirected to.
 pub const MAX_DEVICES: u32 = 64;

@@ -59,6 +59,8 @@ reasons! {
     Oversize = 9, "oversize";
     /// a vip with options that the first stage does not know: the policy stage is missing
     Policy = 10, "policy";
+    /// a flow of a ring slot that has changed hands: the flow stage is missing
+    Transition = 15, "transition";
     /// shorter than its headers say, or with impossible lengths
     Truncated = 16, "truncated";
     /// the time to live or hop limit ran out here
@@ -174,6 +176,7 @@ impl Reason {
             Self::Fragment => Some(Stage::Fragment),
             Self::NoService | Self::OtherProtocol => Some(Stage::Closed),
             Self::TooBig => Some(Stage::TooBig),
+            Self::Transition => Some(Stage::Flow),
             _ => None,
         }
     }

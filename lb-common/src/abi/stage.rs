@@ -16,19 +16,21 @@ pub enum Stage {
     Fragment = 3,
     /// An address of a vip, but no vip.
     Closed = 4,
+    /// Flows whose slot of the ring has changed hands.
+    Flow = 9,
     /// Too large for the way to the backend.
-    TooBig = 5,
+    TooBig = 10,
 }
 
 /// Entries in `STAGES`.
-pub const STAGE_COUNT: u32 = 8;
+pub const STAGE_COUNT: u32 = 16;
 
 impl Stage {
     /// The index of the balancer's twin that explains and changes nothing.
-    pub const EXPLAIN: u32 = 7;
+    pub const EXPLAIN: u32 = 15;
 
     pub const ALL: &[Self] =
-        &[Self::Policy, Self::Arp, Self::Icmp, Self::Fragment, Self::Closed, Self::TooBig];
+        &[Self::Policy, Self::Arp, Self::Icmp, Self::Fragment, Self::Closed, Self::Flow, Self::TooBig];
 
     /// The name of its program in the object.
     #[must_use]
@@ -39,6 +41,7 @@ impl Stage {
             Self::Icmp => "stage_icmp",
             Self::Fragment => "stage_fragment",
             Self::Closed => "stage_closed",
+            Self::Flow => "stage_flow",
             Self::TooBig => "stage_too_big",
         }
     }

@@ -15,6 +15,60 @@ pub const RING_PAGE_SLOTS: u32 = 1024;
 /// A ring slot without an owner.
 pub const EMPTY_SLOT: u16 = u16::MAX;
 
+/// Set in a ring slot that is in transition: its flows may belong to another dest than its owner, whose local number the
+/// other bits are. Behind the ring, and its table of server ids, lies a [`PastHead`] then, and behind that the previous
+/// dest of each slot, or [`EMPTY_SLOT`].
+pub const IN_TRANSITION: u16 = 0x8000;
+
+/// A slot in transition that nobody owns any more.
+pub const ORPHANED_SLOT: u16 = u16::MAX - 1;
+
+/// Dests that a ring can tell apart.
+pub const MAX_RING_DESTS: usize = (ORPHANED_SLOT & !IN_TRANSITION) as usize;
+
+/// What stands before the previous dests of a ring's slots.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct PastHead {
+    /// On the clock of `Tables::now_ns`: until then, flows that do not say whether they are new are taken to be old.
+    pub learning_until_ns: u64,
+    /// When the latest transition began; for user space that finds these tables.
+    pub since_ns: u64,
+    /// Options: see the constants.
+    pub flags: u32,
+    pub reserved: u32,
+}
+
+impl PastHead {
+    /// Flows are remembered whether they need to be or not.
+    pub const TRACKS_ALL: u32 = 1 << 0;
+
+    /// Ring slots that it takes.
+    pub const SLOTS: u32 = 12;
+
+    /// The head of a ring's past, from its first page.
+    #[must_use]
+    #[inline(always)]
+    pub fn of(page: &RingPage) -> Self {
+        let slots = &page.slots;
+        let half = |at: usize| slots[at] as u32 | (slots[at + 1] as u32) << 16;
+        let word = |at: usize| half(at) as u64 | (half(at + 2) as u64) << 32;
+        Self { learning_until_ns: word(0), since_ns: word(4), flags: half(8), reserved: half(10) }
+    }
+
+    /// As ring slots.
+    #[must_use]
+    pub fn to_slots(self) -> [u16; Self::SLOTS as usize] {
+        bytemuck::cast(self)
+    }
+}
+
+/// Pages that the past of a ring of `slots` slots takes.
+#[must_use]
+pub const fn past_pages(slots: u32) -> u32 {
+    ring_pages(PastHead::SLOTS + slots)
+}
+
 /// The page number of a vip without a ring. Lookups of it, or of any page after it, find nothing.
 pub const NO_RING: u32 = 0x8000_0000;
 
@@ -62,6 +116,13 @@ impl Target {
     pub const QUIC_PAGES_SHIFT: u32 = 12;
     /// Where in `POLICIES` the vip's policy is: sixteen bits from here.
     pub const POLICY_SHIFT: u32 = 16;
+
+    /// Pages of the table of server ids behind the ring.
+    #[must_use]
+    #[inline(always)]
+    pub const fn server_id_pages(&self) -> u32 {
+        if self.has(Self::QUIC) { 1 << (self.flags >> Self::QUIC_PAGES_SHIFT & 0xf) } else { 0 }
+    }
 
     /// The vip's entry of `POLICIES`, with [`Self::POLICY`].
     #[must_use]
@@ -145,4 +206,5 @@ const _: () = assert!(size_of::<Target>() == 24);
 const _: () = assert!(size_of::<Vip4>() == 32 && core::mem::offset_of!(Vip4, target) == 8);
 const _: () = assert!(size_of::<Vip6>() == 48 && core::mem::offset_of!(Vip6, target) == 24);
 const _: () = assert!(size_of::<RingPage>() == 2048);
+const _: () = assert!(size_of::<PastHead>() == 2 * PastHead::SLOTS as usize);
 const _: () = assert!(VIP_SLOTS.is_power_of_two() && RING_PAGE_SLOTS.is_power_of_two());

@@ -3,6 +3,10 @@ use super::*;
 const TRACKING: Tracking =
     Tracking { buckets: 1, opened_ticks: 30, idle_ticks: 900, closing_ticks: 10, reserved: [0; 3] };
 
+fn find(records: &[u64; FLOW_WAYS], tag: u32, now: Tick, tracking: &Tracking) -> Way {
+    way(|index| records[index], tag, now, tracking)
+}
+
 const fn record(tag: u32, state: FlowState, seen: Tick) -> Record {
     Record { tag, state, seen, owner: 7 }
 }
@@ -21,9 +25,9 @@ fn a_flow_is_found_among_others_and_not_when_its_record_is_too_old() {
     let mut records = [0; FLOW_WAYS];
     records[2] = record(5, FlowState::Confirmed, 100).to_word();
     records[3] = record(6, FlowState::Confirmed, 100).to_word();
-    let found = way(&records, 6, 1000, &TRACKING);
+    let found = find(&records, 6, 1000, &TRACKING);
     assert_eq!((found.index, found.is_found, found.evicts), (3, true, false));
-    let old = way(&records, 6, 1001, &TRACKING);
+    let old = find(&records, 6, 1001, &TRACKING);
     assert_eq!((old.index, old.is_found, old.evicts), (3, false, false));
 }
 
@@ -38,7 +42,7 @@ fn clocks_may_go_round() {
 fn a_new_flow_takes_the_place_of_the_least_worth() {
     let mut records: [u64; FLOW_WAYS] =
         core::array::from_fn(|at| record(at as u32, FlowState::Confirmed, 100 + at as Tick).to_word());
-    let chosen = |records: &_| way(records, 99, 110, &TRACKING);
+    let chosen = |records: &_| find(records, 99, 110, &TRACKING);
     assert_eq!((chosen(&records).index, chosen(&records).evicts), (0, true), "the oldest");
     records[5] = record(5, FlowState::Opened, 110).to_word();
     assert_eq!(chosen(&records).index, 5, "one packet seen counts less than any that goes on");
@@ -55,10 +59,10 @@ fn a_flood_of_attempts_leaves_flows_that_go_on_alone() {
         *word = record(at as u32, FlowState::Confirmed, 100).to_word();
     }
     for attempt in 1000..2000 {
-        let chosen = way(&records, attempt, 120, &TRACKING);
+        let chosen = find(&records, attempt, 120, &TRACKING);
         records[chosen.index] = record(attempt, FlowState::Opened, 120).to_word();
     }
-    assert!((0..7).all(|tag| way(&records, tag, 120, &TRACKING).is_found));
+    assert!((0..7).all(|tag| find(&records, tag, 120, &TRACKING).is_found));
 }
 
 #[test]

@@ -54,7 +54,9 @@ pub(super) fn follow_v4<F: Frame, T: StageTables>(
     let visit = Visit { directory, target, address: visited, packet: &packet, client: mapped };
     let target = admit(tables, &visit, ROUTES)?;
     let hash = hash::flow_hash_v4(client, packet.ports() & target.ports_mask, directory.control.seed);
-    follow::<F, T, false>(frame, tables, &Flow { packet, target, hash, ingress }, offset)
+    let (ports, seed) = (packet.ports(), directory.control.seed);
+    let key = || hash::flow_key_v4(client, address, ports, quoted.protocol, seed);
+    follow::<F, T, false>(frame, tables, &Flow { packet, target, hash, ingress }, offset, key)
 }
 
 /// Sends an IPv6 error on.
@@ -92,7 +94,9 @@ pub(super) fn follow_v6<F: Frame, T: StageTables>(
     let visit = Visit { directory, target, address: VipAddress::V6(address), packet: &packet, client };
     let target = admit(tables, &visit, ROUTES)?;
     let hash = hash::flow_hash_v6(client, packet.ports() & target.ports_mask, directory.control.seed);
-    follow::<F, T, true>(frame, tables, &Flow { packet, target, hash, ingress }, offset)
+    let (ports, seed) = (packet.ports(), directory.control.seed);
+    let key = || hash::flow_key_v6(client, address, ports, protocol, seed);
+    follow::<F, T, true>(frame, tables, &Flow { packet, target, hash, ingress }, offset, key)
 }
 
 /// What becomes of an error that no flow of a vip is the subject of. An address that the program announces is nobody

@@ -4,6 +4,7 @@
 mod arp;
 mod closed;
 mod echo;
+pub(crate) mod flow;
 mod fragment;
 mod icmp;
 mod icmp_error;
@@ -22,6 +23,7 @@ use crate::{Frame, Verdict};
 
 pub use arp::arp;
 pub use closed::closed;
+pub use flow::flow;
 pub use fragment::fragment;
 pub use icmp::icmp;
 pub use policy::policy;
@@ -43,6 +45,7 @@ pub fn run<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) ->
             Stage::Icmp => icmp(frame, tables, ingress),
             Stage::Fragment => fragment(frame, tables, ingress),
             Stage::Closed => closed(frame, tables, ingress),
+            Stage::Flow => flow(frame, tables, ingress),
             Stage::TooBig => too_big(frame, tables, ingress),
         };
         last = Some(stage);

@@ -10,7 +10,7 @@ use aya::maps::{DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues, Progra
 use aya::programs::ProgramFd;
 use bytemuck::Zeroable;
 use lb_common::abi::{
-    ABI_VERSION, Control, Counters, Dest, Directory, Interface, Policy, PolicyCounters, Reason, RingPage,
+    ABI_VERSION, Control, Counters, Dest, Directory, FlowBucket, Interface, Policy, PolicyCounters, Reason, RingPage,
     Target, TunnelSource, Tunnels, VIP_SLOTS, Vip4, Vip6, ring_pages,
 };
 use lb_common::maglev;
@@ -27,6 +27,8 @@ pub(super) struct Tables {
     directory: MappedArray<Directory>,
     rings: MappedArray<RingPage>,
     dests: MappedArray<Dest>,
+    owners: MappedArray<u64>,
+    flows: MappedArray<FlowBucket>,
     counters: PerCpuArray<MapData, Wire<Counters>>,
     reasons: PerCpuArray<MapData, u64>,
     policies: MappedArray<Policy>,
@@ -56,6 +58,8 @@ impl Tables {
             directory: array(take("DIRECTORY")?)?,
             rings: array(take("RINGS")?)?,
             dests: array(take("DESTS")?)?,
+            owners: array(take("OWNERS")?)?,
+            flows: array(take("FLOWS")?)?,
             counters: take("COUNTERS")?
                 .try_into()
                 .map_err(|error| DataplaneError::other("COUNTERS", error))?,
@@ -153,6 +157,17 @@ impl Tables {
                     }
                 }
                 self.directory.publish_u64(at + offset_of!(Tunnels, gue_port), tunnels.gue_port);
+            }
+            Write::Owner { owner, dest } => {
+                let word = dest.map_or(0, |index| u64::from(index) + 1);
+                self.owners.publish_u64(usize::from(*owner) * size_of::<u64>(), word);
+            }
+            Write::Tracking(tracking) => {
+                let words: [u64; 2] = bytemuck::cast(*tracking);
+                for (word, value) in words.iter().enumerate() {
+                    let offset = offset_of!(Control, tracking) + word * size_of::<u64>();
+                    self.directory.publish_u64(offset, *value);
+                }
             }
             Write::Seed(seed) => self.directory.publish_u64(offset_of!(Control, seed), *seed),
             Write::Place { is_v6, index, place } => {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_common::abi::{Answering, Dest, FILTER_WORDS, Place, Policy, Tunnels};
+use lb_common::abi::{Answering, Dest, FILTER_WORDS, Place, Policy, Tracking, Tunnels};
 
 use super::List;
 use crate::dataplane::vip_table::Bank;
@@ -33,6 +33,12 @@ pub enum Write {
         slots: Vec<u16>,
     },
     Seed(u64),
+    /// Where flows of an owner go; `None`: nowhere any more.
+    Owner {
+        owner: u16,
+        dest: Option<u32>,
+    },
+    Tracking(Tracking),
     Answering(Answering),
     Tunnels(Box<Tunnels>),
     /// Moves a vip: `index` counts over both banks.

@@ -1,0 +1,190 @@
+//! Flows whose slot of the ring has changed hands: a packet goes to the slot's owner, to its previous dest, or where its
+//! flow's record says. The rules are those of [`lb_common::flow`]; here they meet the tables.
+
+use lb_common::abi::{
+    EMPTY_SLOT, IN_TRANSITION, ORPHANED_SLOT, PastHead, Place, RING_PAGE_SLOTS, Reason, Target,
+    ring_pages,
+};
+use lb_common::flow::{self as rules, Decision, FlowState, Record, Recorded, Says, SlotSays, Way, Whose};
+use lb_common::hash;
+use lb_common::headers::TcpStart;
+
+use crate::forward::{Flow, send};
+use crate::gate::{Asks, Gate, Visit, admit};
+use crate::parse::{Packet, TCP};
+use crate::tables::{FlowEvent, FlowRecords, StageTables};
+use crate::{Frame, Verdict, walk};
+
+/// Of a vip's policy, only its routes count: what else it asks, the policy stage has asked.
+const ROUTES: Asks = Asks { access: false, limits: false };
+
+/// Balances one packet whose slot is in transition.
+///
+/// # Errors
+/// Why the packet is not forwarded, as in [`crate::balance`].
+#[inline(always)]
+pub fn flow<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+    walk::<F, T, FlowGate>(frame, tables, ingress)
+}
+
+struct FlowGate;
+
+impl<T: StageTables> Gate<T> for FlowGate {
+    #[inline(always)]
+    fn open<'d, F: Frame>(_frame: &F, tables: &T, visit: &Visit<'d, '_>) -> Result<&'d Target, Reason> {
+        admit(tables, visit, ROUTES)
+    }
+
+    #[inline(always)]
+    fn forward<F: Frame, const V6: bool>(
+        frame: &mut F,
+        tables: &T,
+        flow: &Flow<'_>,
+        offset: usize,
+        key: impl FnOnce() -> u64,
+    ) -> Result<Verdict, Reason> {
+        let says = says(frame, &flow.packet)?;
+        let Choice { slot, dest, known } = choose(tables, flow, key(), says)?;
+        if let Some(known) = known {
+            count(tables, known.decision.whose);
+            remember(tables, &known, dest);
+        }
+        send::<F, T, V6>(frame, tables, flow, offset, (slot, dest))
+    }
+}
+
+/// What a packet says about its flow.
+#[inline(always)]
+fn says<F: Frame>(frame: &F, packet: &Packet) -> Result<Says, Reason> {
+    if packet.protocol != u64::from(TCP) {
+        return Ok(Says::Nothing);
+    }
+    if packet.opens_flow != 0 {
+        return Ok(Says::Opens);
+    }
+    let tcp = frame.at::<TcpStart>(packet.layer4()).ok_or(Reason::Truncated)?;
+    Ok(if tcp.flags & (TcpStart::FIN | TcpStart::RST) != 0 { Says::Ends } else { Says::Continues })
+}
+
+/// The dest that was chosen for a packet.
+pub(crate) struct Choice<R> {
+    pub(crate) slot: u32,
+    /// Index into `DESTS`.
+    pub(crate) dest: u32,
+    /// `None`: the slot is in transition no more.
+    known: Option<Known<R>>,
+}
+
+/// What the flow cache knows of a flow, and what was decided.
+struct Known<R> {
+    decision: Decision,
+    tag: u32,
+    records: R,
+    way: Way,
+    now: rules::Tick,
+}
+
+/// Chooses the dest of a flow whose slot is in transition.
+///
+/// # Errors
+/// When nobody is there to serve it.
+#[inline(always)]
+pub(crate) fn choose<T: StageTables>(
+    tables: &T,
+    flow: &Flow<'_>,
+    key: u64,
+    says: Says,
+) -> Result<Choice<T::Flows>, Reason> {
+    let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
+    let place = tables.place(flow.target);
+    let local = local_at(tables, place.ring_page, slot).ok_or(Reason::NoBackend)?;
+    if local == EMPTY_SLOT {
+        return Err(Reason::NoBackend);
+    }
+    if local & IN_TRANSITION == 0 {
+        return Ok(Choice { slot, dest: place.dest_base.wrapping_add(u32::from(local)), known: None });
+    }
+    let now_ns = tables.now_ns();
+    let past = Past::of(tables, place, flow.target, slot).ok_or(Reason::NoBackend)?;
+    let says_slot = SlotSays {
+        has_previous: past.previous != EMPTY_SLOT,
+        is_learning: now_ns < past.head.learning_until_ns,
+        tracks_all: past.head.flags & PastHead::TRACKS_ALL != 0,
+    };
+    let directory = tables.directory().ok_or(Reason::NoBackend)?;
+    let tracking = &directory.control.tracking;
+    let (now, tag, bucket) =
+        (rules::tick(now_ns), hash::flow_tag(key), hash::flow_bucket(key, tracking.buckets));
+    let records = tables.flows(bucket).ok_or(Reason::NoBackend)?;
+    let way = rules::way(|index| records.load(index), tag, now, tracking);
+    let (recorded, recorded_dest) = match Record::from_word(way.word) {
+        Some(record) if way.is_found => match tables.owner(record.owner) {
+            Some(dest) => (Recorded::Yes(record.state), dest),
+            None => (Recorded::Dead, 0),
+        },
+        _ => (Recorded::No, 0),
+    };
+    let decision = rules::decide(says, says_slot, recorded);
+    let dest = match decision.whose {
+        Whose::Recorded => recorded_dest,
+        Whose::Previous => place.dest_base.wrapping_add(u32::from(past.previous)),
+        Whose::Owner if local == ORPHANED_SLOT => return Err(Reason::NoBackend),
+        Whose::Owner => place.dest_base.wrapping_add(u32::from(local & !IN_TRANSITION)),
+    };
+    Ok(Choice { slot, dest, known: Some(Known { decision, tag, records, way, now }) })
+}
+
+/// What is left of a slot's past.
+struct Past {
+    head: PastHead,
+    /// A local number, or [`EMPTY_SLOT`].
+    previous: u16,
+}
+
+impl Past {
+    #[inline(always)]
+    fn of<T: StageTables>(tables: &T, place: Place, target: &Target, slot: u32) -> Option<Self> {
+        let behind = ring_pages(target.ring_size) + target.server_id_pages();
+        let first = place.ring_page.wrapping_add(behind);
+        let head = PastHead::of(tables.ring_page(first)?);
+        let previous = local_at(tables, first, PastHead::SLOTS + slot)?;
+        Some(Self { head, previous })
+    }
+}
+
+/// The entry of a run of ring pages.
+#[inline(always)]
+fn local_at<T: StageTables>(tables: &T, first_page: u32, slot: u32) -> Option<u16> {
+    let page = tables.ring_page(first_page.wrapping_add(slot / RING_PAGE_SLOTS))?;
+    Some(page.slots[(slot % RING_PAGE_SLOTS) as usize])
+}
+
+/// Writes what the decision says into the flow's record, where that changes anything.
+#[inline(always)]
+fn remember<T: StageTables>(tables: &T, known: &Known<T::Flows>, dest: u32) {
+    let (Some(state), Some(entry)) = (known.decision.remember, tables.dest(dest)) else { return };
+    if entry.owner == 0 {
+        return;
+    }
+    let Known { tag, way, now, .. } = *known;
+    let word = Record { tag, state, seen: now, owner: entry.owner }.to_word();
+    if word == way.word {
+        return;
+    }
+    let is_written = known.records.replace(way.index, way.word, word);
+    if !way.is_found || state == FlowState::Opened {
+        tables.count_flow(if is_written { FlowEvent::Recorded } else { FlowEvent::Lost });
+    }
+    if is_written && way.evicts {
+        tables.count_flow(FlowEvent::Evicted);
+    }
+}
+
+#[inline(always)]
+fn count<T: StageTables>(tables: &T, whose: Whose) {
+    tables.count_flow(match whose {
+        Whose::Owner => FlowEvent::ToOwner,
+        Whose::Previous => FlowEvent::ToPrevious,
+        Whose::Recorded => FlowEvent::Followed,
+    });
+}
