@@ -233,7 +233,9 @@ pub const fn decide(says: Says, slot: SlotSays, recorded: Recorded) -> Decision 
         // Nobody can go on with it: the owner resets it.
         (Says::Ends, Recorded::Dead) => owner(None),
         (_, Recorded::Dead) => owner(Some(FlowState::Seen)),
-        (Says::Ends, Recorded::No) if slot.has_previous => Decision { whose: Whose::Previous, remember: None },
+        (Says::Ends, Recorded::No) if slot.has_previous => {
+            Decision { whose: Whose::Previous, remember: None }
+        }
         (Says::Ends, Recorded::No) => owner(None),
         (Says::Continues, Recorded::No) if slot.has_previous => previous(FlowState::Seen),
         (Says::Continues, Recorded::No) => owner(if keeps { Some(FlowState::Seen) } else { None }),

@@ -199,7 +199,10 @@ impl<D: Copy + Ord> Ring<D> {
     fn end_lookups(&mut self) {
         for (slot, wave) in self.slots.iter_mut().zip(&mut self.wave_of) {
             let past = &self.waves[usize::from(*wave)].past;
-            if slot.is_looked_up && slot.previous.is_none() && past.iter().all(|dest| Some(*dest) == slot.owner) {
+            if slot.is_looked_up
+                && slot.previous.is_none()
+                && past.iter().all(|dest| Some(*dest) == slot.owner)
+            {
                 *slot = Slot::steady(slot.owner);
                 *wave = 0;
             }

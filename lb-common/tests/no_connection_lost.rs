@@ -107,8 +107,7 @@ impl World {
             Some(record) => Recorded::Yes(record.state),
         };
         let is_learning = self.now < self.learning_until;
-        let slot =
-            SlotSays { has_previous: previous.is_some(), is_learning, tracks_all: self.tracks_all };
+        let slot = SlotSays { has_previous: previous.is_some(), is_learning, tracks_all: self.tracks_all };
         let decision = flow::decide(says, slot, recorded);
         let dest = match decision.whose {
             Whose::Owner => owner,
@@ -178,8 +177,7 @@ impl World {
             }
             Step::Change { owners } => {
                 let of = |dest: u16| self.life[usize::from(dest)] * DESTS + dest;
-                let owners: Vec<_> =
-                    owners.iter().map(|dest| (*dest < DESTS).then(|| of(*dest))).collect();
+                let owners: Vec<_> = owners.iter().map(|dest| (*dest < DESTS).then(|| of(*dest))).collect();
                 let dead = self.dead.clone();
                 self.ring.give(owners, |dest| !dead.contains(&dest), self.now);
                 self.learning_until = self.now + LEARNING;
@@ -191,14 +189,19 @@ impl World {
                 let dead = self.dead.clone();
                 self.ring.give_up(|dest| !dead.contains(&dest));
                 // As the health checks would have it: nobody's slots are a dead dest's.
-                let owners: Vec<_> =
-                    self.ring.slots().iter().map(|slot| slot.owner.filter(|dest| !dead.contains(dest))).collect();
+                let owners: Vec<_> = self
+                    .ring
+                    .slots()
+                    .iter()
+                    .map(|slot| slot.owner.filter(|dest| !dead.contains(dest)))
+                    .collect();
                 self.ring.give(owners, |dest| !dead.contains(&dest), self.now);
             }
             Step::Restart => {
                 let slots = self.ring.slots().to_vec();
                 let since = self.ring.since().unwrap_or(0);
-                let recorded: Vec<_> = self.live().into_keys().filter(|dest| !self.dead.contains(dest)).collect();
+                let recorded: Vec<_> =
+                    self.live().into_keys().filter(|dest| !self.dead.contains(dest)).collect();
                 self.ring = Ring::found(slots, since, recorded);
             }
             Step::Wait { seconds } => {

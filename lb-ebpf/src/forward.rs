@@ -1,6 +1,8 @@
 //! From a packet with its vip to the backend: slot, dest, outer headers, and the way out.
 
-use lb_common::abi::{Dest, EMPTY_SLOT, Found, IN_TRANSITION, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, Reason, Target};
+use lb_common::abi::{
+    Dest, EMPTY_SLOT, Found, IN_TRANSITION, LOOPBACK_IFINDEX, Place, RING_PAGE_SLOTS, Reason, Target,
+};
 use lb_common::flow::Says;
 use lb_common::hash;
 

@@ -1,8 +1,8 @@
 //! What user space has decided, as the story reads it, and the little that the story itself remembers.
 
 use lb_common::abi::{
-    AccessKey, AccessRule, Bucket, Dest, Directory, FlowCounters, Found, FragmentKey,
-    FragmentRecord, Interface, Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
+    AccessKey, AccessRule, Bucket, Dest, Directory, FlowCounters, Found, FragmentKey, FragmentRecord,
+    Interface, Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
 };
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
     AccessKey, AccessRule, Bucket, Dest, Directory, FLOW_WAYS, FlowCounters, Found, FragmentKey,
-    FragmentRecord, Interface, LOOPBACK_IFINDEX, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target,
-    VIP_SLOTS,
+    FragmentRecord, Interface, LOOPBACK_IFINDEX, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason,
+    RingPage, SourceKey, Target, VIP_SLOTS,
 };
 use lb_ebpf::{FlowEvent, FlowRecords, Frame, PolicyEvent, SharedWord, StageTables, Tables, Verdict, stages};
 use lb_user::dataplane::access_key;

@@ -70,6 +70,7 @@ impl World {
             options: VipOptions::default(),
             members: BTreeMap::new(),
             routes: Vec::new(),
+            given_up: std::collections::BTreeSet::new(),
         };
         self.desired.vips.insert(key, vip);
         backends.iter().for_each(|backend| self.add(key, backend, 100));

@@ -2,8 +2,7 @@
 //! flow's record says. The rules are those of [`lb_common::flow`]; here they meet the tables.
 
 use lb_common::abi::{
-    EMPTY_SLOT, IN_TRANSITION, ORPHANED_SLOT, PastHead, Place, RING_PAGE_SLOTS, Reason, Target,
-    ring_pages,
+    EMPTY_SLOT, IN_TRANSITION, ORPHANED_SLOT, PastHead, Place, RING_PAGE_SLOTS, Reason, Target, ring_pages,
 };
 use lb_common::flow::{self as rules, Decision, FlowState, Record, Recorded, Says, SlotSays, Way, Whose};
 use lb_common::hash;

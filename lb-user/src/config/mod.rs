@@ -30,7 +30,8 @@ use toml::de::DeTable;
 
 use crate::dataplane::{Limits, XdpMode};
 use crate::state::{
-    AccessRules, Affinity, Answers, DesiredAddress, Mode, Prefixes, ServerId, Tunnel, VipKey, VipOptions,
+    AccessRules, Affinity, Answers, DesiredAddress, FlowTimes, Mode, Prefixes, ServerId, Tunnel, VipKey,
+    VipOptions,
 };
 
 pub(crate) use address::why_unusable;
@@ -62,6 +63,7 @@ pub struct Config {
     pub limits: Limits,
     pub tunnel: Tunnel,
     pub answers: Answers,
+    pub flows: FlowTimes,
     /// For all vips; asked before a vip's own.
     pub access: AccessRules,
     pub access_source: AccessSource,

@@ -128,7 +128,7 @@ impl Config {
         let name = vip.name.as_str();
         let value = |what, text: String| self.value(&["vip", name, what], text);
         let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
-        let VipOptions { group, fragments, limits, quic, access: _ } = &vip.options;
+        let VipOptions { group, fragments, limits, quic, tracking: _, access: _ } = &vip.options;
         let mut values = vec![
             value("name", name.to_owned()),
             value("address", key.address.to_string()),

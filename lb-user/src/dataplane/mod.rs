@@ -187,6 +187,8 @@ pub struct Limits {
     pub ring_memory: u64,
     /// Datagrams in fragments that are followed at once.
     pub fragments: u32,
+    /// Flows that are remembered at once.
+    pub flows: u32,
 }
 
 impl Limits {
@@ -209,7 +211,7 @@ const fn dest_block(backends: u64) -> u64 {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { dests: 8192, ring_memory: 32 << 20, fragments: 16_384 }
+        Self { dests: 8192, ring_memory: 32 << 20, fragments: 16_384, flows: 1 << 20 }
     }
 }
 

@@ -10,8 +10,8 @@ use aya::maps::{DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues, Progra
 use aya::programs::ProgramFd;
 use bytemuck::Zeroable;
 use lb_common::abi::{
-    ABI_VERSION, Control, Counters, Dest, Directory, FlowBucket, Interface, Policy, PolicyCounters, Reason, RingPage,
-    Target, TunnelSource, Tunnels, VIP_SLOTS, Vip4, Vip6, ring_pages,
+    ABI_VERSION, Control, Counters, Dest, Directory, FlowBucket, Interface, Policy, PolicyCounters, Reason,
+    RingPage, Target, TunnelSource, Tunnels, VIP_SLOTS, Vip4, Vip6, ring_pages,
 };
 use lb_common::maglev;
 

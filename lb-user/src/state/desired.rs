@@ -1,13 +1,13 @@
 //! The configuration with the runtime changes laid over it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::VipKey;
-use super::options::{AccessRules, DesiredAddress, Prefixes, ServerId, VipOptions};
+use super::options::{AccessRules, DesiredAddress, FlowTimes, Prefixes, ServerId, VipOptions};
 
 /// How packets reach a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -106,6 +106,7 @@ pub struct Desired {
     pub hash_seed: u64,
     pub tunnel: Tunnel,
     pub answers: Answers,
+    pub flows: FlowTimes,
     /// For all vips; asked before a vip's own.
     pub access: AccessRules,
     /// Every address of a vip.
@@ -146,6 +147,8 @@ pub struct DesiredVip {
     pub members: BTreeMap<String, DesiredMember>,
     /// Other backends for some sources; at most 255.
     pub routes: Vec<DesiredRoute>,
+    /// Backends, of the vip or not, on which no flow goes on that has begun there.
+    pub given_up: BTreeSet<IpAddr>,
 }
 
 impl DesiredVip {

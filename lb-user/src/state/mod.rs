@@ -28,8 +28,8 @@ pub use desired::{
 pub use forwarding::{ForwardDest, ForwardVip, Forwarding, VipPlan, VipPlanKind, identity};
 pub use next_hop::{MacAddress, NextHop, NextHops, Unresolved};
 pub use options::{
-    AccessRules, Announce, DesiredAddress, FlowLimits, Fragments, Prefix, Prefixes, QuicRouting, ServerId,
-    UnknownPorts, VipOptions,
+    AccessRules, Announce, DesiredAddress, FlowLimits, FlowTimes, Fragments, Prefix, Prefixes, QuicRouting,
+    ServerId, TrackingMode, UnknownPorts, VipOptions,
 };
 pub use overlay::{Dormant, DormantReason, MemberOverride, Merged, Overlay, Override, WeightOverride, merge};
 pub use predict::{Denied, Prediction, predict};

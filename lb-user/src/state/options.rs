@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,54 @@ pub struct VipOptions {
     pub access: AccessRules,
     pub limits: FlowLimits,
     pub quic: Option<QuicRouting>,
+    pub tracking: TrackingMode,
+}
+
+/// Which flows of a vip are remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TrackingMode {
+    /// Those in ring slots that change hands, while that matters.
+    #[default]
+    Adaptive,
+    /// All.
+    Full,
+    /// None: a flow moves when its slot does.
+    None,
+}
+
+/// How long flows are remembered, and what is done for those of which nothing is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowTimes {
+    /// A TCP connection without a packet for so long is over.
+    pub tcp_idle: Duration,
+    /// A UDP flow without a packet for so long is over.
+    pub udp_idle: Duration,
+    /// A flow of which only one packet was seen is over so soon.
+    pub opened: Duration,
+    /// A TCP connection that was seen to end is over so soon.
+    pub closing: Duration,
+    /// So long after a slot has changed hands, packets without a record are taken to be of older flows.
+    pub transition: Duration,
+    /// That ends so soon already when no flow of the previous backend has been seen.
+    pub quiet: Duration,
+    /// So long, datagrams without a record are taken to be of older flows.
+    pub udp_learning: Duration,
+}
+
+impl Default for FlowTimes {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            tcp_idle: seconds(900),
+            udp_idle: seconds(60),
+            opened: seconds(60),
+            closing: seconds(30),
+            transition: seconds(300),
+            quiet: seconds(60),
+            udp_learning: seconds(10),
+        }
+    }
 }
 
 /// How fragments find their backend.

@@ -5,7 +5,7 @@
 //! `apply`) is the only way to change it. An override whose vip or backend has left the file, or which the file now
 //! contradicts, is kept and reported as dormant: it counts again when the file allows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -100,6 +100,7 @@ pub fn merge(config: &Config, overlay: &Overlay) -> Merged {
         hash_seed: config.hash_seed,
         tunnel: config.tunnel.clone(),
         answers: config.answers,
+        flows: config.flows,
         access: config.access.clone(),
         addresses: config.addresses.clone(),
         vips,
@@ -165,6 +166,7 @@ fn merge_vip(
         affinity: vip.affinity,
         options: vip.options.clone(),
         routes: routes(config, vip, &members),
+        given_up: BTreeSet::new(),
         members,
     }
 }

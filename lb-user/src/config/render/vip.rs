@@ -36,7 +36,7 @@ impl Config {
 
     fn vip_options(&self, out: &mut String, vip: &VipConfig) {
         let name = vip.name.as_str();
-        let VipOptions { group, fragments, limits, quic, access: _ } = &vip.options;
+        let VipOptions { group, fragments, limits, quic, tracking: _, access: _ } = &vip.options;
         if let Some(group) = group {
             line(out, "group", quoted(group));
         }

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::access::{common, sorted, united};
 use crate::state::{
-    Announce, FlowLimits, Fragments, GueVariant, Oversize, Prefix, QuicRouting, SourcePrefix, UnknownPorts,
-    VipKey,
+    Announce, FlowLimits, FlowTimes, Fragments, GueVariant, Oversize, Prefix, QuicRouting, SourcePrefix,
+    TrackingMode, UnknownPorts, VipKey,
 };
 
 /// The files that a configuration from [`config`] may name.
@@ -157,7 +157,7 @@ prop_compose! {
         let quic = quic.map(|(config_id, server_id_len)| QuicRouting { server_id_len, config_id });
         let group = (grouped && affinity == Affinity::Source).then(|| name.clone());
         let backends = members.into_iter().map(|name| (name, weight)).collect();
-        let options = VipOptions { group, fragments, access, limits, quic };
+        let options = VipOptions { group, fragments, access, limits, quic, tracking: TrackingMode::default() };
         (key, VipConfig { name, mode, ring_size, affinity, options, access_source, routes, backends })
     }
 }
@@ -212,7 +212,7 @@ prop_compose! {
 
 prop_compose! {
     fn limits()(dests in 400..=1u32 << 20, pages in 20_000u64..=(4 << 20), fragments in 1..=1u32 << 20) -> Limits {
-        Limits { dests, ring_memory: pages << 10, fragments }
+        Limits { dests, ring_memory: pages << 10, fragments, ..Limits::default() }
     }
 }
 
@@ -232,6 +232,7 @@ fn settings() -> impl Strategy<Value = Config> {
                 limits,
                 tunnel,
                 answers,
+                flows: FlowTimes::default(),
                 access,
                 access_source,
                 addresses: BTreeMap::new(),

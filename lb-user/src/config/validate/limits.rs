@@ -33,6 +33,7 @@ pub(super) fn validate(
         fragments: check
             .take(&["limits", "fragments"], file.limits.fragments.clone())
             .unwrap_or(default.fragments),
+        flows: default.flows,
     };
     vips(check, file, objects);
     access(check, file, objects, rules);

@@ -23,7 +23,7 @@ use super::reader::{Located, printable};
 use super::settings::ACCESS;
 use super::values::path;
 use super::{AccessSource, Config, DEFAULT_GUE_PORT, DEFAULT_TTL, Provenance};
-use crate::state::{AccessRules, Answers, SourcePrefix, Tunnel};
+use crate::state::{AccessRules, Answers, FlowTimes, SourcePrefix, Tunnel};
 
 use objects::Objects;
 
@@ -55,6 +55,7 @@ pub(super) fn validate(
         limits,
         tunnel,
         answers: check.answers(&file.limits),
+        flows: FlowTimes::default(),
         access,
         access_source,
         addresses,

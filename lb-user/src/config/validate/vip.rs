@@ -10,7 +10,7 @@ use crate::config::VipConfig;
 use crate::config::file::VipFile;
 use crate::config::reader::{Located, printable};
 use crate::config::values::path;
-use crate::state::{FlowLimits, VipKey, VipOptions};
+use crate::state::{FlowLimits, TrackingMode, VipKey, VipOptions};
 
 impl Objects {
     pub(super) fn vip(&mut self, check: &mut Check<'_>, file: &VipFile) {
@@ -31,6 +31,7 @@ impl Objects {
             access,
             limits: flow_limits(check, file),
             quic: self.quic(check, file),
+            tracking: TrackingMode::default(),
         };
         let Some(key) = file.key() else { return };
         if let Some(first) = self.vip_lines.get(&key) {

@@ -18,6 +18,7 @@ fn desired(members: &[(&str, &str, u32)]) -> Desired {
         options: VipOptions::default(),
         members: members.collect(),
         routes: Vec::new(),
+        given_up: BTreeSet::new(),
     };
     Desired { hash_seed: 1, vips: BTreeMap::from([(KEY.parse().unwrap(), vip)]), ..Desired::default() }
 }

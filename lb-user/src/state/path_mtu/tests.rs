@@ -36,6 +36,7 @@ fn forwarding(vip: &str, mode: Mode, backends: &[(&str, u32)]) -> Forwarding {
         options: VipOptions::default(),
         members,
         routes: Vec::new(),
+        given_up: std::collections::BTreeSet::new(),
     };
     let desired = Desired { vips: [(key, vip)].into(), ..Desired::default() };
     Forwarding::build(&desired, &hops, None)
