@@ -10,7 +10,7 @@ use lb_user::state::{
 };
 
 /// Tables that are large enough for [`World`].
-pub const CAPACITY: Capacity = Capacity { ring_pages: 4096, dests: 4096 };
+pub const CAPACITY: Capacity = Capacity { ring_pages: 4096, dests: 4096, flow_buckets: 1024 };
 
 /// MAC address of every next hop in a [`World`].
 pub const NEXT_HOP: MacAddress = MacAddress([0x02, 0, 0, 0, 0xbb, 1]);

@@ -15,7 +15,7 @@ const VIPS: [&str; 4] =
     ["198.51.100.1:80/tcp", "198.51.100.1:443/tcp", "198.51.100.2:0/tcp", "[2001:db8::1]:80/tcp"];
 const DESTINATIONS: [&str; 4] = ["198.51.100.1:80", "198.51.100.1:443", "198.51.100.2:9", "[2001:db8::1]:80"];
 /// Room for twelve rings of 251 slots and few dests, so that entries are reused all the time.
-const TIGHT: Capacity = Capacity { ring_pages: 12, dests: 96 };
+const TIGHT: Capacity = Capacity { ring_pages: 12, dests: 96, flow_buckets: 8 };
 /// Lists that let some of [`SOURCES`] in.
 const LISTS: [(&[&str], &[&str]); 5] = [
     (&[], &[]),
@@ -206,7 +206,7 @@ fn a_weight_writes_one_ring_and_moves_one_vip() {
 #[test]
 fn too_little_room_is_said_before_anything_is_written() {
     let world = World::default().vip(VIPS[0], &["10.0.0.1"]);
-    let layout = Layout::new(Capacity { ring_pages: 3, dests: 64 });
+    let layout = Layout::new(Capacity { ring_pages: 3, dests: 64, flow_buckets: 8 });
     let error = layout.stage(&world.forwarding()).expect_err("a ring of 4093 slots takes four pages");
     assert_eq!(
         error.to_string(),

@@ -28,7 +28,7 @@ use crate::announce::{self, Announcer};
 use crate::api::{serve_metrics, serve_socket};
 use crate::config::Config;
 use crate::dataplane::bpf::{self, BpfDataplane};
-use crate::dataplane::{Dataplane, DataplaneError, OpenOptions};
+use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, found};
 use crate::net::Resolver;
 use crate::state::{Forwarding, NextHops, Store};
 
@@ -104,6 +104,7 @@ where
         xdp_mode: options.xdp_mode,
         load: load_from(options),
         store: Store::open(&options.database())?,
+        found: found(&options.pin_dir()),
         config,
     };
     let metrics_listener = match metrics_listen {

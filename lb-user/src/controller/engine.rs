@@ -14,10 +14,10 @@ use super::{clock, view};
 use crate::announce::Wanted;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
-use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, Totals, XdpMode};
+use crate::dataplane::{Dataplane, DataplaneError, FlowTable, OpenOptions, Totals, XdpMode};
 use crate::state::{
-    Change, ChangeError, ChangeMark, Desired, Dormant, Forwarding, JournalEntry, MacAddress, Merged, NextHop,
-    NextHops, Overlay, Store, StoreError, Unresolved, VipKey, merge,
+    Change, ChangeError, ChangeMark, Desired, Dormant, Forwarding, Found, JournalEntry, MacAddress, Merged,
+    NextHop, NextHops, Overlay, Previous, Store, StoreError, Unresolved, VipKey, merge,
 };
 
 /// Reads the configuration file anew; the error is ready to be shown.
@@ -32,6 +32,8 @@ pub struct Setup {
     pub load: LoadConfig,
     pub config: Config,
     pub store: Store,
+    /// What an earlier daemon has left in the kernel.
+    pub found: Found,
 }
 
 impl fmt::Debug for Setup {
@@ -88,6 +90,8 @@ pub struct Engine<D> {
     /// The last counters that could be read.
     pub(super) totals: Totals,
     pub(super) tallies: Tallies,
+    /// The flows that were remembered when it was last looked.
+    pub(super) flows: FlowTable,
     /// Warnings about packet sizes that were logged.
     pub(super) warned: BTreeSet<String>,
 }
@@ -127,7 +131,8 @@ impl Setup {
     /// # Errors
     /// When the store cannot be read.
     pub fn wanted(&self) -> Result<BTreeSet<IpAddr>, StoreError> {
-        Ok(addresses(&merge(&self.config, &self.store.overlay()?).desired))
+        let found = self.found.rings.values().flat_map(|history| &history.dests).map(|dest| dest.address);
+        Ok(addresses(&merge(&self.config, &self.store.overlay()?).desired).into_iter().chain(found).collect())
     }
 }
 
@@ -137,14 +142,15 @@ impl<D: Dataplane> Engine<D> {
     /// # Errors
     /// When the store cannot be read or the dataplane cannot be opened.
     pub fn start(
-        setup: Setup,
+        mut setup: Setup,
         hops: NextHops,
         open: impl FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
     ) -> Result<Self, Refused> {
         let overlay = setup.overlay()?;
         let Merged { desired, dormant } = merge(&setup.config, &overlay);
         let mut ring_build = BTreeMap::new();
-        let target = build(&desired, &hops, None, &mut ring_build);
+        let found = std::mem::take(&mut setup.found);
+        let target = build(&desired, &hops, Previous::Found(&found), &mut ring_build);
         let dataplane = open(&setup.open_options(&setup.config), &target).map_err(Refused::Dataplane)?;
         for change in &dormant {
             warn!(vip = %change.vip, backend = change.backend, reason = %change.reason, "runtime change has no effect");
@@ -166,6 +172,7 @@ impl<D: Dataplane> Engine<D> {
             ring_build,
             totals: Totals::default(),
             tallies: Tallies::default(),
+            flows: FlowTable::default(),
             warned: BTreeSet::new(),
         };
         engine.warn();
@@ -180,7 +187,7 @@ impl<D: Dataplane> Engine<D> {
     /// The addresses whose next hops are needed.
     #[must_use]
     pub fn wanted(&self) -> BTreeSet<IpAddr> {
-        addresses(&self.desired)
+        addresses(&self.desired).into_iter().chain(self.target.past_addresses()).collect()
     }
 
     /// What is to be announced: a vip's address once the kernel forwards for it.
@@ -235,7 +242,7 @@ impl<D: Dataplane> Engine<D> {
                 _ => (address, Ok(any_next_hop(address))),
             })
             .collect();
-        let next = build(desired, &hops, Some(&self.target), &mut BTreeMap::new());
+        let next = build(desired, &hops, Previous::Forwarding(&self.target), &mut BTreeMap::new());
         let vips = view::plan(&self.applied.plan(&next), &self.desired, desired);
         ChangeResult { dry_run: true, vips, notes: candidate.notes.clone() }
     }
@@ -247,7 +254,7 @@ impl<D: Dataplane> Engine<D> {
     pub fn commit(&mut self, candidate: Candidate) -> Result<ChangeResult, Refused> {
         let desired = &candidate.merged.desired;
         let mut ring_build = self.ring_build.clone();
-        let target = build(desired, &self.hops, Some(&self.target), &mut ring_build);
+        let target = build(desired, &self.hops, Previous::Forwarding(&self.target), &mut ring_build);
         let plan = view::plan(&self.applied.plan(&target), &self.desired, desired);
         let notes =
             candidate.notes.into_iter().chain(view::unresolved_notes(&self.desired, desired, &target));
@@ -312,7 +319,8 @@ impl<D: Dataplane> Engine<D> {
     pub fn refresh(&mut self, hops: NextHops) {
         view::log_hops(&self.desired, &self.hops, &hops);
         self.hops = hops;
-        self.target = build(&self.desired, &self.hops, Some(&self.target), &mut self.ring_build);
+        let previous = Previous::Forwarding(&self.target);
+        self.target = build(&self.desired, &self.hops, previous, &mut self.ring_build);
         self.retry();
     }
 
@@ -340,6 +348,32 @@ impl<D: Dataplane> Engine<D> {
         }
     }
 
+    /// Counts the flows that are remembered, and ends the transitions that are over.
+    pub fn tick(&mut self) {
+        let now_ns = clock::monotonic_ns();
+        match self.dataplane.flows(&self.target, now_ns) {
+            Ok(flows) => self.flows = flows,
+            Err(error) => {
+                // Nothing ends while nothing is known.
+                warn!(%error, "the remembered flows cannot be counted");
+                return;
+            }
+        }
+        if let Some(target) = self
+            .target
+            .without_what_is_over(|vip, route, backend| self.flows.has(vip, route, backend), now_ns)
+        {
+            self.target = target;
+            self.retry();
+        }
+    }
+
+    /// Whether [`Self::tick`] has something to do: flows are remembered, or were.
+    #[must_use]
+    pub fn needs_tick(&self) -> bool {
+        self.target.has_past() || !self.flows.dests.is_empty()
+    }
+
     /// Whether [`Self::retry`] has something to do.
     #[must_use]
     pub const fn needs_retry(&self) -> bool {
@@ -365,10 +399,10 @@ impl Candidate {
 fn build(
     desired: &Desired,
     hops: &NextHops,
-    previous: Option<&Forwarding>,
+    previous: Previous<'_>,
     ring_build: &mut BTreeMap<VipKey, Duration>,
 ) -> Forwarding {
-    Forwarding::build_with(desired, hops, previous, |vip, size, members| {
+    Forwarding::build_with(desired, hops, previous, clock::monotonic_ns(), |vip, size, members| {
         let begin = Instant::now();
         let ring = maglev::build(size, members);
         ring_build.insert(vip, begin.elapsed());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, block_in_place};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, sleep_until, timeout_at};
 use tracing::{error, warn};
 
 use super::engine::{Candidate, Engine, Refused};
@@ -24,6 +24,8 @@ const DEBOUNCE: Duration = Duration::from_millis(10);
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(2);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(30);
+/// How often the remembered flows are counted while there are any.
+const TICK: Duration = Duration::from_secs(1);
 /// Commands that may queue; more wait at the sender.
 const QUEUE_LEN: usize = 64;
 
@@ -35,7 +37,9 @@ pub fn spawn<D: Dataplane + 'static>(
     announcer: Announcer,
 ) -> (ControllerHandle, JoinHandle<Engine<D>>) {
     let (sender, commands) = mpsc::channel(QUEUE_LEN);
-    let task = Task { engine, resolver, announcer, resolver_lives: true, retry: Retry::default() };
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let task = Task { engine, resolver, announcer, resolver_lives: true, retry: Retry::default(), ticks };
     (ControllerHandle::new(sender), tokio::spawn(task.run(commands)))
 }
 
@@ -45,6 +49,7 @@ struct Task<D> {
     announcer: Announcer,
     resolver_lives: bool,
     retry: Retry,
+    ticks: Interval,
 }
 
 impl<D: Dataplane> Task<D> {
@@ -69,6 +74,7 @@ impl<D: Dataplane> Task<D> {
                     }
                 },
                 () = self.retry.due() => block_in_place(|| self.engine.retry()),
+                _ = self.ticks.tick(), if self.engine.needs_tick() => block_in_place(|| self.engine.tick()),
             }
         }
     }

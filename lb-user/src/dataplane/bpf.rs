@@ -8,16 +8,18 @@ use std::path::Path;
 
 use aya::programs::{ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use lb_common::abi::{RING_PAGE_SLOTS, RingPage, Stage};
+use lb_common::abi::{FLOW_OWNERS, FLOW_WAYS, RING_PAGE_SLOTS, RingPage, Stage};
+use lb_common::flow;
 
+use super::flows::Ages;
 use super::layout::{Capacity, EntryKey, Layout, ListUse};
 use super::pins::PinDir;
 use super::tables::Tables;
 use super::{
-    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, Limits, OBJECT,
-    OpenOptions, PrefixHits, Totals, attach, explain, interfaces, layout::Write,
+    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowTable, Limits,
+    OBJECT, OpenOptions, PrefixHits, Totals, attach, explain, found, interfaces, layout::Write,
 };
-use crate::state::Forwarding;
+use crate::state::{Forwarding, Protocol};
 
 /// The balancer as it runs in the kernel.
 pub struct BpfDataplane {
@@ -48,13 +50,15 @@ fn replace(
     options: &OpenOptions,
     forwarding: &Forwarding,
 ) -> Result<BpfDataplane, DataplaneError> {
-    let mut ebpf = load(options)?;
+    let mut ebpf = load(dir, options)?;
     let mut tables = Tables::new(&mut ebpf, &dir.new_maps()?)?;
     for (index, name) in stages() {
         tables.set_stage(index, program_fd(&ebpf, name)?)?;
     }
-    let (layout, writes) = Layout::new(capacity(options.limits)).stage(forwarding)?;
+    let kept = found::owners(dir);
+    let (layout, writes) = Layout::with_owners(capacity(options.limits), &kept).stage(forwarding)?;
     tables.carry_out(&writes)?;
+    tables.owned.set(layout.owners())?;
     let names = options.interfaces.iter().map(String::as_str);
     tables.set_interfaces(interfaces::facts(names, options.pinned_clock))?;
     let carried = |error| DataplaneError::other("CARRIED", error);
@@ -123,6 +127,7 @@ impl Dataplane for BpfDataplane {
         self.tables.set_interfaces(interfaces::facts(attached, false))?;
         self.tables.carry_out(&writes)?;
         self.layout = layout;
+        self.tables.owned.set(self.layout.owners())?;
         Ok(applied(&writes))
     }
 
@@ -133,6 +138,23 @@ impl Dataplane for BpfDataplane {
 
     fn counters(&mut self) -> Result<Totals, DataplaneError> {
         self.tables.totals(&self.layout)
+    }
+
+    fn flows(&mut self, forwarding: &Forwarding, now_ns: u64) -> Result<FlowTable, DataplaneError> {
+        let tracking = self.layout.tracking();
+        let udp_idle = flow::ticks_in(forwarding.flows.udp_idle.as_secs());
+        let ages = Ages { now: flow::tick(now_ns), tracking: &tracking, udp_idle };
+        let owners = self.tables.owned.dests();
+        let mut is_udp = vec![false; FLOW_OWNERS as usize];
+        for (owner, (entry, _)) in owners {
+            is_udp[usize::from(*owner)] = entry.vip.protocol == Protocol::Udp;
+        }
+        let counts = self.tables.flows.count(&ages, &is_udp);
+        let dests = owners.iter().filter_map(|(owner, (EntryKey { vip, route }, backend))| {
+            let counts = counts[usize::from(*owner)];
+            (counts.all() > 0).then_some(((*vip, *route, *backend), counts))
+        });
+        Ok(FlowTable { dests: dests.collect() })
     }
 
     fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError> {
@@ -170,14 +192,17 @@ fn stages() -> impl Iterator<Item = (u32, &'static str)> {
     Stage::ALL.iter().map(|stage| (*stage as u32, stage.program())).chain([explain])
 }
 
-fn load(options: &OpenOptions) -> Result<Ebpf, DataplaneError> {
-    let Capacity { ring_pages, dests } = capacity(options.limits);
+fn load(dir: &PinDir, options: &OpenOptions) -> Result<Ebpf, DataplaneError> {
+    let Capacity { ring_pages, dests, flow_buckets } = capacity(options.limits);
+    let flows = dir.flows_for(flow_buckets)?;
     let mut ebpf = EbpfLoader::new()
         .override_global("PINNED_CLOCK", &u32::from(options.pinned_clock), true)
         .map_max_entries("RINGS", ring_pages)
         .map_max_entries("DESTS", dests)
         .map_max_entries("COUNTERS", dests)
         .map_max_entries("FRAGMENTS", options.limits.fragments)
+        .map_max_entries("FLOWS", flow_buckets)
+        .map_pin_path("FLOWS", flows)
         .load(OBJECT)
         .map_err(|error| DataplaneError::other("the eBPF object cannot be loaded", error))?;
     for name in stages().map(|(_, name)| name).chain([BALANCER]) {
@@ -211,7 +236,8 @@ fn no_program(name: &str) -> String {
 
 const fn capacity(limits: Limits) -> Capacity {
     let ring_pages = limits.ring_memory / size_of::<RingPage>() as u64;
-    Capacity { ring_pages: ring_pages as u32, dests: limits.dests }
+    let flow_buckets = limits.flows.div_ceil(FLOW_WAYS as u32);
+    Capacity { ring_pages: ring_pages as u32, dests: limits.dests, flow_buckets }
 }
 
 fn applied(writes: &[Write]) -> Applied {

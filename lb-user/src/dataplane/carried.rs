@@ -196,11 +196,11 @@ fn key(vip: VipKey, backend: IpAddr) -> Key {
     }
 }
 
-fn protocol(number: u16) -> Option<Protocol> {
+pub(super) fn protocol(number: u16) -> Option<Protocol> {
     [Protocol::Tcp, Protocol::Udp].into_iter().find(|protocol| u16::from(protocol.number()) == number)
 }
 
 /// The address behind an [`identity`].
-fn address(identity: [u8; 16]) -> IpAddr {
+pub(super) fn address(identity: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(identity).to_canonical()
 }

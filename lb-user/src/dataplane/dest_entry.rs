@@ -31,6 +31,8 @@ pub(super) struct DestSpec<'a> {
     pub(super) tunnel: &'a Tunnel,
     /// By which QUIC connection ids name the dest.
     pub(super) server_id: Option<ServerId>,
+    /// Its number in flow records; 0: none.
+    pub(super) owner: u16,
 }
 
 impl DestSpec<'_> {
@@ -101,6 +103,7 @@ pub(super) fn dest_entry(spec: &DestSpec<'_>) -> Dest {
         tos_mask,
         tos_set,
         vip: spec.vip_number,
+        owner: spec.owner,
         server_id: spec.server_id.map_or(0, word),
         server_id_len: spec.server_id.map_or(0, |id| u32::from(id.len)),
         max_len: max_len(spec.hop.mtu, (head.len() - layer3) as u32),
@@ -219,6 +222,7 @@ mod tests {
             device: 1,
             tunnel,
             server_id: None,
+            owner: 0,
         })
     }
 

@@ -40,6 +40,23 @@ impl Extents {
         Some(Extent { start, len })
     }
 
+    /// Takes the entry at `start`, if it is free.
+    pub(super) fn take_at(&mut self, start: u32) {
+        let Some((run_start, run)) = self.free.range(..=start).next_back().map(|(s, r)| (*s, *r)) else {
+            return;
+        };
+        if start >= run_start + run {
+            return;
+        }
+        self.free.remove(&run_start);
+        if start > run_start {
+            self.free.insert(run_start, start - run_start);
+        }
+        if start + 1 < run_start + run {
+            self.free.insert(start + 1, run_start + run - start - 1);
+        }
+    }
+
     /// Gives entries back.
     pub(super) fn give(&mut self, extent: Extent) {
         let Extent { mut start, mut len } = extent;

@@ -11,22 +11,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use lb_common::abi::{Answering, FILTER_WORDS, MAX_DEVICES, Tunnels, VIP_SLOTS, Vip4, Vip6};
+use lb_common::abi::{Answering, FILTER_WORDS, MAX_DEVICES, Tracking, Tunnels, VIP_SLOTS, Vip4, Vip6};
+use lb_common::flow;
 
 use super::DataplaneError;
 use super::extents::{Extent, Extents};
 use super::vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
 use crate::state::{
-    AccessRules, Affinity, DesiredAddress, ForwardVip, Forwarding, Prefixes, Tunnel, VipKey, VipOptions,
+    AccessRules, Affinity, DesiredAddress, FlowTimes, ForwardVip, Forwarding, Prefixes, Tunnel, VipKey,
+    VipOptions,
 };
 
 mod address;
 mod keys;
 mod lists;
+mod owners;
 mod place;
 mod placed;
 mod policy;
+mod ring;
 mod server_ids;
 mod tunnels;
 mod write;
@@ -34,6 +39,7 @@ mod write;
 pub use keys::{EntryKey, address4_entry_key, address6_entry_key, vip4_entry_key, vip6_entry_key};
 use lists::Lists;
 pub use lists::{List, ListContent};
+use owners::Owners;
 use placed::{Local, Placed};
 pub use policy::ListUse;
 pub(super) use server_ids::word as server_id_word;
@@ -48,6 +54,9 @@ pub struct Layout {
     numbers: Extents,
     /// Entries of `POLICIES` that no vip names.
     policies: Extents,
+    owners: Owners,
+    tracking: Tracking,
+    flow_buckets: u32,
     /// Vips and their routes.
     entries: BTreeMap<EntryKey, Placed>,
     lists: Lists,
@@ -83,6 +92,9 @@ impl Layout {
             dests: Extents::new(capacity.dests),
             numbers: Extents::new(2 * VIP_SLOTS),
             policies: Extents::new(2 * VIP_SLOTS),
+            owners: Owners::new(&BTreeMap::new()),
+            tracking: Tracking::default(),
+            flow_buckets: capacity.flow_buckets,
             entries: BTreeMap::new(),
             lists: Lists::default(),
             global: 0,
@@ -103,6 +115,22 @@ impl Layout {
             retired_numbers: Vec::new(),
             retired_policies: Vec::new(),
         }
+    }
+
+    /// The layout of empty tables whose flow records name dests by these numbers already.
+    #[must_use]
+    pub fn with_owners(capacity: Capacity, kept: &BTreeMap<(EntryKey, IpAddr), u16>) -> Self {
+        Self { owners: Owners::new(kept), ..Self::new(capacity) }
+    }
+
+    /// How the program remembers flows.
+    pub(super) const fn tracking(&self) -> Tracking {
+        self.tracking
+    }
+
+    /// Numbers by which flow records name dests: vip or route, and backend.
+    pub fn owners(&self) -> impl Iterator<Item = (EntryKey, IpAddr, u16)> + '_ {
+        self.owners.iter()
     }
 
     /// The layout after a change to `forwarding`, and the steps that lead there.
@@ -159,6 +187,7 @@ impl Layout {
 
     fn has_retired(&self) -> bool {
         self.lists.has_retired()
+            || self.owners.has_retired()
             || !(self.retired_pages.is_empty()
                 && self.retired_dests.is_empty()
                 && self.retired_blocks.is_empty()
@@ -192,6 +221,7 @@ impl Layout {
             dests: std::mem::take(&mut self.retired_dests),
             numbers: std::mem::take(&mut self.retired_numbers),
             lists: self.lists.take_retired(),
+            owners: self.owners.settle(),
         })
     }
 
@@ -205,6 +235,7 @@ impl Layout {
         let entries = entries(forwarding);
         self.devices_for(&entries, writes)?;
         self.remove_entries(&entries);
+        self.owners.retain(|key| entries.contains_key(key), writes);
         let mut moved = Vec::new();
         for (key, vip) in &entries {
             let known = self.entries.get(key).is_some_and(|placed| same_tunnel && placed.vip == **vip);
@@ -224,6 +255,11 @@ impl Layout {
             writes.push(Write::Answering(answering));
         }
         self.answering = answering;
+        let tracking = tracking(&forwarding.flows, self.flow_buckets);
+        if self.tracking != tracking {
+            writes.push(Write::Tracking(tracking));
+        }
+        self.tracking = tracking;
         let tunnels = tunnels::of(forwarding);
         if self.tunnels != tunnels {
             writes.push(Write::Tunnels(Box::new(tunnels)));
@@ -261,10 +297,9 @@ impl Layout {
 
     /// Gives every outgoing interface an entry of `DEVICES`.
     fn devices_for(&mut self, entries: &Entries<'_>, writes: &mut Vec<Write>) -> Result<(), DataplaneError> {
-        let dests = entries.values().flat_map(|vip| vip.dests.values().map(move |dest| (*vip, dest)));
-        let hops = dests.filter(|(vip, dest)| dest.weight > 0 || server_ids::is_named(vip, dest));
+        let dests = entries.values().flat_map(|vip| placed::dests_in_use(vip));
         let wanted: BTreeSet<u32> =
-            hops.filter_map(|(_, dest)| Some(dest.next_hop.as_ref().ok()?.ifindex)).collect();
+            dests.filter_map(|dest| Some(dest.next_hop.as_ref().ok()?.ifindex)).collect();
         let used = self.interfaces();
         for ifindex in wanted.difference(&used) {
             // An entry that no live dest uses is written again: the kernel clears it when its interface goes away, and the
@@ -370,6 +405,19 @@ fn entries(forwarding: &Forwarding) -> Entries<'_> {
     let routes =
         forwarding.routes.iter().map(|((vip, route), of)| (EntryKey { vip: *vip, route: *route }, of));
     vips.chain(routes).collect()
+}
+
+/// How the program remembers flows.
+fn tracking(times: &FlowTimes, buckets: u32) -> Tracking {
+    let ticks = |duration: Duration| flow::ticks_in(duration.as_secs());
+    Tracking {
+        buckets,
+        opened_ticks: ticks(times.opened),
+        // Which flows are of UDP, the program does not tell apart: user space does, when it removes what is over.
+        idle_ticks: ticks(times.tcp_idle.max(times.udp_idle)),
+        closing_ticks: ticks(times.closing),
+        reserved: [0; 3],
+    }
 }
 
 /// What an entry of the tables says beside its place.

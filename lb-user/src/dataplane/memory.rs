@@ -78,6 +78,14 @@ impl<T: Pod> MappedArray<T> {
         unsafe { AtomicU64::from_ptr(word) }.store(value, Ordering::Release);
     }
 
+    /// Puts a word in the place of `old`, unless somebody else was faster, `at` bytes from the map's beginning.
+    pub(super) fn replace_u64(&self, at: usize, old: u64, new: u64) {
+        let word = self.word::<u64>(at);
+        // SAFETY: as in `publish_u64`.
+        let word = unsafe { AtomicU64::from_ptr(word) };
+        let _replaced = word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
     /// Stores a half word, at once for every reader, `at` bytes from the map's beginning.
     pub(super) fn publish_u32(&self, at: usize, value: u32) {
         let word = self.word::<u32>(at);

@@ -7,11 +7,14 @@ mod carried;
 mod dest_entry;
 mod explain;
 mod extents;
+mod flows;
+mod found;
 mod interfaces;
 pub mod layout;
 mod links;
 mod memory;
 mod object;
+mod owned;
 mod pins;
 mod tables;
 mod vip_table;
@@ -19,12 +22,14 @@ mod vip_table;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use lb_common::abi::{ACCESS_PREFIXES, Counters, PolicyCounters};
+use lb_common::abi::{ACCESS_PREFIXES, Counters, FlowCounters, PolicyCounters};
 
 use crate::state::{Forwarding, Prefix, Protocol, VipKey};
 
 pub use access_map::key as access_key;
 pub(crate) use attach::attach_unpinned;
+pub use flows::{FlowCounts, FlowTable};
+pub use found::found;
 pub use layout::ListUse;
 pub use object::OBJECT;
 pub use vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
@@ -48,6 +53,12 @@ pub trait Dataplane: Send {
     /// # Errors
     /// When the kernel refuses to read a map.
     fn counters(&mut self) -> Result<Totals, DataplaneError>;
+
+    /// Counts the remembered flows, and forgets those that are over. `now_ns` is on the kernel's monotonic clock.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read a map.
+    fn flows(&mut self, forwarding: &Forwarding, now_ns: u64) -> Result<FlowTable, DataplaneError>;
 
     /// Runs one packet through the attached program, without changing any state.
     ///
@@ -92,6 +103,8 @@ pub struct Totals {
     pub dests: BTreeMap<(VipKey, std::net::IpAddr), Counters>,
     /// By vip; vips that are gone keep their last count.
     pub policies: BTreeMap<VipKey, PolicyCounters>,
+    /// What became of flows in ring slots that had changed hands, since the program was loaded.
+    pub flows: FlowCounters,
     /// By number of the [`lb_common::abi::Reason`].
     pub reasons: BTreeMap<u32, u64>,
 }

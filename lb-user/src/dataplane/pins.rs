@@ -4,6 +4,7 @@
 //! <instance>/prog        the attached balancer
 //! <instance>/link/IF     the attachment to interface IF (dots as `:`), with `:generic` or `:offload` when not native
 //! <instance>/maps/NAME   the maps that the program uses
+//! <instance>/flows       the flow cache, which successive programs share
 //! ```
 //!
 //! New maps are pinned in `maps-new` and renamed when the program that uses them is attached.
@@ -12,20 +13,19 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::mem::offset_of;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Map, MapData, PerCpuArray};
-use lb_common::abi::{ABI_VERSION, Control, Dest, DestKind, Directory, VIP_SLOTS, Vip4, Vip6};
-use lb_common::headers::Be16;
+use lb_common::abi::{ABI_VERSION, Control, Dest, Directory, FlowBucket};
 
 use super::carried::{Carried, add_to};
+use super::layout::EntryKey;
 use super::links::remove_link;
 use super::memory::MappedArray;
 use super::tables::{add_policy, add_reasons, counters_of, policy_counters_of};
-use super::{DataplaneError, Totals, XdpMode};
-use crate::state::{Protocol, VipKey};
+use super::{DataplaneError, Totals, XdpMode, found};
+use crate::state::VipKey;
 
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
@@ -86,6 +86,33 @@ impl PinDir {
         self.0.join("maps")
     }
 
+    pub(super) fn flows(&self) -> PathBuf {
+        self.0.join("flows")
+    }
+
+    /// Where a flow cache of so many buckets is pinned, or will be. One of another size or format is given up.
+    pub(super) fn flows_for(&self, buckets: u32) -> Result<PathBuf, DataplaneError> {
+        let path = self.flows();
+        let Ok(found) = MapData::from_pin(&path) else { return Ok(path) };
+        let same_size = found.info().is_ok_and(|info| {
+            info.max_entries() == buckets && info.value_size() as usize == size_of::<FlowBucket>()
+        });
+        if !same_size || !self.is_of_this_version() {
+            tracing::warn!(
+                "the flow cache has another size or format than before: flows are remembered anew"
+            );
+            remove_file(&path)?;
+        }
+        Ok(path)
+    }
+
+    /// Whether the maps in place are laid out as this daemon knows them.
+    pub(super) fn is_of_this_version(&self) -> bool {
+        let Some(map) = map(&self.maps(), "DIRECTORY") else { return false };
+        MappedArray::<Directory>::new(&map)
+            .is_ok_and(|directory| directory.read_at::<Control>(0).abi_version == ABI_VERSION)
+    }
+
     /// An empty directory for new maps.
     pub(super) fn new_maps(&self) -> Result<PathBuf, DataplaneError> {
         let path = self.0.join("maps-new");
@@ -111,6 +138,11 @@ impl PinDir {
         if let Err(error) = leftover {
             tracing::warn!(%error, "a failed start left pins behind");
         }
+        if !self.program().exists()
+            && let Err(error) = remove_file(&self.flows())
+        {
+            tracing::warn!(%error, "a failed start left the flow cache behind");
+        }
         for dir in [self.links(), self.maps(), self.0.clone()] {
             // Fails, as it should, where an instance runs.
             _ = fs::remove_dir(dir);
@@ -124,6 +156,7 @@ impl PinDir {
             remove_dir(&part)?;
         }
         remove_file(&self.program())?;
+        remove_file(&self.flows())?;
         remove_file(&self.0.join("prog-new"))?;
         match fs::remove_dir(&self.0) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(kernel(&self.0, source)),
@@ -136,7 +169,7 @@ impl PinDir {
         let dir = self.maps();
         let carried = map(&dir, "CARRIED").and_then(|data| Carried::adopt(data).ok());
         let mut totals = carried.map(|carried| carried.read()).unwrap_or_default();
-        if let Some(live) = LiveCounters::open(&dir) {
+        if let Some(live) = LiveCounters::open(self) {
             live.add_to(&mut totals);
         }
         totals
@@ -146,6 +179,8 @@ impl PinDir {
 /// The maps of an earlier daemon that say what was counted for whom.
 struct LiveCounters {
     directory: MappedArray<Directory>,
+    /// Backends by their numbers in flow records.
+    owned: BTreeMap<u16, (EntryKey, IpAddr)>,
     dests: MappedArray<Dest>,
     counters: Map,
     policies: Option<Map>,
@@ -153,13 +188,15 @@ struct LiveCounters {
 }
 
 impl LiveCounters {
-    fn open(dir: &Path) -> Option<Self> {
+    fn open(pins: &PinDir) -> Option<Self> {
+        let dir = &pins.maps();
         let directory: MappedArray<Directory> = MappedArray::new(&map(dir, "DIRECTORY")?).ok()?;
         if directory.read_at::<Control>(0).abi_version != ABI_VERSION {
             return None;
         }
         Some(Self {
             directory,
+            owned: found::owned(pins),
             dests: MappedArray::new(&map(dir, "DESTS")?).ok()?,
             counters: Map::PerCpuArray(map(dir, "COUNTERS")?),
             policies: map(dir, "POLICY_COUNTERS").map(Map::PerCpuArray),
@@ -172,7 +209,9 @@ impl LiveCounters {
         if let Ok(counters) = PerCpuArray::try_from(self.counters) {
             for index in 0..self.dests.len() {
                 let dest = self.dests.read(index);
-                let (Some(vip), Some(backend)) = (vips.get(&dest.vip), backend(&dest)) else { continue };
+                let backend = self.owned.get(&dest.owner).map(|(_, backend)| *backend);
+                let backend = backend.or_else(|| found::outer_destination(&dest));
+                let (Some(vip), Some(backend)) = (vips.get(&dest.vip), backend) else { continue };
                 if let Ok(counted) = counters_of(&counters, index) {
                     add_to(&mut totals.dests, (*vip, backend), counted);
                 }
@@ -194,48 +233,11 @@ impl LiveCounters {
 
     /// Numbers of vips and of their routes, and the vips that they stand for.
     fn vips(&self) -> BTreeMap<u32, VipKey> {
-        let bank = self.directory.read_at::<Control>(0).bank & 1;
-        let slots = bank as usize * VIP_SLOTS as usize..(bank as usize + 1) * VIP_SLOTS as usize;
-        let vip4 =
-            |slot| -> Vip4 { self.directory.read_at(offset_of!(Directory, vip4) + slot * size_of::<Vip4>()) };
-        let vip6 =
-            |slot| -> Vip6 { self.directory.read_at(offset_of!(Directory, vip6) + slot * size_of::<Vip6>()) };
-        let v4 = slots.clone().map(vip4).filter(|entry| entry.key != 0).filter_map(|entry| {
-            let address = IpAddr::from(Ipv4Addr::from((entry.key as u32).to_le_bytes()));
-            Some((entry.target.vip, vip_key(address, entry.key)?))
-        });
-        let v6 = slots.map(vip6).filter(|entry| entry.service != 0).filter_map(|entry| {
-            let words = u128::from(entry.address[0]) | u128::from(entry.address[1]) << 64;
-            let address = IpAddr::from(Ipv6Addr::from(words.to_le_bytes()));
-            Some((entry.target.vip, vip_key(address, entry.service)?))
-        });
-        v4.chain(v6).collect()
+        found::entries(&self.directory).into_iter().map(|(entry, target)| (target.vip, entry.vip)).collect()
     }
 }
 
-/// Port and protocol out of a table's key.
-fn vip_key(address: IpAddr, word: u64) -> Option<VipKey> {
-    let [_, _, _, _, port_0, port_1, protocol, _] = word.to_le_bytes();
-    let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|known| known.number() == protocol)?;
-    Some(VipKey { address, port: Be16([port_0, port_1]).get(), protocol })
-}
-
-/// The backend's address out of the finished headers.
-fn backend(dest: &Dest) -> Option<IpAddr> {
-    const ETHERNET: usize = 14;
-    const TAGGED: usize = 18;
-    let v4 = |at: usize| dest.head[at + 16..].first_chunk::<4>().map(|bytes| IpAddr::from(*bytes));
-    let v6 = |at: usize| dest.head[at + 24..].first_chunk::<16>().map(|bytes| IpAddr::from(*bytes));
-    match dest.kind {
-        kind if kind == DestKind::Ipv4 as u32 => v4(ETHERNET),
-        kind if kind == DestKind::Ipv4Vlan as u32 => v4(TAGGED),
-        kind if kind == DestKind::Ipv6 as u32 => v6(ETHERNET),
-        kind if kind == DestKind::Ipv6Vlan as u32 => v6(TAGGED),
-        _ => None,
-    }
-}
-
-fn map(dir: &Path, name: &str) -> Option<MapData> {
+pub(super) fn map(dir: &Path, name: &str) -> Option<MapData> {
     MapData::from_pin(dir.join(name)).ok()
 }
 

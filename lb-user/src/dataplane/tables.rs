@@ -10,15 +10,17 @@ use aya::maps::{DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues, Progra
 use aya::programs::ProgramFd;
 use bytemuck::Zeroable;
 use lb_common::abi::{
-    ABI_VERSION, Control, Counters, Dest, Directory, FlowBucket, Interface, Policy, PolicyCounters, Reason,
+    ABI_VERSION, Control, Counters, Dest, Directory, FlowCounters, Interface, Policy, PolicyCounters, Reason,
     RingPage, Target, TunnelSource, Tunnels, VIP_SLOTS, Vip4, Vip6, ring_pages,
 };
 use lb_common::maglev;
 
 use super::access_map::AccessMap;
 use super::carried::{Carried, Wire, add_to, policy_sum, sum};
+use super::flows::Flows;
 use super::layout::{Layout, List, ListUse, Retired, Write};
 use super::memory::{MappedArray, wait_for_packets};
+use super::owned::Owned;
 use super::{DataplaneError, PrefixHits, Totals};
 use crate::state::VipKey;
 
@@ -28,7 +30,9 @@ pub(super) struct Tables {
     rings: MappedArray<RingPage>,
     dests: MappedArray<Dest>,
     owners: MappedArray<u64>,
-    flows: MappedArray<FlowBucket>,
+    pub(super) flows: Flows,
+    pub(super) owned: Owned,
+    flow_counters: PerCpuArray<MapData, Wire<FlowCounters>>,
     counters: PerCpuArray<MapData, Wire<Counters>>,
     reasons: PerCpuArray<MapData, u64>,
     policies: MappedArray<Policy>,
@@ -51,7 +55,10 @@ impl Tables {
         let mut take = |name: &'static str| {
             let map =
                 ebpf.take_map(name).ok_or_else(|| DataplaneError::other(name, "is not in the object"))?;
-            map.pin(dir.join(name)).map_err(|error| DataplaneError::other(name, error))?;
+            // That one outlives the others: it is pinned elsewhere.
+            if name != "FLOWS" {
+                map.pin(dir.join(name)).map_err(|error| DataplaneError::other(name, error))?;
+            }
             Ok::<Map, DataplaneError>(map)
         };
         let tables = Self {
@@ -59,7 +66,11 @@ impl Tables {
             rings: array(take("RINGS")?)?,
             dests: array(take("DESTS")?)?,
             owners: array(take("OWNERS")?)?,
-            flows: array(take("FLOWS")?)?,
+            flows: Flows::new(array(take("FLOWS")?)?),
+            owned: Owned::create(&dir.join("OWNED"))?,
+            flow_counters: take("FLOW_COUNTERS")?
+                .try_into()
+                .map_err(|error| DataplaneError::other("FLOW_COUNTERS", error))?,
             counters: take("COUNTERS")?
                 .try_into()
                 .map_err(|error| DataplaneError::other("COUNTERS", error))?,
@@ -219,6 +230,7 @@ impl Tables {
             let what = format!("removing {} prefixes from ACCESS", list.content.len());
             self.access.remove(list).map_err(|source| DataplaneError::Kernel { what, source })?;
         }
+        self.flows.forget(&retired.owners);
         Ok(())
     }
 
@@ -242,6 +254,16 @@ impl Tables {
             add_policy(&mut totals, vip, counted);
         }
         add_reasons(&mut totals, &self.reasons)?;
+        let of_cpus = self.flow_counters.get(&0, 0);
+        let of_cpus = of_cpus.map_err(|error| DataplaneError::other("FLOW_COUNTERS", error))?;
+        totals.flows = of_cpus.iter().fold(FlowCounters::default(), |sum, Wire(counters)| FlowCounters {
+            recorded: sum.recorded + counters.recorded,
+            followed: sum.followed + counters.followed,
+            to_previous: sum.to_previous + counters.to_previous,
+            to_owner: sum.to_owner + counters.to_owner,
+            evicted: sum.evicted + counters.evicted,
+            lost: sum.lost + counters.lost,
+        });
         Ok(totals)
     }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use lb_common::maglev::{self, Member};
 
+use super::history::{Before, History, Now, carry_over};
 use super::{
-    AccessRules, Affinity, Answers, Desired, DesiredAddress, DesiredMember, DesiredVip, Mode, NextHop,
-    NextHops, Prefixes, ServerId, Tunnel, Unresolved, VipKey, VipOptions,
+    AccessRules, Affinity, Answers, Desired, DesiredAddress, DesiredMember, DesiredVip, FlowTimes, Mode,
+    NextHop, NextHops, Prefixes, ServerId, Tunnel, Unresolved, VipKey, VipOptions,
 };
 
 /// What the kernel should forward where.
@@ -17,6 +18,7 @@ pub struct Forwarding {
     pub hash_seed: u64,
     pub tunnel: Tunnel,
     pub answers: Answers,
+    pub flows: FlowTimes,
     /// For all vips; asked before a vip's own.
     pub access: AccessRules,
     /// Every address of a vip.
@@ -37,6 +39,8 @@ pub struct ForwardVip {
     pub dests: BTreeMap<String, ForwardDest>,
     /// `ring_size` indices into `dests`, or all [`maglev::EMPTY`].
     pub ring: Vec<u16>,
+    /// What is left of earlier rings; `None` in steady state.
+    pub past: Option<Arc<History>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,43 +71,116 @@ pub enum VipPlanKind {
     Changed,
 }
 
+/// What runs before a change.
+#[derive(Clone, Copy, Debug)]
+pub enum Previous<'a> {
+    Nothing,
+    Forwarding(&'a Forwarding),
+    /// What an earlier daemon has left in the kernel.
+    Found(&'a Found),
+}
+
+/// The rings that were found in the kernel, by vip and number of the route (0: the vip's own).
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub hash_seed: u64,
+    pub rings: BTreeMap<(VipKey, u8), History>,
+}
+
+impl<'a> Previous<'a> {
+    /// With another seed, every flow has another slot.
+    fn of(self, vip: VipKey, route: u8, hash_seed: u64) -> Option<Before<'a>> {
+        match self {
+            Self::Forwarding(before) if before.hash_seed == hash_seed => {
+                let before = match route {
+                    0 => before.vips.get(&vip),
+                    _ => before.routes.get(&(vip, route)),
+                };
+                Some(Before::Vip(before?))
+            }
+            Self::Found(found) if found.hash_seed == hash_seed => {
+                Some(Before::Found(found.rings.get(&(vip, route))?))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Forwarding {
     /// Forwarding for `desired`. Rings of vips that have the same members in `previous` are taken from there.
     #[must_use]
     pub fn build(desired: &Desired, hops: &NextHops, previous: Option<&Self>) -> Self {
-        Self::build_with(desired, hops, previous, |_, size, members| maglev::build(size, members))
+        let previous = previous.map_or(Previous::Nothing, Previous::Forwarding);
+        Self::build_with(desired, hops, previous, 0, |_, size, members| maglev::build(size, members))
     }
 
     /// As [`Self::build`], with the rings that have to be built made by `ring(vip, ring_size, members)`, so that the
-    /// caller can time them.
+    /// caller can time them. `now_ns` is on the kernel's monotonic clock.
     #[must_use]
     pub fn build_with(
         desired: &Desired,
         hops: &NextHops,
-        previous: Option<&Self>,
+        previous: Previous<'_>,
+        now_ns: u64,
         mut ring: impl FnMut(VipKey, u32, &[Member]) -> Vec<u16>,
     ) -> Self {
         let mut vips = BTreeMap::new();
         let mut routes = BTreeMap::new();
         for (key, vip) in &desired.vips {
             let mut ring = |size, members: &[Member]| ring(*key, size, members);
-            let before = previous.and_then(|previous| previous.vips.get(key));
-            vips.insert(*key, ForwardVip::build(vip, &vip.members, &desired.tunnel, hops, before, &mut ring));
+            let mut build = |number, members| {
+                let before = previous.of(*key, number, desired.hash_seed);
+                let now = Now { now_ns, times: &desired.flows, given_up: &vip.given_up };
+                ForwardVip::build(vip, members, &desired.tunnel, hops, (before, now), &mut ring)
+            };
+            vips.insert(*key, build(0, &vip.members));
             for (number, route) in (1..).zip(&vip.routes) {
-                let before = previous.and_then(|previous| previous.routes.get(&(*key, number)));
-                let built = ForwardVip::build(vip, &route.members, &desired.tunnel, hops, before, &mut ring);
-                routes.insert((*key, number), built);
+                routes.insert((*key, number), build(number, &route.members));
             }
         }
         Self {
             hash_seed: desired.hash_seed,
             tunnel: desired.tunnel.clone(),
             answers: desired.answers,
+            flows: desired.flows,
             access: desired.access.clone(),
             addresses: desired.addresses.clone(),
             vips,
             routes,
         }
+    }
+
+    /// The same when what is over has ended; `None` when nothing ends. `has_flows`: whether flows of a vip or its route are
+    /// remembered to be on a backend.
+    #[must_use]
+    pub fn without_what_is_over(
+        &self,
+        has_flows: impl Fn(VipKey, u8, IpAddr) -> bool,
+        now_ns: u64,
+    ) -> Option<Self> {
+        let mut next = self.clone();
+        let mut ends = false;
+        let vips = next.vips.iter_mut().map(|(key, vip)| ((*key, 0), vip));
+        for ((vip, route), entry) in vips.chain(next.routes.iter_mut().map(|(key, entry)| (*key, entry))) {
+            let has_flows = |backend| has_flows(vip, route, backend);
+            if let Some(without) = entry.without_what_is_over(&self.flows, has_flows, now_ns) {
+                *entry = Arc::new(without);
+                ends = true;
+            }
+        }
+        ends.then_some(next)
+    }
+
+    /// Backends that flows may belong to although they own no slot.
+    pub fn past_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let pasts = self.vips.values().chain(self.routes.values()).filter_map(|vip| vip.past.as_deref());
+        pasts.flat_map(History::past_dests).map(|dest| dest.address)
+    }
+
+    /// Whether flows of any vip may belong to others than their slot's owner, or are all remembered.
+    #[must_use]
+    pub fn has_past(&self) -> bool {
+        self.vips.values().chain(self.routes.values()).any(|vip| vip.past.is_some())
     }
 
     /// What it takes to get from `self` to `next`, for people to read. Vips that stay as they are are left out.
@@ -166,31 +243,39 @@ impl ForwardVip {
         members_of: &BTreeMap<String, DesiredMember>,
         tunnel: &Tunnel,
         hops: &NextHops,
-        before: Option<&Arc<Self>>,
+        (before, now): (Option<Before<'_>>, Now<'_>),
         ring: impl FnOnce(u32, &[Member]) -> Vec<u16>,
     ) -> Arc<Self> {
+        let next_hop = |address: &IpAddr, mode| {
+            let hop = hops.get(address).cloned().unwrap_or(Err(Unresolved::Pending));
+            hop.and_then(|hop| usable(hop, *address, mode, tunnel))
+        };
         let dests: BTreeMap<String, ForwardDest> = members_of
             .iter()
             .map(|(name, member)| {
-                let hop = hops.get(&member.address).cloned().unwrap_or(Err(Unresolved::Pending));
-                let next_hop = hop.and_then(|hop| usable(hop, member, tunnel));
+                let next_hop = next_hop(&member.address, member.mode);
                 let weight = if next_hop.is_ok() { member.effective_weight() } else { 0 };
                 let DesiredMember { address, mode, server_id, .. } = *member;
                 (name.clone(), ForwardDest { address, weight, mode, server_id, next_hop })
             })
             .collect();
         let ring = match before {
-            Some(before) if before.same_ring(vip.ring_size, &dests) => before.ring.clone(),
+            Some(Before::Vip(before)) if before.same_ring(vip.ring_size, &dests) => before.ring.clone(),
             _ => ring(vip.ring_size, &members(&dests)),
         };
-        Arc::new(Self {
+        let mut built = Self {
             ring_size: vip.ring_size,
             affinity: vip.affinity,
             options: vip.options.clone(),
             routes: vip.routes.iter().map(|route| route.sources.clone()).collect(),
             dests,
             ring,
-        })
+            past: None,
+        };
+        let refreshed =
+            |dest: &ForwardDest| ForwardDest { next_hop: next_hop(&dest.address, dest.mode), ..dest.clone() };
+        built.past = carry_over(before, &built, refreshed, now);
+        Arc::new(built)
     }
 
     fn same_ring(&self, ring_size: u32, dests: &BTreeMap<String, ForwardDest>) -> bool {
@@ -233,9 +318,8 @@ impl ForwardVip {
 }
 
 /// What a mode asks of a next hop.
-fn usable(hop: NextHop, member: &DesiredMember, tunnel: &Tunnel) -> Result<NextHop, Unresolved> {
-    let address = member.address;
-    match (member.mode, hop.gateway) {
+fn usable(hop: NextHop, address: IpAddr, mode: Mode, tunnel: &Tunnel) -> Result<NextHop, Unresolved> {
+    match (mode, hop.gateway) {
         (Mode::Ipip | Mode::Gue, _) => with_source(hop, address, tunnel),
         (Mode::L2, None) => Ok(hop),
         (Mode::L2, Some(gateway)) => {

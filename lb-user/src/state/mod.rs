@@ -9,6 +9,7 @@ mod apply;
 mod change;
 mod desired;
 mod forwarding;
+mod history;
 mod next_hop;
 mod options;
 mod overlay;
@@ -25,7 +26,8 @@ pub use desired::{
     Affinity, Answers, Desired, DesiredMember, DesiredRoute, DesiredVip, Dscp, GueVariant, Mode, Oversize,
     SourcePrefix, Tunnel,
 };
-pub use forwarding::{ForwardDest, ForwardVip, Forwarding, VipPlan, VipPlanKind, identity};
+pub use forwarding::{ForwardDest, ForwardVip, Forwarding, Found, Previous, VipPlan, VipPlanKind, identity};
+pub use history::History;
 pub use next_hop::{MacAddress, NextHop, NextHops, Unresolved};
 pub use options::{
     AccessRules, Announce, DesiredAddress, FlowLimits, FlowTimes, Fragments, Prefix, Prefixes, QuicRouting,

@@ -20,8 +20,8 @@ use crate::api::serve_socket;
 use crate::config::Config;
 use crate::controller::{ControllerHandle, Engine, Setup, SocketLock, spawn};
 use crate::dataplane::{
-    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, ListUse, OpenOptions,
-    PrefixHits, Totals, XdpMode,
+    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowTable, ListUse,
+    OpenOptions, PrefixHits, Totals, XdpMode,
 };
 use crate::net::Resolver;
 use crate::state::{Forwarding, MacAddress, NextHop, NextHops, Store, Unresolved, predict};
@@ -66,6 +66,7 @@ pub(crate) struct Kernel {
     pub(crate) applies: usize,
     pub(crate) refusal: Option<String>,
     pub(crate) totals: Totals,
+    pub(crate) flows: FlowTable,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -103,6 +104,10 @@ impl Dataplane for FakeDataplane {
 
     fn counters(&mut self) -> Result<Totals, DataplaneError> {
         Ok(self.kernel().totals.clone())
+    }
+
+    fn flows(&mut self, _forwarding: &Forwarding, _now_ns: u64) -> Result<FlowTable, DataplaneError> {
+        Ok(self.kernel().flows.clone())
     }
 
     fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError> {
@@ -238,6 +243,7 @@ pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
         config: Config::load(&file).unwrap(),
         load: Box::new(move || Config::load(&file).map_err(|error| error.to_string())),
         store: Store::open(&directory.path().join("state/test.redb")).unwrap(),
+        found: crate::state::Found::default(),
     };
     let (net, resolver) = FakeNet::start();
     let hops = setup

@@ -1,16 +1,17 @@
 //! Placing one vip or route: local numbers for its dests, entries for what is new, and a ring.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_common::abi::{Dest, RingPage, ring_pages};
-use lb_common::maglev;
+use lb_common::abi::{Dest, RingPage, past_pages, ring_pages};
 
-use super::placed::{Local, Placed, Wanted};
-use super::{EntryKey, Layout, RetiredDest, Write, server_ids, too_many_vips};
+use super::placed::{Local, Placed, Wanted, dests_in_use};
+use super::{EntryKey, Layout, RetiredDest, Write, ring, server_ids, too_many_vips};
 use crate::dataplane::dest_entry::{DestSpec, dest_entry};
 use crate::dataplane::extents::Extent;
 use crate::dataplane::{DataplaneError, dest_block};
-use crate::state::{ForwardVip, Tunnel, VipKey};
+use crate::state::{ForwardVip, TrackingMode, Tunnel, VipKey};
 
 impl Layout {
     /// Writes what a new or changed vip or route needs to free entries. Says whether its place changes.
@@ -26,7 +27,7 @@ impl Layout {
             None => Placed::new(self.free_number()?, vip),
         };
         let before = (placed.locals.clone(), placed.block);
-        let wanted = self.wanted_dests(&key.vip, vip, placed.number, tunnel);
+        let wanted = self.wanted_dests(key, vip, placed.number, tunnel)?;
         let numbers = match placed.assign(&wanted) {
             Some(numbers) => numbers,
             None => {
@@ -41,13 +42,20 @@ impl Layout {
             if !same_block || before.0.get(usize::from(*number)) != placed.locals.get(usize::from(*number)) {
                 let index = placed.block.start + u32::from(*number);
                 writes.push(Write::Dest { index, dest: dest.clone() });
+                if dest.owner != 0 {
+                    writes.push(Write::Owner { owner: dest.owner, dest: Some(index) });
+                }
             }
         }
+        let kept: Vec<IpAddr> =
+            wanted.iter().filter(|(want, _)| want.owner != 0).map(|(want, _)| want.backend).collect();
+        self.owners.retire(*key, &kept, writes);
         if placed.block == before.1 {
             self.retire_locals(key.vip, &mut placed, &before.0, &wanted);
         }
         let stays = placed.vip.ring == vip.ring
             && placed.vip.dests.keys().eq(vip.dests.keys())
+            && placed.vip.past == vip.past
             && (placed.locals.clone(), placed.block) == before
             && placed.ring.is_some() != wanted.is_empty();
         if !stays {
@@ -61,37 +69,37 @@ impl Layout {
         Ok(!stays)
     }
 
-    /// The dests in the ring of `vip`: position in `vip.dests` and entry.
+    /// The dests that slots of `vip`, connection ids or flows name, each with its entry.
     fn wanted_dests(
-        &self,
-        key: &VipKey,
+        &mut self,
+        key: &EntryKey,
         vip: &ForwardVip,
         number: u32,
         tunnel: &Tunnel,
-    ) -> Vec<(Wanted, Box<Dest>)> {
-        let vip_is_v6 = key.address.is_ipv6();
-        vip.dests
-            .values()
-            .enumerate()
-            .filter(|(_, dest)| dest.weight > 0 || server_ids::is_named(vip, dest))
-            .filter_map(|(position, dest)| {
-                let hop = dest.next_hop.as_ref().ok()?;
-                let device = self.devices.get(&hop.ifindex).copied()?;
-                let (backend, mode) = (dest.address, dest.mode);
-                let server_id = dest.server_id.filter(|_| server_ids::is_named(vip, dest));
-                let entry = dest_entry(&DestSpec {
-                    vip_number: number,
-                    vip_is_v6,
-                    backend,
-                    mode,
-                    hop,
-                    device,
-                    tunnel,
-                    server_id,
-                });
-                Some((Wanted { position, backend }, Box::new(entry)))
-            })
-            .collect()
+    ) -> Result<Vec<(Wanted, Box<Dest>)>, DataplaneError> {
+        let mut wanted = Vec::new();
+        for dest in dests_in_use(vip) {
+            let Ok(hop) = &dest.next_hop else { continue };
+            let Some(device) = self.devices.get(&hop.ifindex).copied() else { continue };
+            let (backend, mode) = (dest.address, dest.mode);
+            let owner = match vip.options.tracking {
+                TrackingMode::None => 0,
+                TrackingMode::Adaptive | TrackingMode::Full => self.owners.number(*key, backend)?,
+            };
+            let entry = dest_entry(&DestSpec {
+                vip_number: number,
+                vip_is_v6: key.vip.address.is_ipv6(),
+                backend,
+                mode,
+                hop,
+                device,
+                tunnel,
+                server_id: dest.server_id.filter(|_| server_ids::is_named(vip, dest)),
+                owner,
+            });
+            wanted.push((Wanted { backend, owner }, Box::new(entry)));
+        }
+        Ok(wanted)
     }
 
     /// Local numbers that were live and are not wanted any more become retired.
@@ -123,25 +131,26 @@ impl Layout {
         writes: &mut Vec<Write>,
     ) -> Result<Extent, DataplaneError> {
         let ids = server_ids::pages(vip);
-        let pages = ring_pages(vip.ring_size) + ids;
+        let behind = ring_pages(vip.ring_size) + ids;
+        let pages = behind + vip.past.as_ref().map_or(0, |_| past_pages(vip.ring_size));
         let extent = self.pages.take(pages).ok_or(DataplaneError::Full {
             table: "RINGS",
             needed: u64::from(pages) * size_of::<RingPage>() as u64,
             capacity: u64::from(self.pages.capacity()) * size_of::<RingPage>() as u64,
             setting: "limits.ring_memory",
         })?;
-        let mut local_of = vec![maglev::EMPTY; vip.dests.len()];
-        for ((want, _), number) in wanted.iter().zip(numbers) {
-            local_of[want.position] = *number;
+        let local_of: BTreeMap<IpAddr, u16> =
+            wanted.iter().zip(numbers).map(|((want, _), number)| (want.backend, *number)).collect();
+        match &vip.past {
+            None => writes.push(Write::Ring { page: extent.start, slots: ring::steady(vip, &local_of) }),
+            Some(past) => {
+                writes.push(Write::Ring { page: extent.start, slots: ring::in_transition(past, &local_of) });
+                writes.push(Write::Ring { page: extent.start + behind, slots: ring::past(past, &local_of) });
+            }
         }
-        let slots = vip
-            .ring
-            .iter()
-            .map(|owner| local_of.get(usize::from(*owner)).copied().unwrap_or(maglev::EMPTY))
-            .collect();
-        writes.push(Write::Ring { page: extent.start, slots });
         if ids > 0 {
-            let id_of = |want: &Wanted| vip.dests.values().nth(want.position).and_then(|dest| dest.server_id);
+            let id_of =
+                |want: &Wanted| vip.dests.values().find(|dest| dest.address == want.backend)?.server_id;
             let ids: Vec<_> = wanted
                 .iter()
                 .zip(numbers)

@@ -1,5 +1,6 @@
 //! One vip or route in the tables: its ring, its block of dests, and who has which local number.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use lb_common::abi::{Dest, Place, Policy, Target};
 
 use super::server_ids;
 use crate::dataplane::extents::Extent;
-use crate::state::{Affinity, ForwardVip};
+use crate::state::{Affinity, ForwardDest, ForwardVip};
 
 /// A vip or route in the tables.
 #[derive(Clone, Debug)]
@@ -32,12 +33,24 @@ pub(super) enum Local {
     Retired,
 }
 
-/// A dest that belongs into the ring.
+/// A dest that slots, connection ids or flows name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
-    /// In the vip's `dests`.
-    pub(super) position: usize,
     pub(super) backend: IpAddr,
+    /// Its number in flow records; 0: none.
+    pub(super) owner: u16,
+}
+
+/// The dests that slots of `vip`, connection ids or flows name.
+pub(super) fn dests_in_use(vip: &ForwardVip) -> Vec<&ForwardDest> {
+    let past: BTreeMap<IpAddr, &ForwardDest> =
+        vip.past.iter().flat_map(|past| past.past_dests()).map(|dest| (dest.address, dest)).collect();
+    let in_use = |dest: &&ForwardDest| {
+        dest.weight > 0 || server_ids::is_named(vip, dest) || past.contains_key(&dest.address)
+    };
+    let members: BTreeSet<IpAddr> = vip.dests.values().map(|dest| dest.address).collect();
+    let left = past.values().copied().filter(|dest| !members.contains(&dest.address));
+    vip.dests.values().filter(in_use).chain(left).collect()
 }
 
 impl Placed {

@@ -65,6 +65,8 @@ pub struct Retired {
     /// Numbers of vips and routes that are gone; the vips' counts are kept.
     pub numbers: Vec<(u32, VipKey)>,
     pub lists: Vec<Arc<List>>,
+    /// Owners of flows whose records are to be removed.
+    pub owners: Vec<u16>,
 }
 
 /// A dest entry whose counters belong to a vip and backend.
@@ -80,4 +82,5 @@ pub struct RetiredDest {
 pub struct Capacity {
     pub ring_pages: u32,
     pub dests: u32,
+    pub flow_buckets: u32,
 }

@@ -170,7 +170,9 @@ fn an_undrained_backend_gets_exactly_its_slots_back() {
     };
     let before = run(&[], None);
     let drained = run(&[drain("b", None)], Some(&before));
-    assert_ne!(before, drained);
+    assert!(before != drained);
     let after = run(&[drain("b", None), undrain("b", None)], Some(&drained));
-    assert_eq!(before, after);
+    // Flows that have begun meanwhile are still looked up; nothing else differs.
+    let over = after.without_what_is_over(|_, _, _| false, 0).unwrap_or(after);
+    assert!(before == over, "the same slots and nothing left of the drain");
 }

@@ -33,6 +33,7 @@ fn vip(affinity: Affinity, backends: &[&str]) -> Arc<ForwardVip> {
         routes: Vec::new(),
         dests,
         ring,
+        past: None,
     })
 }
 
