@@ -107,6 +107,40 @@ impl Network {
         self.client.ip(&format!("link set eth0 mtu {client}\n"))
     }
 
+    /// Puts another router in front of the client, and a link of this MTU between the two routers. Returns the new one.
+    ///
+    /// # Errors
+    /// When an interface refuses.
+    pub fn narrow(&self, mtu: u32) -> Result<Namespace> {
+        let edge = self.lab.namespace("edge")?;
+        edge.sysctls(&FORWARDING)?;
+        self.router.ip("link del client\n")?;
+        connect_client(&self.client, &edge)?;
+        veth((&self.router, "edge"), (&edge, "eth0"), mtu)?;
+        for (end, interface, own, other, clients) in
+            [(&self.router, "edge", 1, 2, true), (&edge, "eth0", 2, 1, false)]
+        {
+            let (to4, to6) = if clients { ("192.0.2.0/24", "2001:db8:1::/64") } else { ("default", "::/0") };
+            end.ip(&format!(
+                "link set {interface} up\n\
+                 addr add 10.4.0.{own}/24 dev {interface}\n\
+                 addr add fd00:4::{own}/64 dev {interface} nodad\n\
+                 route add {to4} via 10.4.0.{other}\n\
+                 route add {to6} via fd00:4::{other}\n"
+            ))?;
+        }
+        Ok(edge)
+    }
+
+    /// Gives the segment [`Segment::Remote`] another MTU.
+    ///
+    /// # Errors
+    /// When an interface refuses.
+    pub fn narrow_remote(&self, mtu: u32) -> Result<()> {
+        let Some(gateway) = &self.gateway else { return Ok(()) };
+        gateway.ip(&format!("link set {} mtu {mtu}\n", Segment::Remote.bridge()))
+    }
+
     /// The vip addresses of balancer `number`, from 1.
     #[must_use]
     pub fn vips(number: u8) -> (Ipv4Addr, Ipv6Addr) {
