@@ -23,6 +23,10 @@ fn start(network: &Network) -> Daemon {
         .vip("4in4", VIP4, 9000, "tcp", &["web"])
         .vip("6in6", VIP6, 9000, "tcp", &["web6"])
         .vip("4in6", VIP4, 9001, "tcp", &["web6"])
+        .vip("gue4", VIP4, 9002, "tcp", &["web"])
+        .vip_line("mode = \"gue\"")
+        .vip("gue6", VIP6, 9002, "tcp", &["web6"])
+        .vip_line("mode = \"gue\"")
         .vip("udp", VIP4, 0, "udp", &["web"])
         .vip("udp6", VIP6, 0, "udp", &["web"]);
     let daemon = Daemon::start(&network.lab, &network.balancers[0], "test", &config, &[]).unwrap();
@@ -145,17 +149,18 @@ fn forbid_discovery(socket: &UdpSocket) -> std::io::Result<()> {
     if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-#[test]
-fn jumbo_frames_go_through_balancer_and_decapsulation() {
-    if !privileged() {
-        return;
-    }
-    let network = network();
-    network.set_mtu(9100, 9000).unwrap();
-    let daemon = start(&network);
+/// Uploads in jumbo frames to all vips. Nothing may be cut, dropped or answered, and the packets must have been large.
+fn jumbo_uploads(network: &Network) {
+    let daemon = start(network);
     assert_eq!(daemon.status().unwrap().warnings, [""; 0]);
-    for (vip, port) in [(IpAddr::from(VIP4), 9000), (VIP4.into(), 9001), (VIP6.into(), 9000)] {
-        upload(&network, (vip, port).into());
+    for (vip, port) in [
+        (IpAddr::from(VIP4), 9000),
+        (VIP4.into(), 9001),
+        (VIP4.into(), 9002),
+        (VIP6.into(), 9000),
+        (VIP6.into(), 9002),
+    ] {
+        upload(network, (vip, port).into());
     }
     for reason in ["too_big", "too_big_reply", "truncated", "no_headroom"] {
         assert_eq!(answered(&daemon, reason), 0, "{reason}");
@@ -165,4 +170,24 @@ fn jumbo_frames_go_through_balancer_and_decapsulation() {
         let mean = vip.counters.bytes / vip.counters.packets;
         assert!(mean > 4096, "{}: packets of {mean} bytes on average are no jumbo frames", vip.name);
     }
+}
+
+#[test]
+fn jumbo_frames_go_through_balancer_and_decapsulation() {
+    if !privileged() {
+        return;
+    }
+    let network = network();
+    network.set_mtu(9100, 9000).unwrap();
+    jumbo_uploads(&network);
+}
+
+#[test]
+fn jumbo_frames_leave_by_the_second_interface() {
+    if !privileged() {
+        return;
+    }
+    let network = Network::two_armed(Shape { balancers: 1, backends: 1 }).unwrap();
+    network.set_mtu(9100, 9000).unwrap();
+    jumbo_uploads(&network);
 }
