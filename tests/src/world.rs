@@ -72,6 +72,7 @@ impl World {
             routes: Vec::new(),
         };
         self.desired.vips.insert(key, vip);
+        self.desired.addresses.entry(key.address).or_default();
         backends.iter().for_each(|backend| self.add(key, backend, 100));
         self
     }

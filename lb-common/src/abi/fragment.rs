@@ -10,7 +10,15 @@ pub struct FragmentKey {
     pub source: [u8; 16],
     pub destination: [u8; 16],
     pub identification: u32,
+    /// 0 for IPv6, where only the first fragment tells it for certain. With [`FragmentKey::HINT`]: no datagram, but what
+    /// the sender's datagrams are like.
     pub protocol: u32,
+}
+
+impl FragmentKey {
+    /// The entry remembers the ports of the last first fragment between two addresses, so that later fragments that come
+    /// before it can be taken for the same flow's. Only made for senders whose fragments come in such an order.
+    pub const HINT: u32 = 1 << 31;
 }
 
 /// A stretch of a datagram, in units of 8 bytes.
@@ -31,24 +39,30 @@ pub const STRETCHES: usize = 8;
 pub struct FragmentRecord {
     /// When the last fragment came, on the clock of `Tables::now_ns`.
     pub seen_ns: u64,
-    /// The flow's hash, and with it its slot.
+    /// The hash that all its fragments go by. Written once, by whoever makes the record.
     pub hash: u32,
-    /// The flow's ports ([`crate::hash::ports_word`]) when `state` has [`FragmentRecord::PORTS`].
+    /// The ports by which the vip is found ([`crate::hash::ports_word`]): the flow's, or what it was taken for.
     pub ports: u32,
     pub state: u32,
     /// Behind the datagram's last byte, in units of 8 bytes, once the last fragment is known; else 0.
-    pub end: u32,
+    pub end: u16,
+    /// TCP or UDP.
+    pub protocol: u16,
     /// What has come.
     pub seen: [Stretch; STRETCHES],
 }
 
 impl FragmentRecord {
-    /// The first fragment was seen: `ports` are known.
+    /// `ports` are those that a first fragment has named.
     pub const PORTS: u32 = 1;
     /// Its parts are those of an echo request that is answered.
     pub const ECHO: u32 = 2;
     /// Fragments overlapped: all that follow are dropped (RFC 5722).
     pub const POISONED: u32 = 4;
+    /// All of it has come: the next first fragment with this identification begins another datagram.
+    pub const COMPLETE: u32 = 8;
+    /// It is for no vip's port: the kernel gets all of it.
+    pub const NO_SERVICE: u32 = 16;
 }
 
 const _: () = assert!(size_of::<FragmentKey>() == 40);

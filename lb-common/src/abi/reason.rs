@@ -43,7 +43,7 @@ reasons! {
     NotVip = 1, "not_vip";
     /// a vip's address, but no vip has this port and protocol
     NoService = 2, "no_service";
-    /// a fragment for a vip's address
+    /// a fragment of neither TCP, UDP nor an echo request that is answered, for a vip's address
     Fragment = 3, "fragment";
     /// ICMP or ICMPv6 for a vip's address
     Icmp = 4, "icmp";
@@ -81,13 +81,13 @@ reasons! {
     SourceLimit = 26, "source_limit";
     /// sent by this balancer itself, or back to where it came from
     Loop = 27, "loop";
-    /// a fragment that overlaps one before it
+    /// a fragment that overlaps or repeats one before it
     FragmentOverlap = 28, "fragment_overlap";
     /// a fragment too short for the header it must hold, or of an impossible size
     FragmentTiny = 29, "fragment_tiny";
     /// a fragment that begins more datagrams than are followed, or more pieces of one than are remembered
     FragmentFlood = 30, "fragment_flood";
-    /// a fragment of a TCP segment or echo request that came before the first one
+    /// a fragment that came before the first one of its datagram and cannot be placed without it
     FragmentEarly = 31, "fragment_early";
     /// a fragment for a vip that takes none
     FragmentRefused = 32, "fragment_refused";

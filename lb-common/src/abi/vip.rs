@@ -88,6 +88,13 @@ impl Target {
     pub const UNKNOWN_DROP: u32 = 1 << 18;
     /// Packets for no vip are rejected.
     pub const UNKNOWN_REJECT: u32 = 1 << 19;
+    /// The address has TCP vips, or just one; then its port, as loaded little-endian from a packet, is the lower half of
+    /// `ports_mask`.
+    pub const TCP_VIPS: u32 = 1 << 20;
+    pub const ONE_TCP_VIP: u32 = 1 << 21;
+    /// The same of UDP; the port is the upper half of `ports_mask`.
+    pub const UDP_VIPS: u32 = 1 << 22;
+    pub const ONE_UDP_VIP: u32 = 1 << 23;
 }
 
 /// Where a vip's ring and dests are.

@@ -348,8 +348,9 @@ impl Layout {
                 }
             }
         }
+        let ports = address::ports(self.vips.keys());
         for (ip, address) in &self.addresses {
-            let target = address::target(address);
+            let target = address::target(address, ports.get(ip).unwrap_or(&Default::default()));
             match ip {
                 IpAddr::V4(v4) => vips4.push(Vip4 { key: address4_entry_key(*v4), target }),
                 IpAddr::V6(v6) => {
