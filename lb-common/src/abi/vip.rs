@@ -97,6 +97,27 @@ impl Target {
     pub const ONE_UDP_VIP: u32 = 1 << 23;
 }
 
+/// What fragments without ports ask of an address.
+impl Target {
+    /// Whether the address has vips of TCP, or else of UDP.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has_vips(&self, tcp: bool) -> bool {
+        self.has(if tcp { Self::TCP_VIPS } else { Self::UDP_VIPS })
+    }
+
+    /// The port of the address's only vip of TCP, or else of UDP.
+    #[must_use]
+    #[inline(always)]
+    pub const fn only_port(&self, tcp: bool) -> Option<u16> {
+        match tcp {
+            true if self.has(Self::ONE_TCP_VIP) => Some(self.ports_mask as u16),
+            false if self.has(Self::ONE_UDP_VIP) => Some((self.ports_mask >> 16) as u16),
+            _ => None,
+        }
+    }
+}
+
 /// Where a vip's ring and dests are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {

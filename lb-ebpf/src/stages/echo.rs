@@ -36,7 +36,8 @@ pub(super) fn answer_v4<F: Frame, T: StageTables>(
         return Err(Reason::SourceRoute);
     }
     spend(tables, directory, Bucket::Echo)?;
-    turn_v4(frame, offset, upper)
+    turn_v4(frame, offset)?;
+    become_reply_v4(frame, upper)
 }
 
 /// Answers an IPv6 request.
@@ -58,11 +59,16 @@ pub(super) fn answer_v6<F: Frame, T: StageTables>(
     }
     may_answer_v6(directory, ip.source)?;
     spend(tables, directory, Bucket::Echo)?;
-    turn_v6(frame, offset, upper)
+    turn_v6(frame, offset)?;
+    become_reply_v6(frame, upper)
 }
 
+/// Sends the packet whose IPv4 header starts at `offset` back, whatever it carries.
+///
+/// # Errors
+/// When the frame was sent to or by a group.
 #[inline(always)]
-fn turn_v4<F: Frame>(frame: &mut F, offset: usize, upper: &Upper) -> Result<(), Reason> {
+pub(super) fn turn_v4<F: Frame>(frame: &mut F, offset: usize) -> Result<(), Reason> {
     swap_macs(frame)?;
     let ip: &mut Ipv4 = frame.at_mut(offset).ok_or(Reason::Truncated)?;
     (ip.source, ip.destination) = (ip.destination, ip.source);
@@ -75,20 +81,36 @@ fn turn_v4<F: Frame>(frame: &mut F, offset: usize, upper: &Upper) -> Result<(), 
     ip.tos = tos;
     ip.ttl = TTL;
     ip.checksum = checksum.to_ne_bytes();
+    Ok(())
+}
+
+/// Makes the request that begins at `upper` a reply.
+#[inline(always)]
+pub(super) fn become_reply_v4<F: Frame>(frame: &mut F, upper: &Upper) -> Result<(), Reason> {
     let icmp: &mut Icmp = frame.at_mut(upper.start).ok_or(Reason::Truncated)?;
     icmp.checksum = reply_checksum_v4(icmp).to_ne_bytes();
     icmp.kind = Icmp::ECHO_REPLY;
     Ok(())
 }
 
+/// The same as [`turn_v4`] for IPv6.
+///
+/// # Errors
+/// As there.
 #[inline(always)]
-fn turn_v6<F: Frame>(frame: &mut F, offset: usize, upper: &Upper) -> Result<(), Reason> {
+pub(super) fn turn_v6<F: Frame>(frame: &mut F, offset: usize) -> Result<(), Reason> {
     swap_macs(frame)?;
     let ip: &mut Ipv6 = frame.at_mut(offset).ok_or(Reason::Truncated)?;
     (ip.source, ip.destination) = (ip.destination, ip.source);
     // ECN is the lower half of the traffic class, which lies across both bytes.
     ip.version_class_label[1] &= !(ECN << 4);
     ip.hop_limit = TTL;
+    Ok(())
+}
+
+/// Makes the request that begins at `upper` a reply.
+#[inline(always)]
+pub(super) fn become_reply_v6<F: Frame>(frame: &mut F, upper: &Upper) -> Result<(), Reason> {
     let icmp: &mut Icmp = frame.at_mut(upper.start).ok_or(Reason::Truncated)?;
     icmp.checksum = reply_checksum_v6(icmp).to_ne_bytes();
     icmp.kind = Icmp::V6_ECHO_REPLY;
@@ -120,7 +142,7 @@ fn reply_checksum_v6(request: &Icmp) -> u16 {
 /// # Errors
 /// When the options are malformed.
 #[inline(always)]
-fn has_source_route<F: Frame>(frame: &F, offset: usize, upper: &Upper) -> Result<bool, Reason> {
+pub(super) fn has_source_route<F: Frame>(frame: &F, offset: usize, upper: &Upper) -> Result<bool, Reason> {
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;
     const LOOSE: u8 = 131;

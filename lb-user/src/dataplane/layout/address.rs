@@ -6,9 +6,7 @@ use std::net::IpAddr;
 use lb_common::abi::{Answering, Target};
 
 use super::keys::wire_port;
-use crate::state::{
-    Announce, Answers, DesiredAddress, Oversize, Protocol, Tunnel, UnknownPorts, VipKey,
-};
+use crate::state::{Announce, Answers, DesiredAddress, Oversize, Protocol, Tunnel, UnknownPorts, VipKey};
 
 const NANOS: u64 = 1_000_000_000;
 

@@ -1,0 +1,300 @@
+//! Fragments (RFC 791, section 3.2; RFC 8200, section 4.5): all of a datagram go to one backend, its flow's. Nothing is put
+//! together here, and no fragment is kept: a record remembers which hash a datagram goes by and which parts of it have come.
+//!
+//! ```text
+//! first fragment    ports -> vip -> hash; recorded -> the way of the flow's whole packets
+//! later ones        record -> the same hash -> the same slot
+//! none but later    taken for a flow (`early.rs`), recorded -> the first follows them
+//! ```
+//!
+//! Two CPUs may have fragments of one datagram at once. The hash is written once, by whoever makes the record; a CPU that
+//! was slower follows it. The stretches may lose one of two concurrent fragments: an overlap with it is not seen, and the
+//! datagram is never known to be complete. Only when a record is made in the place of one that is over may two CPUs send
+//! parts of one datagram different ways; the datagram is lost then, as by any loss on its way.
+
+mod early;
+mod echo;
+mod piece;
+mod record;
+
+use lb_common::abi::{Bucket, Directory, FragmentRecord, Reason, STRETCHES, Stretch, Target};
+use lb_common::hash;
+use lb_common::headers::words_v6;
+
+use self::piece::{Head, Piece};
+use self::record::Misfit;
+use super::limit;
+use crate::forward::{Flow, send};
+use crate::parse::{self, ICMP, ICMPV6, Packet, TCP, UDP};
+use crate::tables::StageTables;
+use crate::{Frame, Verdict, ether_type, vip};
+
+/// Decides about one packet that the balancer left with a reason of this stage.
+///
+/// # Errors
+/// Why the packet is not forwarded, as in [`crate::balance`]; an answer is in the frame then.
+#[inline(always)]
+pub fn fragment<F: Frame, T: StageTables>(
+    frame: &mut F,
+    tables: &T,
+    ingress: u32,
+) -> Result<Verdict, Reason> {
+    match parse::link(frame)? {
+        (ether_type::IPV4, offset) => {
+            let piece = piece::read_v4(frame, offset)?;
+            place::<F, T, false>(frame, tables, &piece, ingress)
+        }
+        (ether_type::IPV6, offset) => {
+            let piece = piece::read_v6(frame, offset)?;
+            place::<F, T, true>(frame, tables, &piece, ingress)
+        }
+        _ => Err(Reason::Fragment),
+    }
+}
+
+/// A fragment among what is known.
+struct Scene<'a, T> {
+    tables: &'a T,
+    directory: &'a Directory,
+    /// The options of its destination.
+    address: &'a Target,
+    piece: &'a Piece,
+    now_ns: u64,
+}
+
+/// What a fragment is taken for.
+#[derive(Clone, Copy)]
+struct Aim {
+    protocol: u8,
+    /// See [`hash::ports_word`].
+    ports: u32,
+    /// As in [`FragmentRecord`].
+    state: u32,
+    opens_flow: bool,
+}
+
+#[inline(always)]
+fn place<F: Frame, T: StageTables, const V6: bool>(
+    frame: &mut F,
+    tables: &T,
+    piece: &Piece,
+    ingress: u32,
+) -> Result<Verdict, Reason> {
+    let directory = tables.directory().ok_or(Reason::NotVip)?;
+    let address = find_address::<V6>(directory, piece).ok_or(Reason::NotVip)?;
+    let scene = Scene { tables, directory, address, piece, now_ns: tables.now_ns() };
+    if piece::rewrites_tcp_flags(piece) {
+        return Err(Reason::FragmentTiny);
+    }
+    let found = tables.fragment(&piece.key);
+    let is_known = found.is_some();
+    let known = found.filter(|record| scene.is_under_way(record));
+    let mut upper = piece.upper;
+    let mut aim = if piece.is_first() {
+        let head = piece::head::<F, V6>(frame, piece)?;
+        upper = head.upper;
+        scene.first::<F, V6>(frame, &head)?
+    } else if let Some(record) = &known {
+        Aim { protocol: record.protocol as u8, ports: record.ports, state: record.state, opens_flow: false }
+    } else {
+        early::guess::<T, V6>(&scene)?
+    };
+
+    let mut begun = FragmentRecord {
+        seen_ns: scene.now_ns,
+        hash: 0,
+        ports: aim.ports,
+        state: 0,
+        end: 0,
+        protocol: u16::from(aim.protocol),
+        seen: [Stretch::default(); STRETCHES],
+    };
+    let mut target = None;
+    let mut is_tracked = !piece.is_whole();
+    if aim.state & (FragmentRecord::ECHO | FragmentRecord::NO_SERVICE) == 0 {
+        target = scene.vip::<V6>(aim.protocol, aim.ports);
+        if let Some(target) = target {
+            scene.admit(target)?;
+            let by_addresses = is_tracked && scene.goes_by_addresses(target, aim.protocol);
+            let mask = if by_addresses { 0 } else { target.ports_mask };
+            begun.hash = scene.hash::<V6>(aim.ports & mask);
+            is_tracked &= !by_addresses;
+        } else if scene.kernel_serves(aim.protocol) {
+            aim.state = FragmentRecord::NO_SERVICE;
+        } else {
+            return Err(Reason::NoService);
+        }
+    }
+    begun.state = aim.state;
+    let record = if is_tracked { scene.note(known, begun, is_known)? } else { begun };
+    if record.state & FragmentRecord::ECHO != 0 {
+        return echo::turn::<F, V6>(frame, piece, &upper);
+    }
+    let target = target.ok_or(Reason::NoService)?;
+    if piece.is_first() && is_tracked {
+        scene.agrees::<V6>(&record, target, &aim)?;
+    }
+    let mut packet = Packet::of_flow(aim.protocol, aim.ports);
+    packet.opens_flow = u64::from(aim.opens_flow);
+    let flow = Flow { packet, target, hash: record.hash, ingress };
+    send::<F, T, V6>(frame, tables, &flow, piece.offset)
+}
+
+impl<'a, T: StageTables> Scene<'a, T> {
+    /// What a first fragment says it is.
+    #[inline(always)]
+    fn first<F: Frame, const V6: bool>(&self, frame: &F, head: &Head) -> Result<Aim, Reason> {
+        let Head { protocol, ports, opens_flow, .. } = *head;
+        match protocol {
+            TCP | UDP => Ok(Aim { protocol, ports, state: FragmentRecord::PORTS, opens_flow }),
+            ICMP | ICMPV6 if (protocol == ICMPV6) == V6 => {
+                echo::check::<F, T, V6>(frame, self, &head.upper)?;
+                Ok(Aim { protocol, ports: 0, state: FragmentRecord::ECHO, opens_flow: false })
+            }
+            _ => Err(Reason::Fragment),
+        }
+    }
+
+    /// Whether a record says something about this fragment. One that has not been touched for long does not, and a datagram
+    /// that has come as a whole is over when another one begins.
+    #[inline(always)]
+    fn is_under_way(&self, record: &FragmentRecord) -> bool {
+        let is_over = record.state & FragmentRecord::COMPLETE != 0 && self.piece.is_first();
+        let timeout_ns = self.directory.control.answering.fragment_timeout_ns;
+        !is_over && self.now_ns.saturating_sub(record.seen_ns) <= timeout_ns
+    }
+
+    /// Whether a vip lets a fragment in: the one place where it is asked.
+    #[inline(always)]
+    fn admit(&self, target: &Target) -> Result<(), Reason> {
+        if target.has(Target::FRAGMENTS_DROP) {
+            return Err(Reason::FragmentRefused);
+        }
+        if target.has(Target::POLICY) { Err(Reason::Policy) } else { Ok(()) }
+    }
+
+    /// Whether fragments for this vip go by addresses and protocol alone: only where the vip is known without ports.
+    #[inline(always)]
+    fn goes_by_addresses(&self, target: &Target, protocol: u8) -> bool {
+        target.has(Target::FRAGMENTS_HASH) && self.address.only_port(protocol == TCP).is_some()
+    }
+
+    /// Whether a datagram for no vip's port is the kernel's, and later fragments of it could be taken for a vip's.
+    #[inline(always)]
+    fn kernel_serves(&self, protocol: u8) -> bool {
+        const OTHERS: u32 = Target::UNKNOWN_DROP | Target::UNKNOWN_REJECT;
+        !self.piece.is_whole() && !self.address.has(OTHERS) && self.address.has_vips(protocol == TCP)
+    }
+
+    /// Remembers the fragment: in the datagram's record, or in `begun`, which becomes it. Returns what the datagram goes by.
+    #[inline(always)]
+    fn note(
+        &self,
+        known: Option<FragmentRecord>,
+        mut begun: FragmentRecord,
+        is_known: bool,
+    ) -> Result<FragmentRecord, Reason> {
+        let Piece { ref key, stretch, is_last, .. } = *self.piece;
+        let mut record = match known {
+            Some(record) => record,
+            None => {
+                self.spend()?;
+                begun.seen[0] = stretch;
+                begun.end = if is_last { stretch.end } else { 0 };
+                if self.tables.set_fragment(key, &begun, !is_known) {
+                    return Ok(begun);
+                }
+                // Another CPU was faster.
+                self.tables.fragment(key).ok_or(Reason::FragmentFlood)?
+            }
+        };
+        if record.state & FragmentRecord::POISONED != 0 {
+            return Err(Reason::FragmentOverlap);
+        }
+        match record::add(&mut record, stretch, is_last) {
+            Ok(()) => {
+                record.seen_ns = self.now_ns;
+                self.tables.set_fragment(key, &record, false);
+                Ok(record)
+            }
+            Err(Misfit::Repeats) => Err(Reason::FragmentOverlap),
+            Err(Misfit::Scattered) => Err(Reason::FragmentFlood),
+            Err(Misfit::Overlaps) => {
+                self.poison(&mut record);
+                Err(Reason::FragmentOverlap)
+            }
+        }
+    }
+
+    /// Takes one datagram from those that may begin in this second.
+    #[inline(always)]
+    fn spend(&self) -> Result<(), Reason> {
+        let interval_ns = self.directory.control.answering.fragment_interval_ns;
+        if limit::conforms(self.tables.bucket(Bucket::Fragments), self.now_ns, interval_ns) {
+            Ok(())
+        } else {
+            Err(Reason::FragmentFlood)
+        }
+    }
+
+    #[inline(always)]
+    fn poison(&self, record: &mut FragmentRecord) {
+        record.seen_ns = self.now_ns;
+        record.state |= FragmentRecord::POISONED;
+        self.tables.set_fragment(&self.piece.key, record, false);
+    }
+
+    /// Whether a first fragment is for the vip that those before it were taken to be for.
+    #[inline(always)]
+    fn agrees<const V6: bool>(
+        &self,
+        record: &FragmentRecord,
+        target: &Target,
+        aim: &Aim,
+    ) -> Result<(), Reason> {
+        if aim.protocol == UDP {
+            early::learn(self, target, aim.ports);
+        }
+        if record.ports == aim.ports {
+            return Ok(());
+        }
+        match self.vip::<V6>(record.protocol as u8, record.ports) {
+            Some(taken_for) if taken_for.vip == target.vip => Ok(()),
+            _ => {
+                self.poison(&mut { *record });
+                Err(Reason::FragmentEarly)
+            }
+        }
+    }
+
+    /// The vip of a flow to this address.
+    #[inline(always)]
+    fn vip<const V6: bool>(&self, protocol: u8, ports: u32) -> Option<&'a Target> {
+        let packet = Packet::of_flow(protocol, ports);
+        if V6 {
+            vip::find_v6(self.directory, words_v6(self.piece.key.destination), &packet)
+        } else {
+            vip::find_v4(self.directory, self.piece.destination_v4(), &packet)
+        }
+    }
+
+    /// The hash of a flow from this source.
+    #[inline(always)]
+    fn hash<const V6: bool>(&self, ports: u32) -> u32 {
+        let seed = self.directory.control.seed;
+        if V6 {
+            hash::flow_hash_v6(words_v6(self.piece.key.source), ports, seed)
+        } else {
+            hash::flow_hash_v4(self.piece.source_v4(), ports, seed)
+        }
+    }
+}
+
+#[inline(always)]
+fn find_address<'d, const V6: bool>(directory: &'d Directory, piece: &Piece) -> Option<&'d Target> {
+    if V6 {
+        vip::find_address_v6(directory, words_v6(piece.key.destination))
+    } else {
+        vip::find_address_v4(directory, piece.destination_v4())
+    }
+}
