@@ -43,7 +43,7 @@ reasons! {
     NotVip = 1, "not_vip";
     /// a vip's address, but no vip has this port and protocol
     NoService = 2, "no_service";
-    /// a fragment of neither TCP, UDP nor an echo request that is answered, for a vip's address
+    /// a fragment for a vip's address, but for no vip, and of no echo request that is answered
     Fragment = 3, "fragment";
     /// ICMP or ICMPv6 for a vip's address
     Icmp = 4, "icmp";

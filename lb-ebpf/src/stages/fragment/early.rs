@@ -33,7 +33,7 @@ pub(super) fn guess<T: StageTables, const V6: bool>(scene: &Scene<'_, T>) -> Res
     }
     let is_tcp = protocol == TCP;
     if !scene.address.has_vips(is_tcp) {
-        return Err(Reason::NoService);
+        return Err(scene.no_service());
     }
     let only = scene.address.only_port(is_tcp).map(|port| u32::from(port) << 16);
     let target = scene.vip::<V6>(protocol, only.unwrap_or(0));

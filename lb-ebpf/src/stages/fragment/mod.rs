@@ -24,7 +24,7 @@ use lb_common::headers::words_v6;
 use self::piece::{Head, Piece};
 use self::record::Misfit;
 use super::limit;
-use crate::forward::{Flow, send};
+use crate::forward::{Flow, follow};
 use crate::parse::{self, ICMP, ICMPV6, Packet, TCP, UDP};
 use crate::tables::StageTables;
 use crate::{Frame, Verdict, ether_type, vip};
@@ -122,7 +122,7 @@ fn place<F: Frame, T: StageTables, const V6: bool>(
         } else if scene.kernel_serves(aim.protocol) {
             aim.state = FragmentRecord::NO_SERVICE;
         } else {
-            return Err(Reason::NoService);
+            return Err(scene.no_service());
         }
     }
     begun.state = aim.state;
@@ -130,14 +130,14 @@ fn place<F: Frame, T: StageTables, const V6: bool>(
     if record.state & FragmentRecord::ECHO != 0 {
         return echo::turn::<F, V6>(frame, piece, &upper);
     }
-    let target = target.ok_or(Reason::NoService)?;
+    let target = target.ok_or(Reason::Fragment)?;
     if piece.is_first() && is_tracked {
         scene.agrees::<V6>(&record, target, &aim)?;
     }
     let mut packet = Packet::of_flow(aim.protocol, aim.ports);
     packet.opens_flow = u64::from(aim.opens_flow);
     let flow = Flow { packet, target, hash: record.hash, ingress };
-    send::<F, T, V6>(frame, tables, &flow, piece.offset)
+    follow::<F, T, V6>(frame, tables, &flow, piece.offset)
 }
 
 impl<'a, T: StageTables> Scene<'a, T> {
@@ -184,6 +184,13 @@ impl<'a, T: StageTables> Scene<'a, T> {
     fn kernel_serves(&self, protocol: u8) -> bool {
         const OTHERS: u32 = Target::UNKNOWN_DROP | Target::UNKNOWN_REJECT;
         !self.piece.is_whole() && !self.address.has(OTHERS) && self.address.has_vips(protocol == TCP)
+    }
+
+    /// What becomes of a fragment for no vip. Where whole packets are rejected, it is dropped.
+    #[inline(always)]
+    fn no_service(&self) -> Reason {
+        const CLOSED: u32 = Target::UNKNOWN_DROP | Target::UNKNOWN_REJECT;
+        if self.address.has(CLOSED) { Reason::ClosedPort } else { Reason::Fragment }
     }
 
     /// Remembers the fragment: in the datagram's record, or in `begun`, which becomes it. Returns what the datagram goes by.
