@@ -19,16 +19,18 @@ use crate::tables::StageTables;
 /// # Errors
 /// Why it is not forwarded.
 #[inline(always)]
-pub(super) fn guess<T: StageTables, const V6: bool>(scene: &Scene<'_, T>) -> Result<Aim, Reason> {
+pub(super) fn guess<T: StageTables>(scene: &Scene<'_, T>) -> Result<Aim, Reason> {
     let protocol = scene.piece.upper.protocol;
     match protocol {
         TCP | UDP => {}
-        ICMP | ICMPV6 if (protocol == ICMPV6) == V6 => {
+        ICMP | ICMPV6 if (protocol == ICMPV6) == scene.piece.is_v6 => {
             let answered = answers(scene.tables, scene.address, Target::ANSWER_ECHO);
             return Err(if answered { Reason::FragmentEarly } else { Reason::Fragment });
         }
         // Only the first fragment says what lies behind these.
-        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT if V6 => return Err(Reason::FragmentEarly),
+        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT if scene.piece.is_v6 => {
+            return Err(Reason::FragmentEarly);
+        }
         _ => return Err(Reason::Fragment),
     }
     let is_tcp = protocol == TCP;
@@ -36,7 +38,7 @@ pub(super) fn guess<T: StageTables, const V6: bool>(scene: &Scene<'_, T>) -> Res
         return Err(scene.no_service());
     }
     let only = scene.address.only_port(is_tcp).map(|port| u32::from(port) << 16);
-    let target = scene.vip::<V6>(protocol, only.unwrap_or(0));
+    let target = scene.vip(protocol, only.unwrap_or(0));
     let aim = |ports| Ok(Aim { protocol, ports, state: 0, opens_flow: false });
     if let (Some(target), Some(ports)) = (target, only)
         && (scene.goes_by_addresses(target, protocol) || !is_tcp && target.ports_mask & SOURCE_PORT == 0)

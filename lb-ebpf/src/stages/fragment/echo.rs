@@ -17,20 +17,20 @@ use crate::{Frame, Verdict};
 /// # Errors
 /// Why not.
 #[inline(always)]
-pub(super) fn check<F: Frame, T: StageTables, const V6: bool>(
+pub(super) fn check<F: Frame, T: StageTables>(
     frame: &F,
     scene: &Scene<'_, T>,
     upper: &Upper,
 ) -> Result<(), Reason> {
     let icmp: &Icmp = frame.at(upper.start).ok_or(Reason::Truncated)?;
-    let request = if V6 { Icmp::V6_ECHO_REQUEST } else { Icmp::ECHO_REQUEST };
+    let request = if scene.piece.is_v6 { Icmp::V6_ECHO_REQUEST } else { Icmp::ECHO_REQUEST };
     // ICMPv6's other messages are never fragmented (RFC 4443, section 2.4; RFC 6980), errors of either never.
     let is_request = icmp.kind == request && scene.piece.is_plain && scene.piece.upper.start == upper.start;
     if !is_request || !answers(scene.tables, scene.address, Target::ANSWER_ECHO) {
         return Err(Reason::Fragment);
     }
     let source = &scene.piece.key.source;
-    if V6 {
+    if scene.piece.is_v6 {
         may_answer_v6(scene.directory, *source)?;
     } else {
         may_answer_v4(scene.directory, [source[12], source[13], source[14], source[15]])?;
@@ -48,17 +48,13 @@ pub(super) fn check<F: Frame, T: StageTables, const V6: bool>(
 /// # Errors
 /// Always: [`Reason::EchoReply`] with the answer in the frame, or why there is none.
 #[inline(always)]
-pub(super) fn turn<F: Frame, const V6: bool>(
-    frame: &mut F,
-    piece: &Piece,
-    upper: &Upper,
-) -> Result<Verdict, Reason> {
-    if V6 {
+pub(super) fn turn<F: Frame>(frame: &mut F, piece: &Piece, upper: &Upper) -> Result<Verdict, Reason> {
+    if piece.is_v6 {
         turn_v6(frame, piece.offset)?;
     } else {
         turn_v4(frame, piece.offset)?;
     }
-    match (piece.is_first(), V6) {
+    match (piece.is_first(), piece.is_v6) {
         (true, true) => become_reply_v6(frame, upper)?,
         (true, false) => become_reply_v4(frame, upper)?,
         (false, _) => {}

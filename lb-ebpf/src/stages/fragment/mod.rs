@@ -39,17 +39,12 @@ pub fn fragment<F: Frame, T: StageTables>(
     tables: &T,
     ingress: u32,
 ) -> Result<Verdict, Reason> {
-    match parse::link(frame)? {
-        (ether_type::IPV4, offset) => {
-            let piece = piece::read_v4(frame, offset)?;
-            place::<F, T, false>(frame, tables, &piece, ingress)
-        }
-        (ether_type::IPV6, offset) => {
-            let piece = piece::read_v6(frame, offset)?;
-            place::<F, T, true>(frame, tables, &piece, ingress)
-        }
-        _ => Err(Reason::Fragment),
-    }
+    let piece = match parse::link(frame)? {
+        (ether_type::IPV4, offset) => piece::read_v4(frame, offset)?,
+        (ether_type::IPV6, offset) => piece::read_v6(frame, offset)?,
+        _ => return Err(Reason::Fragment),
+    };
+    place(frame, tables, &piece, ingress)
 }
 
 /// A fragment among what is known.
@@ -74,81 +69,172 @@ struct Aim {
 }
 
 #[inline(always)]
-fn place<F: Frame, T: StageTables, const V6: bool>(
+fn place<F: Frame, T: StageTables>(
     frame: &mut F,
     tables: &T,
     piece: &Piece,
     ingress: u32,
 ) -> Result<Verdict, Reason> {
     let directory = tables.directory().ok_or(Reason::NotVip)?;
-    let address = find_address::<V6>(directory, piece).ok_or(Reason::NotVip)?;
+    let address = find_address(directory, piece).ok_or(Reason::NotVip)?;
     let scene = Scene { tables, directory, address, piece, now_ns: tables.now_ns() };
     if piece::rewrites_tcp_flags(piece) {
         return Err(Reason::FragmentTiny);
     }
-    let found = tables.fragment(&piece.key);
-    let is_known = found.is_some();
-    let known = found.filter(|record| scene.is_under_way(record));
+    let mut known = Known::look_up(&scene);
     let mut upper = piece.upper;
-    let mut aim = if piece.is_first() {
-        let head = piece::head::<F, V6>(frame, piece)?;
+    let aim = if piece.is_first() {
+        let head = piece::head(frame, piece)?;
         upper = head.upper;
-        scene.first::<F, V6>(frame, &head)?
-    } else if let Some(record) = &known {
-        Aim { protocol: record.protocol as u8, ports: record.ports, state: record.state, opens_flow: false }
+        scene.first(frame, &head)?
+    } else if known.is_under_way {
+        let FragmentRecord { protocol, ports, state, .. } = known.record;
+        Aim { protocol: protocol as u8, ports, state, opens_flow: false }
     } else {
-        early::guess::<T, V6>(&scene)?
+        early::guess(&scene)?
     };
 
-    let mut begun = FragmentRecord {
-        seen_ns: scene.now_ns,
-        hash: 0,
-        ports: aim.ports,
-        state: 0,
-        end: 0,
-        protocol: u16::from(aim.protocol),
-        seen: [Stretch::default(); STRETCHES],
-    };
+    let (mut state, mut hash) = (aim.state, 0);
     let mut target = None;
     let mut is_tracked = !piece.is_whole();
-    if aim.state & (FragmentRecord::ECHO | FragmentRecord::NO_SERVICE) == 0 {
-        target = scene.vip::<V6>(aim.protocol, aim.ports);
+    if state & (FragmentRecord::ECHO | FragmentRecord::NO_SERVICE) == 0 {
+        target = scene.vip(aim.protocol, aim.ports);
         if let Some(target) = target {
             scene.admit(target)?;
             let by_addresses = is_tracked && scene.goes_by_addresses(target, aim.protocol);
             let mask = if by_addresses { 0 } else { target.ports_mask };
-            begun.hash = scene.hash::<V6>(aim.ports & mask);
+            hash = scene.hash(aim.ports & mask);
             is_tracked &= !by_addresses;
         } else if scene.kernel_serves(aim.protocol) {
-            aim.state = FragmentRecord::NO_SERVICE;
+            state = FragmentRecord::NO_SERVICE;
         } else {
             return Err(scene.no_service());
         }
     }
-    begun.state = aim.state;
-    let record = if is_tracked { scene.note(known, begun, is_known)? } else { begun };
-    if record.state & FragmentRecord::ECHO != 0 {
-        return echo::turn::<F, V6>(frame, piece, &upper);
+    if is_tracked {
+        if !known.is_under_way {
+            known.begin(&scene, aim, state, hash)?;
+        } else {
+            known.join(&scene)?;
+        }
+        (state, hash) = (known.record.state, known.record.hash);
+    }
+    if state & FragmentRecord::ECHO != 0 {
+        return echo::turn(frame, piece, &upper);
     }
     let target = target.ok_or(Reason::Fragment)?;
     if piece.is_first() && is_tracked {
-        scene.agrees::<V6>(&record, target, &aim)?;
+        known.agrees(&scene, target, aim)?;
     }
     let mut packet = Packet::of_flow(aim.protocol, aim.ports);
     packet.opens_flow = u64::from(aim.opens_flow);
-    let flow = Flow { packet, target, hash: record.hash, ingress };
-    follow::<F, T, V6>(frame, tables, &flow, piece.offset)
+    let flow = Flow { packet, target, hash, ingress };
+    if piece.is_v6 {
+        follow::<F, T, true>(frame, tables, &flow, piece.offset)
+    } else {
+        follow::<F, T, false>(frame, tables, &flow, piece.offset)
+    }
+}
+
+/// The record of a fragment's datagram.
+struct Known {
+    record: FragmentRecord,
+    /// There is an entry, if only of a datagram that is over.
+    is_there: bool,
+    is_under_way: bool,
+}
+
+impl Known {
+    #[inline(always)]
+    fn look_up<T: StageTables>(scene: &Scene<'_, T>) -> Self {
+        match scene.tables.fragment(&scene.piece.key) {
+            Some(record) => Self { is_under_way: scene.is_under_way(&record), record, is_there: true },
+            None => Self { record: FragmentRecord::default(), is_there: false, is_under_way: false },
+        }
+    }
+
+    /// Makes the record of a datagram that begins with this fragment, or follows who was faster.
+    #[inline(always)]
+    fn begin<T: StageTables>(
+        &mut self,
+        scene: &Scene<'_, T>,
+        aim: Aim,
+        state: u32,
+        hash: u32,
+    ) -> Result<(), Reason> {
+        let Piece { ref key, stretch, is_last, .. } = *scene.piece;
+        scene.spend()?;
+        self.record = FragmentRecord {
+            seen_ns: scene.now_ns,
+            hash,
+            ports: aim.ports,
+            state,
+            end: if is_last { stretch.end } else { 0 },
+            protocol: u16::from(aim.protocol),
+            seen: [Stretch::default(); STRETCHES],
+        };
+        self.record.seen[0] = stretch;
+        if scene.tables.set_fragment(key, &self.record, !self.is_there) {
+            return Ok(());
+        }
+        // Another CPU was faster. Its stretches are followed from the next fragment on.
+        self.record = scene.tables.fragment(key).ok_or(Reason::FragmentFlood)?;
+        Ok(())
+    }
+
+    /// Adds a fragment to the record of its datagram.
+    #[inline(always)]
+    fn join<T: StageTables>(&mut self, scene: &Scene<'_, T>) -> Result<(), Reason> {
+        let Piece { ref key, stretch, is_last, .. } = *scene.piece;
+        if self.record.state & FragmentRecord::POISONED != 0 {
+            return Err(Reason::FragmentOverlap);
+        }
+        let added = record::add(&mut self.record, stretch, is_last);
+        match added {
+            Err(Misfit::Repeats) => return Err(Reason::FragmentOverlap),
+            Err(Misfit::Scattered) => return Err(Reason::FragmentFlood),
+            Err(Misfit::Overlaps) => self.record.state |= FragmentRecord::POISONED,
+            Ok(()) => {}
+        }
+        self.record.seen_ns = scene.now_ns;
+        scene.tables.set_fragment(key, &self.record, false);
+        added.map_err(|_| Reason::FragmentOverlap)
+    }
+
+    /// Whether a first fragment is for the vip that those before it were taken to be for.
+    #[inline(always)]
+    fn agrees<T: StageTables>(
+        &mut self,
+        scene: &Scene<'_, T>,
+        target: &Target,
+        aim: Aim,
+    ) -> Result<(), Reason> {
+        if aim.protocol == UDP {
+            early::learn(scene, target, aim.ports);
+        }
+        if self.record.ports == aim.ports {
+            return Ok(());
+        }
+        match scene.vip(self.record.protocol as u8, self.record.ports) {
+            Some(taken_for) if taken_for.vip == target.vip => Ok(()),
+            _ => {
+                self.record.state |= FragmentRecord::POISONED;
+                scene.tables.set_fragment(&scene.piece.key, &self.record, false);
+                Err(Reason::FragmentEarly)
+            }
+        }
+    }
 }
 
 impl<'a, T: StageTables> Scene<'a, T> {
     /// What a first fragment says it is.
     #[inline(always)]
-    fn first<F: Frame, const V6: bool>(&self, frame: &F, head: &Head) -> Result<Aim, Reason> {
+    fn first<F: Frame>(&self, frame: &F, head: &Head) -> Result<Aim, Reason> {
         let Head { protocol, ports, opens_flow, .. } = *head;
         match protocol {
             TCP | UDP => Ok(Aim { protocol, ports, state: FragmentRecord::PORTS, opens_flow }),
-            ICMP | ICMPV6 if (protocol == ICMPV6) == V6 => {
-                echo::check::<F, T, V6>(frame, self, &head.upper)?;
+            ICMP | ICMPV6 if (protocol == ICMPV6) == self.piece.is_v6 => {
+                echo::check(frame, self, &head.upper)?;
                 Ok(Aim { protocol, ports: 0, state: FragmentRecord::ECHO, opens_flow: false })
             }
             _ => Err(Reason::Fragment),
@@ -193,46 +279,6 @@ impl<'a, T: StageTables> Scene<'a, T> {
         if self.address.has(CLOSED) { Reason::ClosedPort } else { Reason::Fragment }
     }
 
-    /// Remembers the fragment: in the datagram's record, or in `begun`, which becomes it. Returns what the datagram goes by.
-    #[inline(always)]
-    fn note(
-        &self,
-        known: Option<FragmentRecord>,
-        mut begun: FragmentRecord,
-        is_known: bool,
-    ) -> Result<FragmentRecord, Reason> {
-        let Piece { ref key, stretch, is_last, .. } = *self.piece;
-        let mut record = match known {
-            Some(record) => record,
-            None => {
-                self.spend()?;
-                begun.seen[0] = stretch;
-                begun.end = if is_last { stretch.end } else { 0 };
-                if self.tables.set_fragment(key, &begun, !is_known) {
-                    return Ok(begun);
-                }
-                // Another CPU was faster.
-                self.tables.fragment(key).ok_or(Reason::FragmentFlood)?
-            }
-        };
-        if record.state & FragmentRecord::POISONED != 0 {
-            return Err(Reason::FragmentOverlap);
-        }
-        match record::add(&mut record, stretch, is_last) {
-            Ok(()) => {
-                record.seen_ns = self.now_ns;
-                self.tables.set_fragment(key, &record, false);
-                Ok(record)
-            }
-            Err(Misfit::Repeats) => Err(Reason::FragmentOverlap),
-            Err(Misfit::Scattered) => Err(Reason::FragmentFlood),
-            Err(Misfit::Overlaps) => {
-                self.poison(&mut record);
-                Err(Reason::FragmentOverlap)
-            }
-        }
-    }
-
     /// Takes one datagram from those that may begin in this second.
     #[inline(always)]
     fn spend(&self) -> Result<(), Reason> {
@@ -244,41 +290,11 @@ impl<'a, T: StageTables> Scene<'a, T> {
         }
     }
 
-    #[inline(always)]
-    fn poison(&self, record: &mut FragmentRecord) {
-        record.seen_ns = self.now_ns;
-        record.state |= FragmentRecord::POISONED;
-        self.tables.set_fragment(&self.piece.key, record, false);
-    }
-
-    /// Whether a first fragment is for the vip that those before it were taken to be for.
-    #[inline(always)]
-    fn agrees<const V6: bool>(
-        &self,
-        record: &FragmentRecord,
-        target: &Target,
-        aim: &Aim,
-    ) -> Result<(), Reason> {
-        if aim.protocol == UDP {
-            early::learn(self, target, aim.ports);
-        }
-        if record.ports == aim.ports {
-            return Ok(());
-        }
-        match self.vip::<V6>(record.protocol as u8, record.ports) {
-            Some(taken_for) if taken_for.vip == target.vip => Ok(()),
-            _ => {
-                self.poison(&mut { *record });
-                Err(Reason::FragmentEarly)
-            }
-        }
-    }
-
     /// The vip of a flow to this address.
     #[inline(always)]
-    fn vip<const V6: bool>(&self, protocol: u8, ports: u32) -> Option<&'a Target> {
+    fn vip(&self, protocol: u8, ports: u32) -> Option<&'a Target> {
         let packet = Packet::of_flow(protocol, ports);
-        if V6 {
+        if self.piece.is_v6 {
             vip::find_v6(self.directory, words_v6(self.piece.key.destination), &packet)
         } else {
             vip::find_v4(self.directory, self.piece.destination_v4(), &packet)
@@ -287,9 +303,9 @@ impl<'a, T: StageTables> Scene<'a, T> {
 
     /// The hash of a flow from this source.
     #[inline(always)]
-    fn hash<const V6: bool>(&self, ports: u32) -> u32 {
+    fn hash(&self, ports: u32) -> u32 {
         let seed = self.directory.control.seed;
-        if V6 {
+        if self.piece.is_v6 {
             hash::flow_hash_v6(words_v6(self.piece.key.source), ports, seed)
         } else {
             hash::flow_hash_v4(self.piece.source_v4(), ports, seed)
@@ -298,8 +314,8 @@ impl<'a, T: StageTables> Scene<'a, T> {
 }
 
 #[inline(always)]
-fn find_address<'d, const V6: bool>(directory: &'d Directory, piece: &Piece) -> Option<&'d Target> {
-    if V6 {
+fn find_address<'d>(directory: &'d Directory, piece: &Piece) -> Option<&'d Target> {
+    if piece.is_v6 {
         vip::find_address_v6(directory, words_v6(piece.key.destination))
     } else {
         vip::find_address_v4(directory, piece.destination_v4())

@@ -18,6 +18,8 @@ const ICMP_HEADER: usize = 8;
 /// One fragment.
 pub(super) struct Piece {
     pub(super) key: FragmentKey,
+    /// Not a type parameter: the program's stack holds one record, not one for each family.
+    pub(super) is_v6: bool,
     /// Where the IP header starts.
     pub(super) offset: usize,
     /// Its part of the datagram. The protocol is what this fragment says, which for IPv6 counts in the first one only.
@@ -91,7 +93,7 @@ pub(super) fn read_v4<F: Frame>(frame: &F, offset: usize) -> Result<Piece, Reaso
         protocol: u32::from(ip.protocol),
     };
     let upper = Upper { protocol: ip.protocol, start: offset + header_len, end: offset + len };
-    Ok(Piece { key, offset, upper, stretch, is_last, is_plain: true })
+    Ok(Piece { key, is_v6: false, offset, upper, stretch, is_last, is_plain: true })
 }
 
 /// The fragment whose IPv6 header starts at `offset`.
@@ -122,7 +124,7 @@ pub(super) fn read_v6<F: Frame>(frame: &F, offset: usize) -> Result<Piece, Reaso
         protocol: 0,
     };
     let upper = Upper { protocol: header.next_header, start: body, end };
-    Ok(Piece { key, offset, upper, stretch, is_last, is_plain: at == start })
+    Ok(Piece { key, is_v6: true, offset, upper, stretch, is_last, is_plain: at == start })
 }
 
 /// The stretch that `len` bytes from `start`, in units of 8, take; `headers` are the bytes of the whole datagram's headers.
@@ -141,9 +143,9 @@ fn stretch(start: u16, len: usize, headers: usize, is_last: bool) -> Result<Stre
 /// # Errors
 /// [`Reason::FragmentTiny`] when the fragment does not hold all headers (RFC 7112).
 #[inline(always)]
-pub(super) fn head<F: Frame, const V6: bool>(frame: &F, piece: &Piece) -> Result<Head, Reason> {
+pub(super) fn head<F: Frame>(frame: &F, piece: &Piece) -> Result<Head, Reason> {
     let Upper { mut protocol, mut start, end } = piece.upper;
-    if V6 {
+    if piece.is_v6 {
         (protocol, start) = match parse::extensions(frame, protocol, start) {
             // A fragment of a fragment.
             Err(Reason::Fragment) => return Err(Reason::ExtensionHeaders),

@@ -13,37 +13,33 @@ pub(super) enum Misfit {
     Scattered,
 }
 
-/// Adds a fragment. Neighbouring stretches become one.
+/// Adds a fragment. Neighbouring stretches become one. A function of its own in the kernel too: inlined, all stretches would
+/// be kept in registers' places on the stack, which has no room for them.
 ///
 /// # Errors
 /// When it does not fit; the record is as before.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn add(record: &mut FragmentRecord, piece: Stretch, is_last: bool) -> Result<(), Misfit> {
-    let (mut repeats, mut overlaps) = (false, contradicts(record, piece, is_last));
-    let mut grown = piece;
-    let mut seen = record.seen;
-    for stretch in &mut seen {
+    let contradicts = contradicts(record, piece, is_last);
+    let (mut repeats, mut overlaps, mut free) = (false, contradicts, false);
+    for stretch in &record.seen {
         repeats |= piece.start >= stretch.start && piece.end <= stretch.end;
         overlaps |= is_last && stretch.end > piece.end;
         overlaps |= piece.start < stretch.end && stretch.start < piece.end;
-        // An empty stretch touches nothing but a first fragment, and changes nothing about it.
-        if stretch.end == grown.start {
-            grown.start = stretch.start;
-            *stretch = Stretch::default();
-        } else if stretch.start == grown.end {
-            grown.end = stretch.end;
-            *stretch = Stretch::default();
-        }
+        // An empty stretch, or one that the piece becomes part of.
+        free |= stretch.end == 0 || stretch.end == piece.start || stretch.start == piece.end;
     }
     // A repeated fragment overlaps too; it is one that agrees about the end.
-    if repeats && !contradicts(record, piece, is_last) && (!is_last || record.end == piece.end) {
+    if repeats && !contradicts && (!is_last || record.end == piece.end) {
         return Err(Misfit::Repeats);
     }
     if overlaps {
         return Err(Misfit::Overlaps);
     }
-    put(&mut seen, grown)?;
-    record.seen = seen;
+    if !free {
+        return Err(Misfit::Scattered);
+    }
+    let grown = join(&mut record.seen, piece);
     if is_last {
         record.end = piece.end;
     }
@@ -59,15 +55,27 @@ const fn contradicts(record: &FragmentRecord, piece: Stretch, is_last: bool) -> 
     record.end != 0 && if is_last { piece.end != record.end } else { piece.end >= record.end }
 }
 
+/// Puts a piece in, together with the stretches that it touches.
 #[inline(always)]
-fn put(seen: &mut [Stretch; STRETCHES], grown: Stretch) -> Result<(), Misfit> {
+fn join(seen: &mut [Stretch; STRETCHES], piece: Stretch) -> Stretch {
+    let mut grown = piece;
+    for stretch in seen.iter_mut() {
+        // An empty stretch touches nothing but a first fragment, and changes nothing about it.
+        if stretch.end == piece.start {
+            grown.start = stretch.start;
+            *stretch = Stretch::default();
+        } else if stretch.start == piece.end {
+            grown.end = stretch.end;
+            *stretch = Stretch::default();
+        }
+    }
     for stretch in seen {
         if stretch.end == 0 {
             *stretch = grown;
-            return Ok(());
+            break;
         }
     }
-    Err(Misfit::Scattered)
+    grown
 }
 
 #[cfg(test)]

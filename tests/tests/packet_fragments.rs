@@ -1,0 +1,487 @@
+//! Fragments: all of a datagram reach one backend, in any order within reason, and what no honest sender sends reaches none.
+//! Every frame goes through both builds of the packet story.
+
+use std::time::Duration;
+
+use lb_common::abi::Reason;
+use lb_user::state::{Affinity, Announce, DesiredAddress, Fragments, UnknownPorts};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use tests::control::{icmp, icmpv6, ipv4, ipv6};
+use tests::cut::{cut, cut_behind};
+use tests::kernel::Action;
+use tests::oracle;
+use tests::packets::{CLIENT_SIDE, Kind, Packet};
+use tests::story::Story;
+use tests::tunnel::{inner, outer};
+use tests::world::World;
+
+const V4: &str = "198.51.100.1";
+const V6: &str = "2001:db8::1";
+const BACKENDS: [&str; 5] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"];
+
+fn vip(is_v6: bool, service: &str) -> String {
+    if is_v6 { format!("[{V6}]:{service}") } else { format!("{V4}:{service}") }
+}
+
+/// Vips for DNS over both families.
+fn world() -> World {
+    World::default().vip(&vip(false, "53/udp"), &BACKENDS).vip(&vip(true, "53/udp"), &BACKENDS)
+}
+
+/// A second vip at the same addresses, with one backend of its own.
+fn with_second(world: World) -> World {
+    world.vip(&vip(false, "54/udp"), &["10.0.0.9"]).vip(&vip(true, "54/udp"), &["10.0.0.9"])
+}
+
+fn packet(kind: Kind, is_v6: bool, from: u16, to: u16, len: usize) -> Packet {
+    let packet = if is_v6 {
+        Packet::new(kind, &format!("[2001:db8:9::9]:{from}"), &format!("[{V6}]:{to}"))
+    } else {
+        Packet::new(kind, &format!("203.0.113.9:{from}"), &format!("{V4}:{to}"))
+    };
+    Packet { payload: (0..len).map(|byte| byte as u8).collect(), ..packet }
+}
+
+fn datagram(is_v6: bool, from: u16, to: u16, len: usize) -> Vec<u8> {
+    packet(Kind::Udp, is_v6, from, to, len).frame()
+}
+
+/// Sends a frame that must be forwarded, as it is, and says to which backend.
+fn backend(story: &mut Story, frame: &[u8]) -> Vec<u8> {
+    let outer = outer(&story.forwarded(frame));
+    assert_eq!(outer.payload, inner(frame));
+    outer.destination
+}
+
+/// The backend of a flow's whole packets.
+fn backend_of_flow(story: &mut Story, is_v6: bool, from: u16, to: u16) -> Vec<u8> {
+    backend(story, &datagram(is_v6, from, to, 10))
+}
+
+fn both(test: impl FnMut(bool)) {
+    [false, true].into_iter().for_each(test);
+}
+
+#[test]
+fn fragments_in_order_go_where_the_flow_goes() {
+    let mut story = Story::new(&world());
+    both(|is_v6| {
+        for from in 40_000..40_020 {
+            let flow = backend_of_flow(&mut story, is_v6, from, 53);
+            for piece in cut(&datagram(is_v6, from, 53, 8000), u32::from(from), 1400) {
+                assert_eq!(backend(&mut story, &piece), flow, "port {from}");
+            }
+        }
+    });
+}
+
+#[test]
+fn tcp_in_fragments_goes_where_the_flow_goes() {
+    let world = World::default().vip(&vip(false, "80/tcp"), &BACKENDS).vip(&vip(true, "80/tcp"), &BACKENDS);
+    let mut story = Story::new(&world);
+    both(|is_v6| {
+        for from in 40_000..40_005 {
+            let flow = backend(&mut story, &packet(Kind::Ack, is_v6, from, 80, 10).frame());
+            let pieces = cut(&packet(Kind::Ack, is_v6, from, 80, 3000).frame(), u32::from(from), 1000);
+            assert!(pieces.iter().all(|piece| backend(&mut story, piece) == flow));
+            let pieces = cut(&packet(Kind::Ack, is_v6, from, 80, 3000).frame(), u32::from(from) + 9000, 1000);
+            assert_eq!(story.dropped(&pieces[1]), Reason::FragmentEarly, "TCP sends again");
+        }
+    });
+}
+
+/// Last first, as some stacks send.
+fn reversed(is_v6: bool, from: u16, to: u16, id: u32) -> Vec<Vec<u8>> {
+    let mut pieces = cut(&datagram(is_v6, from, to, 8000), id, 1400);
+    pieces.reverse();
+    pieces
+}
+
+#[test]
+fn reversed_fragments_for_the_only_vip_meet_at_one_backend_and_from_the_second_datagram_on_at_the_flows() {
+    let mut story = Story::new(&world());
+    both(|is_v6| {
+        let flow = backend_of_flow(&mut story, is_v6, 40_001, 53);
+        let pieces = reversed(is_v6, 40_001, 53, 1);
+        let first = backend(&mut story, &pieces[0]);
+        assert!(pieces[1..].iter().all(|piece| backend(&mut story, piece) == first));
+        let pieces = reversed(is_v6, 40_001, 53, 2);
+        assert!(pieces.iter().all(|piece| backend(&mut story, piece) == flow));
+    });
+}
+
+#[test]
+fn reversed_fragments_are_exact_at_once_where_the_source_port_does_not_count() {
+    for affinity in [Affinity::Source, Affinity::SourceAndPort] {
+        let world = world()
+            .with(&vip(false, "53/udp"), |vip| vip.affinity = affinity)
+            .with(&vip(true, "53/udp"), |vip| vip.affinity = affinity);
+        let mut story = Story::new(&world);
+        both(|is_v6| {
+            let flow = backend_of_flow(&mut story, is_v6, 40_001, 53);
+            let pieces = reversed(is_v6, 40_001, 53, 1);
+            assert!(pieces.iter().all(|piece| backend(&mut story, piece) == flow));
+        });
+    }
+}
+
+#[test]
+fn reversed_fragments_for_one_of_two_vips_are_served_from_the_second_datagram_on() {
+    let mut story = Story::new(&with_second(world()));
+    both(|is_v6| {
+        let pieces = reversed(is_v6, 40_001, 54, 1);
+        let (last, rest) = pieces.split_last().expect("pieces");
+        assert!(rest.iter().all(|piece| story.dropped(piece) == Reason::FragmentEarly));
+        assert_eq!(backend(&mut story, last), [10, 0, 0, 9]);
+        for piece in reversed(is_v6, 40_001, 54, 2) {
+            assert_eq!(backend(&mut story, &piece), [10, 0, 0, 9]);
+        }
+    });
+}
+
+#[test]
+fn a_wrong_guess_of_the_vip_costs_one_datagram() {
+    let mut story = Story::new(&with_second(world()));
+    both(|is_v6| {
+        for (id, to) in [(1, 54), (2, 54)] {
+            reversed(is_v6, 40_001, to, id).iter().for_each(|piece| {
+                story.run(piece);
+            });
+        }
+        let pieces = reversed(is_v6, 40_001, 53, 3);
+        let (first, rest) = pieces.split_last().expect("pieces");
+        assert!(rest.iter().all(|piece| backend(&mut story, piece) == [10, 0, 0, 9]));
+        assert_eq!(story.dropped(first), Reason::FragmentEarly);
+        assert_eq!(story.dropped(&rest[0]), Reason::FragmentOverlap, "nothing of it is forwarded any more");
+        let flow = backend_of_flow(&mut story, is_v6, 40_001, 53);
+        for piece in reversed(is_v6, 40_001, 53, 4) {
+            assert_eq!(backend(&mut story, &piece), flow);
+        }
+    });
+}
+
+#[test]
+fn early_fragments_are_taken_for_the_all_ports_vip() {
+    let world = world().vip(&vip(false, "0/udp"), &["10.0.0.9"]).vip(&vip(true, "0/udp"), &["10.0.0.9"]);
+    let mut story = Story::new(&world);
+    both(|is_v6| {
+        for piece in reversed(is_v6, 40_001, 5000, 1) {
+            assert_eq!(backend(&mut story, &piece), [10, 0, 0, 9]);
+        }
+    });
+}
+
+#[test]
+fn ipv4_options_and_ipv6_extension_headers_are_skipped() {
+    let mut story = Story::new(&world());
+    let frame = datagram(false, 40_000, 53, 3000);
+    let flow = backend_of_flow(&mut story, false, 40_000, 53);
+    let with_options = {
+        let source = "203.0.113.9".parse().expect("IPv4");
+        [&frame[..14], &ipv4(source, V4.parse().expect("IPv4"), 17, &[1; 8], &frame[34..])].concat()
+    };
+    assert!(cut(&with_options, 1, 1000).iter().all(|piece| backend(&mut story, piece) == flow));
+
+    let frame = datagram(true, 40_000, 53, 3000);
+    let flow = backend_of_flow(&mut story, true, 40_000, 53);
+    let options = |next: u8| [&[next, 1], &[1, 12][..], &[0; 12]].concat();
+    let extended = |headers: &[u8], next| {
+        let source = "2001:db8:9::9".parse().expect("IPv6");
+        let payload = [headers, &frame[54..]].concat();
+        [&frame[..14], &ipv6(source, V6.parse().expect("IPv6"), next, 61, &payload)].concat()
+    };
+    let before = cut_behind(&extended(&options(17), 0), 2, 1000, 16);
+    assert!(before.iter().all(|piece| backend(&mut story, piece) == flow), "hop-by-hop before");
+    let behind = cut(&extended(&options(17), 60), 3, 1000);
+    assert!(behind.iter().all(|piece| backend(&mut story, piece) == flow), "destination options behind");
+    let short = cut(&extended(&options(17), 60), 4, 16);
+    assert_eq!(story.dropped(&short[0]), Reason::FragmentTiny, "RFC 7112");
+}
+
+#[test]
+fn overlaps_end_a_datagram_and_duplicates_do_not() {
+    let mut story = Story::new(&world());
+    both(|is_v6| {
+        let frame = datagram(is_v6, 40_000, 53, 4000);
+        let pieces = cut(&frame, 1, 1000);
+        let other = cut(&frame, 1, 1400);
+        story.forwarded(&pieces[0]);
+        assert_eq!(story.dropped(&pieces[0]), Reason::FragmentOverlap, "a duplicate of the first");
+        story.forwarded(&pieces[2]);
+        assert_eq!(story.dropped(&pieces[2]), Reason::FragmentOverlap, "a duplicate of a later one");
+        story.forwarded(&pieces[1]);
+        assert_eq!(story.dropped(&other[2]), Reason::FragmentOverlap, "2800 to 4200 over 2000 to 3000");
+        assert_eq!(story.dropped(&pieces[3]), Reason::FragmentOverlap, "and so does all that follows");
+        assert_eq!(story.dropped(&pieces[0]), Reason::FragmentOverlap);
+        assert!(cut(&frame, 2, 1000).iter().all(|piece| story.run(piece).0 == Action::Transmit));
+    });
+}
+
+#[test]
+fn an_identification_may_be_used_again_when_a_datagram_is_complete_or_forgotten() {
+    let mut story = Story::new(&world());
+    both(|is_v6| {
+        let pieces = cut(&datagram(is_v6, 40_000, 53, 4000), 1, 1000);
+        for _ in 0..3 {
+            assert!(pieces.iter().all(|piece| story.run(piece).0 == Action::Transmit));
+            assert_eq!(story.dropped(&pieces[3]), Reason::FragmentOverlap, "a late duplicate");
+        }
+        let pieces = cut(&datagram(is_v6, 40_000, 53, 4000), 2, 1000);
+        story.forwarded(&pieces[0]);
+        assert_eq!(story.dropped(&pieces[0]), Reason::FragmentOverlap);
+    });
+    story.set_clock(Duration::from_secs(16).as_nanos() as u64);
+    both(|is_v6| {
+        let pieces = cut(&datagram(is_v6, 40_000, 53, 4000), 2, 1000);
+        story.forwarded(&pieces[0]);
+        story.forwarded(&pieces[1]);
+    });
+    story.set_clock(Duration::from_secs(40).as_nanos() as u64);
+    let pieces = cut(&packet(Kind::Ack, false, 40_000, 53, 4000).frame(), 2, 1000);
+    assert_eq!(story.run(&pieces[2]).0, Action::Stopped(Reason::Fragment), "no TCP vip here");
+}
+
+#[test]
+fn a_later_fragment_after_the_timeout_is_an_early_one() {
+    let world = World::default().vip(&vip(false, "80/tcp"), &BACKENDS);
+    let mut story = Story::new(&world);
+    let pieces = cut(&packet(Kind::Ack, false, 40_000, 80, 4000).frame(), 2, 1000);
+    story.forwarded(&pieces[0]);
+    story.set_clock(Duration::from_secs(14).as_nanos() as u64);
+    story.forwarded(&pieces[1]);
+    story.set_clock(Duration::from_secs(30).as_nanos() as u64);
+    assert_eq!(story.dropped(&pieces[2]), Reason::FragmentEarly);
+}
+
+#[test]
+fn fragments_that_no_sender_sends_are_dropped() {
+    let world = world().vip(&vip(false, "80/tcp"), &BACKENDS).vip(&vip(true, "80/tcp"), &BACKENDS);
+    let mut story = Story::new(&world);
+    both(|is_v6| {
+        let tcp = packet(Kind::Ack, is_v6, 40_000, 80, 100).frame();
+        let tiny = cut(&tcp, 1, 8);
+        assert_eq!(story.dropped(&tiny[0]), Reason::FragmentTiny, "ports, but no flags (RFC 1858)");
+        assert_eq!(story.dropped(&tiny[1]), Reason::FragmentTiny, "would overwrite flags (RFC 3128)");
+        story.forwarded(&cut(&tcp, 2, 16)[0]);
+
+        let pieces = cut(&datagram(is_v6, 40_000, 53, 2000), 3, 1000);
+        let header = if is_v6 { 54 } else { 34 };
+        let mut odd = pieces[0].clone();
+        odd.pop();
+        let at = if is_v6 { 18 } else { 16 };
+        odd[at + 1] -= 1;
+        assert_eq!(story.dropped(&odd), Reason::FragmentTiny, "not a multiple of 8");
+        let mut empty = pieces[1].clone();
+        empty.truncate(if is_v6 { header + 8 } else { header });
+        empty[at..at + 2].copy_from_slice(&(if is_v6 { 8u16 } else { 20 }).to_be_bytes());
+        assert_eq!(story.dropped(&empty), Reason::FragmentTiny, "carries nothing");
+        let mut beyond = pieces[1].clone();
+        let at = if is_v6 { 54 + 2 } else { 20 };
+        let field: u16 = if is_v6 { 0x1fff << 3 | 1 } else { 0x3fff };
+        beyond[at..at + 2].copy_from_slice(&field.to_be_bytes());
+        assert_eq!(story.dropped(&beyond), Reason::FragmentTiny, "ends behind 65535 bytes");
+    });
+}
+
+#[test]
+fn datagrams_beyond_the_rate_and_pieces_too_scattered_are_dropped() {
+    let mut world = world();
+    world.desired.answers.fragments_per_second = 4;
+    let mut story = Story::new(&world);
+    let first = |id| cut(&datagram(false, 40_000, 53, 4000), id, 1000).swap_remove(0);
+    for id in 0..5 {
+        story.forwarded(&first(id));
+    }
+    assert_eq!(story.dropped(&first(5)), Reason::FragmentFlood);
+    story.set_clock(Duration::from_millis(500).as_nanos() as u64);
+    story.forwarded(&first(5));
+    let pieces = cut(&datagram(true, 40_000, 53, 1000), 1, 48);
+    story.forwarded(&pieces[0]);
+    for piece in 1..8 {
+        story.forwarded(&pieces[2 * piece]);
+    }
+    assert_eq!(story.dropped(&pieces[16]), Reason::FragmentFlood);
+    story.forwarded(&pieces[1]);
+    story.forwarded(&pieces[16]);
+}
+
+#[test]
+fn one_identification_of_two_protocols_is_two_datagrams() {
+    let mut story = Story::new(&world().vip(&vip(false, "80/tcp"), &["10.0.0.9"]));
+    let udp = cut(&datagram(false, 40_000, 53, 3000), 7, 1000);
+    let tcp = cut(&packet(Kind::Ack, false, 40_000, 80, 3000).frame(), 7, 1000);
+    let flow = backend_of_flow(&mut story, false, 40_000, 53);
+    for (udp, tcp) in udp.iter().zip(&tcp) {
+        assert_eq!(backend(&mut story, udp), flow);
+        assert_eq!(backend(&mut story, tcp), [10, 0, 0, 9]);
+    }
+}
+
+#[test]
+fn atomic_fragments_are_whole_packets() {
+    let mut world = world();
+    world.desired.answers.fragments_per_second = 0;
+    let mut story = Story::new(&world);
+    let flow = backend_of_flow(&mut story, true, 40_000, 53);
+    let atomic = cut(&datagram(true, 40_000, 53, 500), 1, 1000);
+    assert_eq!(atomic.len(), 1);
+    for _ in 0..3 {
+        assert_eq!(backend(&mut story, &atomic[0]), flow);
+    }
+}
+
+#[test]
+fn a_vip_may_place_fragments_by_address_alone_or_refuse_them() {
+    let of = |fragments| {
+        let mut world = world()
+            .with(&vip(false, "53/udp"), |vip| vip.options.fragments = fragments)
+            .with(&vip(true, "53/udp"), |vip| vip.options.fragments = fragments);
+        world.desired.answers.fragments_per_second = 0;
+        Story::new(&world)
+    };
+    let mut hash = of(Fragments::Hash);
+    let mut refuses = of(Fragments::Drop);
+    both(|is_v6| {
+        let pieces: Vec<_> = (40_000..40_004)
+            .flat_map(|from| cut(&datagram(is_v6, from, 53, 4000), u32::from(from), 1000).into_iter().rev())
+            .collect();
+        let one = backend(&mut hash, &pieces[0]);
+        assert!(pieces.iter().all(|piece| backend(&mut hash, piece) == one));
+        let pieces = cut(&datagram(is_v6, 40_000, 53, 4000), 1, 1000);
+        assert_eq!(refuses.dropped(&pieces[0]), Reason::FragmentRefused);
+    });
+}
+
+#[test]
+fn what_is_for_no_vip_is_the_hosts_as_a_whole() {
+    let mut story = Story::new(&world());
+    both(|is_v6| {
+        for piece in cut(&datagram(is_v6, 40_000, 99, 3000), 1, 1000) {
+            assert_eq!(story.passed(&piece), Reason::Fragment);
+        }
+    });
+    let closed = |unknown_ports| DesiredAddress { unknown_ports, ..DesiredAddress::default() };
+    for unknown in [UnknownPorts::Drop, UnknownPorts::Reject] {
+        let mut story = Story::new(&world().address(V4, closed(unknown)));
+        let pieces = cut(&datagram(false, 40_000, 99, 3000), 1, 1000);
+        assert_eq!(story.dropped(&pieces[0]), Reason::ClosedPort);
+    }
+}
+
+/// An echo request's frame.
+fn echo_request(is_v6: bool, len: usize) -> Vec<u8> {
+    let data: Vec<u8> = (0..len).map(|byte| (byte * 7) as u8).collect();
+    let rest = [0x12, 0x34, 0, 1];
+    let [client, balancer] = CLIENT_SIDE;
+    let (ether_type, packet) = if is_v6 {
+        let (source, destination) = ("2001:db8:9::9".parse().unwrap(), V6.parse().unwrap());
+        let message = icmpv6((source, destination), 128, 0, rest, &data);
+        ([0x86, 0xdd], ipv6(source, destination, 58, 61, &message))
+    } else {
+        let (source, destination) = ("203.0.113.9".parse().unwrap(), V4.parse().unwrap());
+        ([8, 0], ipv4(source, destination, 1, &[], &icmp(8, 0, rest, &data)))
+    };
+    [&balancer[..], &client, &ether_type, &packet].concat()
+}
+
+/// Puts fragments in order together again, by their headers alone.
+fn join(pieces: &[Vec<u8>], is_v6: bool) -> Vec<u8> {
+    let mut whole = if is_v6 {
+        let mut head = pieces[0][..54].to_vec();
+        head[20] = pieces[0][54];
+        head
+    } else {
+        pieces[0][..34].to_vec()
+    };
+    for piece in pieces {
+        whole.extend(&piece[if is_v6 { 62 } else { 34 }..]);
+    }
+    if is_v6 {
+        let len = (whole.len() - 54) as u16;
+        whole[18..20].copy_from_slice(&len.to_be_bytes());
+    } else {
+        let (mut header, _) = etherparse::Ipv4Header::from_slice(&whole[14..]).expect("IPv4");
+        header.more_fragments = false;
+        header.total_len = (whole.len() - 14) as u16;
+        header.header_checksum = header.calc_header_checksum();
+        whole[14..34].copy_from_slice(&header.to_bytes());
+    }
+    whole
+}
+
+#[test]
+fn echo_requests_in_fragments_are_answered_in_fragments() {
+    let pinged = DesiredAddress { announce: Announce::Arp, ping: true, ..DesiredAddress::default() };
+    let world = world().address(V4, pinged.clone()).address(V6, pinged);
+    let mut story = Story::new(&world);
+    both(|is_v6| {
+        let pieces = cut(&echo_request(is_v6, 8000), 77, 1400);
+        assert_eq!(
+            story.dropped(&pieces[1]),
+            Reason::FragmentEarly,
+            "nothing is turned round without the first"
+        );
+        let replies: Vec<_> = pieces
+            .iter()
+            .map(|piece| {
+                let (reason, reply) = story.answered(piece);
+                assert_eq!((reason, reply.len()), (Reason::EchoReply, piece.len()));
+                reply
+            })
+            .collect();
+        let reply = join(&replies, is_v6);
+        oracle::check(&reply).expect("a sound reply");
+        let request = join(&pieces, is_v6);
+        let (upper, ttl) = if is_v6 { (54, 21) } else { (34, 22) };
+        assert_eq!(reply[upper], if is_v6 { 129 } else { 0 });
+        assert_eq!(reply[ttl], 64);
+        assert_eq!(reply[upper + 4..], request[upper + 4..]);
+        assert_eq!(reply[..6], request[6..12], "to who sent it");
+        let addresses = if is_v6 { 22..54 } else { 26..34 };
+        let mut turned = request[addresses.clone()].to_vec();
+        turned.rotate_left(addresses.len() / 2);
+        assert_eq!(reply[addresses], turned);
+    });
+    let mut silent = Story::new(&self::world());
+    for piece in cut(&echo_request(false, 3000), 77, 1400) {
+        assert_eq!(silent.passed(&piece), Reason::Fragment);
+    }
+}
+
+/// Random lengths, sizes and orders: what is forwarded of a datagram goes to one backend.
+#[test]
+fn all_of_a_datagram_that_is_forwarded_goes_to_one_backend() {
+    let mut world = with_second(world());
+    world.desired.answers.fragments_per_second = 1_000_000;
+    let story = std::cell::RefCell::new(Story::new(&world));
+    let next_id = std::cell::Cell::new(1);
+    let order = (16usize..6000, 2usize..180, any::<bool>(), 40_000u16..40_010, 53u16..56).prop_flat_map(
+        |(len, units, is_v6, from, to)| {
+            let size = (units * 8).max(len.div_ceil(40).next_multiple_of(8));
+            let count = (len + 8).div_ceil(size);
+            let order = Just((0..count).collect::<Vec<_>>()).prop_shuffle();
+            (Just((len, size, is_v6, from, to)), prop_oneof![order, Just((0..count).collect())])
+        },
+    );
+    let test = |((len, size, is_v6, from, to), order): ((usize, usize, bool, u16, u16), Vec<usize>)| {
+        let story = &mut *story.borrow_mut();
+        let id = next_id.replace(next_id.get() + 1);
+        let pieces = cut(&datagram(is_v6, from, to, len), id, size);
+        let mut backends: Vec<Vec<u8>> = Vec::new();
+        for number in &order {
+            let (action, output) = story.run(&pieces[*number]);
+            if action == Action::Transmit {
+                backends.push(outer(&output).destination);
+            }
+        }
+        backends.dedup();
+        prop_assert!(backends.len() <= 1, "{backends:?}");
+        if order.is_sorted() && to < 55 && order.len() > 1 {
+            prop_assert_eq!(&backends, &[backend_of_flow(story, is_v6, from, to)]);
+        }
+        Ok(())
+    };
+    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new(config).run(&order, test).unwrap();
+}
