@@ -348,7 +348,8 @@ impl Layout {
                 }
             }
         }
-        let ports = address::ports(self.vips.keys());
+        let vips = self.entries.keys().filter(|key| key.route == 0);
+        let ports = address::ports(vips.map(|key| &key.vip));
         for (ip, address) in &self.addresses {
             let target = address::target(address, ports.get(ip).unwrap_or(&Default::default()));
             match ip {
