@@ -84,6 +84,7 @@ mod programs {
         stage_arp, arp, Arp;
         stage_icmp, icmp, Icmp;
         stage_fragment, fragment, Fragment;
+        stage_datagram, datagram, Datagram;
         stage_closed, closed, Closed;
         stage_too_big, too_big, TooBig;
     }

@@ -11,8 +11,8 @@ use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use lb_common::abi::{
     ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, Counters, Dest, Directory, Found,
-    FragmentKey, FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Place, Policy, PolicyCounters,
-    REASON_COUNT, Reason, RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
+    FragmentKey, FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Piece, Place, Policy,
+    PolicyCounters, REASON_COUNT, Reason, RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
 };
 use lb_ebpf::{PolicyEvent, SharedWord, StageTables, Tables, Verdict};
 
@@ -47,6 +47,8 @@ static OF_SOURCES: LruHashMap<SourceKey, u64> =
     LruHashMap::with_max_entries(lb_common::abi::SOURCE_BUCKETS, 0);
 #[map]
 static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static PIECE: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMap::with_max_entries(1, 0);
 
@@ -203,6 +205,19 @@ impl StageTables for KernelTables {
         // Somebody else may have been faster; then theirs counts.
         let _ = OF_SOURCES.insert(key, 0, u64::from(BPF_NOEXIST));
         self.shared(OF_SOURCES.get_ptr_mut(key))
+    }
+
+    #[inline(always)]
+    fn set_piece(&self, piece: &Piece) {
+        if let Some(place) = PIECE.get_ptr_mut(0) {
+            // SAFETY: as in `count`.
+            unsafe { *place = *piece };
+        }
+    }
+
+    #[inline(always)]
+    fn piece(&self) -> Option<Piece> {
+        PIECE.get(0).copied()
     }
 
     #[inline(always)]

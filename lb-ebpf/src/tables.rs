@@ -1,8 +1,8 @@
 //! What user space has decided, as the story reads it, and the little that the story itself remembers.
 
 use lb_common::abi::{
-    AccessKey, AccessRule, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface, Place,
-    Policy, PolicyCounters, RingPage, SourceKey, Target,
+    AccessKey, AccessRule, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface, Piece,
+    Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
 };
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
@@ -50,6 +50,12 @@ pub trait StageTables: Tables {
 
     /// The same for new flows of a source prefix, which is remembered when it is new.
     fn source_bucket(&self, key: &SourceKey) -> Option<Self::Word>;
+
+    /// Notes what a fragment says about itself, for the stage that comes next.
+    fn set_piece(&self, piece: &Piece);
+
+    /// What this fragment's program before has noted.
+    fn piece(&self) -> Option<Piece>;
 
     /// A datagram under way.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;

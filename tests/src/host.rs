@@ -7,8 +7,8 @@ use std::rc::Rc;
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
     AccessKey, AccessRule, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface,
-    LOOPBACK_IFINDEX, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target,
-    VIP_SLOTS,
+    LOOPBACK_IFINDEX, Piece, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, SourceKey,
+    Target, VIP_SLOTS,
 };
 use lb_ebpf::{Frame, PolicyEvent, SharedWord, StageTables, Tables, Verdict, stages};
 use lb_user::dataplane::access_key;
@@ -93,6 +93,7 @@ struct Memory {
     /// In a run that must change nothing.
     quiet: Cell<bool>,
     found: Cell<Option<Found>>,
+    piece: Cell<Option<Piece>>,
     buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     flow_buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     source_buckets: RefCell<HashMap<SourceKey, Rc<Cell<u64>>>>,
@@ -286,6 +287,14 @@ impl StageTables for HostTables {
 
     fn source_bucket(&self, key: &SourceKey) -> Option<HostWord> {
         self.memory.word(&self.memory.source_buckets, *key)
+    }
+
+    fn set_piece(&self, piece: &Piece) {
+        self.memory.piece.set(Some(*piece));
+    }
+
+    fn piece(&self) -> Option<Piece> {
+        self.memory.piece.get()
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {

@@ -30,6 +30,57 @@ pub struct Stretch {
     pub end: u16,
 }
 
+/// One fragment, as it was read. Flags are 0 or 1.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Piece {
+    pub key: FragmentKey,
+    /// Its part of the datagram.
+    pub stretch: Stretch,
+    /// Where in the frame the IP header starts.
+    pub offset: u16,
+    pub is_v6: u8,
+    pub is_last: u8,
+    /// What it says it carries; in a first fragment, the upper layer's protocol.
+    pub protocol: u8,
+    /// What a first fragment begins: an echo request right behind the headers that fragments have, a TCP connection attempt.
+    pub asks_echo: u8,
+    pub opens_flow: u8,
+    pub reserved: u8,
+    /// Of a first fragment, see [`crate::hash::ports_word`]; 0 where the protocol has none.
+    pub ports: u32,
+}
+
+impl Piece {
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_first(&self) -> bool {
+        self.stretch.start == 0
+    }
+
+    /// An "atomic fragment" (RFC 6946): all there is.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_whole(&self) -> bool {
+        self.is_first() && self.is_last != 0
+    }
+
+    /// The source as hashes of IPv4 flows take it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn source_v4(&self) -> u32 {
+        let [.., a, b, c, d] = self.key.source;
+        u32::from_le_bytes([a, b, c, d])
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn destination_v4(&self) -> u32 {
+        let [.., a, b, c, d] = self.key.destination;
+        u32::from_le_bytes([a, b, c, d])
+    }
+}
+
 /// Stretches of a datagram that are told apart; one more arrives in no sensible order.
 pub const STRETCHES: usize = 8;
 
@@ -66,4 +117,5 @@ impl FragmentRecord {
 }
 
 const _: () = assert!(size_of::<FragmentKey>() == 40);
+const _: () = assert!(size_of::<Piece>() == 56);
 const _: () = assert!(size_of::<FragmentRecord>() == 24 + 4 * STRETCHES);

@@ -17,6 +17,7 @@
 //! INTERFACES HASH[64]           Interface      MAC addresses, by interface index
 //! BUCKETS, FLOW_BUCKETS, SOURCE_BUCKETS u64    rate limits: when the next one conforms
 //! FRAGMENTS LRU_HASH            FragmentRecord datagrams under way
+//! PIECE     PERCPU_ARRAY[1]     Piece          the fragment that is being decided about
 //! FOUND     PERCPU_ARRAY[1]     Found          from the program that found a packet too big to the one that answers
 //! ```
 
@@ -38,7 +39,7 @@ pub use directory::{
     Answering, Control, Directory, FILTER_BITS, FILTER_WORDS, MAX_TUNNEL_SOURCES, TunnelSource, Tunnels,
     VIP_ENTRIES,
 };
-pub use fragment::{FragmentKey, FragmentRecord, STRETCHES, Stretch};
+pub use fragment::{FragmentKey, FragmentRecord, Piece, STRETCHES, Stretch};
 pub use interface::Interface;
 pub use policy::{
     ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, PINNED_CLOCK_BUCKET, Policy,

@@ -59,6 +59,8 @@ reasons! {
     Oversize = 9, "oversize";
     /// a vip with options that the first stage does not know: the policy stage is missing
     Policy = 10, "policy";
+    /// a fragment that was read: the stage that knows its datagram is missing
+    Datagram = 11, "datagram";
     /// shorter than its headers say, or with impossible lengths
     Truncated = 16, "truncated";
     /// the time to live or hop limit ran out here
@@ -172,6 +174,7 @@ impl Reason {
             Self::Arp => Some(Stage::Arp),
             Self::Icmp => Some(Stage::Icmp),
             Self::Fragment => Some(Stage::Fragment),
+            Self::Datagram => Some(Stage::Datagram),
             Self::NoService | Self::OtherProtocol => Some(Stage::Closed),
             Self::TooBig => Some(Stage::TooBig),
             _ => None,

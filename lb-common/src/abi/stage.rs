@@ -12,12 +12,14 @@ pub enum Stage {
     Arp = 1,
     /// ICMP and ICMPv6: echo, errors, neighbour solicitations.
     Icmp = 2,
-    /// Fragments.
+    /// Fragments: what each says about itself.
     Fragment = 3,
+    /// Fragments among the others of their datagram.
+    Datagram = 4,
     /// An address of a vip, but no vip.
-    Closed = 4,
+    Closed = 5,
     /// Too large for the way to the backend.
-    TooBig = 5,
+    TooBig = 6,
 }
 
 /// Entries in `STAGES`.
@@ -28,7 +30,7 @@ impl Stage {
     pub const EXPLAIN: u32 = 7;
 
     pub const ALL: &[Self] =
-        &[Self::Policy, Self::Arp, Self::Icmp, Self::Fragment, Self::Closed, Self::TooBig];
+        &[Self::Policy, Self::Arp, Self::Icmp, Self::Fragment, Self::Datagram, Self::Closed, Self::TooBig];
 
     /// The name of its program in the object.
     #[must_use]
@@ -38,6 +40,7 @@ impl Stage {
             Self::Arp => "stage_arp",
             Self::Icmp => "stage_icmp",
             Self::Fragment => "stage_fragment",
+            Self::Datagram => "stage_datagram",
             Self::Closed => "stage_closed",
             Self::TooBig => "stage_too_big",
         }

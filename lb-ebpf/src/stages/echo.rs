@@ -37,7 +37,7 @@ pub(super) fn answer_v4<F: Frame, T: StageTables>(
     }
     spend(tables, directory, Bucket::Echo)?;
     turn_v4(frame, offset)?;
-    become_reply_v4(frame, upper)
+    become_reply_v4(frame, upper.start)
 }
 
 /// Answers an IPv6 request.
@@ -60,7 +60,7 @@ pub(super) fn answer_v6<F: Frame, T: StageTables>(
     may_answer_v6(directory, ip.source)?;
     spend(tables, directory, Bucket::Echo)?;
     turn_v6(frame, offset)?;
-    become_reply_v6(frame, upper)
+    become_reply_v6(frame, upper.start)
 }
 
 /// Sends the packet whose IPv4 header starts at `offset` back, whatever it carries.
@@ -84,10 +84,10 @@ pub(super) fn turn_v4<F: Frame>(frame: &mut F, offset: usize) -> Result<(), Reas
     Ok(())
 }
 
-/// Makes the request that begins at `upper` a reply.
+/// Makes the request whose ICMP header is at `at` a reply.
 #[inline(always)]
-pub(super) fn become_reply_v4<F: Frame>(frame: &mut F, upper: &Upper) -> Result<(), Reason> {
-    let icmp: &mut Icmp = frame.at_mut(upper.start).ok_or(Reason::Truncated)?;
+pub(super) fn become_reply_v4<F: Frame>(frame: &mut F, at: usize) -> Result<(), Reason> {
+    let icmp: &mut Icmp = frame.at_mut(at).ok_or(Reason::Truncated)?;
     icmp.checksum = reply_checksum_v4(icmp).to_ne_bytes();
     icmp.kind = Icmp::ECHO_REPLY;
     Ok(())
@@ -108,10 +108,10 @@ pub(super) fn turn_v6<F: Frame>(frame: &mut F, offset: usize) -> Result<(), Reas
     Ok(())
 }
 
-/// Makes the request that begins at `upper` a reply.
+/// Makes the request whose ICMP header is at `at` a reply.
 #[inline(always)]
-pub(super) fn become_reply_v6<F: Frame>(frame: &mut F, upper: &Upper) -> Result<(), Reason> {
-    let icmp: &mut Icmp = frame.at_mut(upper.start).ok_or(Reason::Truncated)?;
+pub(super) fn become_reply_v6<F: Frame>(frame: &mut F, at: usize) -> Result<(), Reason> {
+    let icmp: &mut Icmp = frame.at_mut(at).ok_or(Reason::Truncated)?;
     icmp.checksum = reply_checksum_v6(icmp).to_ne_bytes();
     icmp.kind = Icmp::V6_ECHO_REPLY;
     Ok(())
@@ -142,7 +142,7 @@ fn reply_checksum_v6(request: &Icmp) -> u16 {
 /// # Errors
 /// When the options are malformed.
 #[inline(always)]
-pub(super) fn has_source_route<F: Frame>(frame: &F, offset: usize, upper: &Upper) -> Result<bool, Reason> {
+fn has_source_route<F: Frame>(frame: &F, offset: usize, upper: &Upper) -> Result<bool, Reason> {
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;
     const LOOSE: u8 = 131;

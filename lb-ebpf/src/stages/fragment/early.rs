@@ -20,15 +20,15 @@ use crate::tables::StageTables;
 /// Why it is not forwarded.
 #[inline(always)]
 pub(super) fn guess<T: StageTables>(scene: &Scene<'_, T>) -> Result<Aim, Reason> {
-    let protocol = scene.piece.upper.protocol;
+    let protocol = scene.piece.protocol;
     match protocol {
         TCP | UDP => {}
-        ICMP | ICMPV6 if (protocol == ICMPV6) == scene.piece.is_v6 => {
+        ICMP | ICMPV6 if (protocol == ICMPV6) == (scene.piece.is_v6 != 0) => {
             let answered = answers(scene.tables, scene.address, Target::ANSWER_ECHO);
             return Err(if answered { Reason::FragmentEarly } else { Reason::Fragment });
         }
         // Only the first fragment says what lies behind these.
-        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT if scene.piece.is_v6 => {
+        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT if scene.piece.is_v6 != 0 => {
             return Err(Reason::FragmentEarly);
         }
         _ => return Err(Reason::Fragment),

@@ -1,14 +1,13 @@
 //! Echo requests in fragments, so that pings of all sizes are answered. The first fragment becomes the reply's first one,
-//! the others are turned round as they are; none without the first, which is where it is asked whether to answer.
+//! the others are turned round as they are; none without the first, which is where it is asked whether to answer. Requests
+//! with IPv4 options or IPv6 extension headers are not answered.
 
-use lb_common::abi::{Bucket, Reason, Target};
-use lb_common::headers::{Icmp, Ipv4};
+use lb_common::abi::{Bucket, Piece, Reason, Target};
+use lb_common::headers::{Ipv4, Ipv6, Ipv6Fragment};
 
 use super::Scene;
-use super::piece::Piece;
-use crate::stages::echo::{become_reply_v4, become_reply_v6, has_source_route, turn_v4, turn_v6};
+use crate::stages::echo::{become_reply_v4, become_reply_v6, turn_v4, turn_v6};
 use crate::stages::reply::{answers, may_answer_v4, may_answer_v6, spend};
-use crate::stages::upper::Upper;
 use crate::tables::StageTables;
 use crate::{Frame, Verdict};
 
@@ -17,28 +16,16 @@ use crate::{Frame, Verdict};
 /// # Errors
 /// Why not.
 #[inline(always)]
-pub(super) fn check<F: Frame, T: StageTables>(
-    frame: &F,
-    scene: &Scene<'_, T>,
-    upper: &Upper,
-) -> Result<(), Reason> {
-    let icmp: &Icmp = frame.at(upper.start).ok_or(Reason::Truncated)?;
-    let request = if scene.piece.is_v6 { Icmp::V6_ECHO_REQUEST } else { Icmp::ECHO_REQUEST };
+pub(super) fn check<T: StageTables>(scene: &Scene<'_, T>) -> Result<(), Reason> {
     // ICMPv6's other messages are never fragmented (RFC 4443, section 2.4; RFC 6980), errors of either never.
-    let is_request = icmp.kind == request && scene.piece.is_plain && scene.piece.upper.start == upper.start;
-    if !is_request || !answers(scene.tables, scene.address, Target::ANSWER_ECHO) {
+    if scene.piece.asks_echo == 0 || !answers(scene.tables, scene.address, Target::ANSWER_ECHO) {
         return Err(Reason::Fragment);
     }
-    let source = &scene.piece.key.source;
-    if scene.piece.is_v6 {
-        may_answer_v6(scene.directory, *source)?;
+    let source = scene.piece.key.source;
+    if scene.piece.is_v6 != 0 {
+        may_answer_v6(scene.directory, source)?;
     } else {
         may_answer_v4(scene.directory, [source[12], source[13], source[14], source[15]])?;
-        if upper.start != scene.piece.offset + size_of::<Ipv4>()
-            && has_source_route(frame, scene.piece.offset, upper)?
-        {
-            return Err(Reason::SourceRoute);
-        }
     }
     spend(scene.tables, scene.directory, Bucket::Echo)
 }
@@ -48,16 +35,17 @@ pub(super) fn check<F: Frame, T: StageTables>(
 /// # Errors
 /// Always: [`Reason::EchoReply`] with the answer in the frame, or why there is none.
 #[inline(always)]
-pub(super) fn turn<F: Frame>(frame: &mut F, piece: &Piece, upper: &Upper) -> Result<Verdict, Reason> {
-    if piece.is_v6 {
-        turn_v6(frame, piece.offset)?;
+pub(super) fn turn<F: Frame>(frame: &mut F, piece: &Piece, offset: usize) -> Result<Verdict, Reason> {
+    if piece.is_v6 != 0 {
+        turn_v6(frame, offset)?;
+        if piece.is_first() {
+            become_reply_v6(frame, offset + size_of::<Ipv6>() + size_of::<Ipv6Fragment>())?;
+        }
     } else {
-        turn_v4(frame, piece.offset)?;
-    }
-    match (piece.is_first(), piece.is_v6) {
-        (true, true) => become_reply_v6(frame, upper)?,
-        (true, false) => become_reply_v4(frame, upper)?,
-        (false, _) => {}
+        turn_v4(frame, offset)?;
+        if piece.is_first() {
+            become_reply_v4(frame, offset + size_of::<Ipv4>())?;
+        }
     }
     Err(Reason::EchoReply)
 }

@@ -17,33 +17,49 @@ mod echo;
 mod piece;
 mod record;
 
-use lb_common::abi::{Bucket, Directory, FragmentRecord, Reason, STRETCHES, Stretch, Target};
+use lb_common::abi::{Bucket, Directory, FragmentRecord, Piece, Reason, STRETCHES, Stretch, Target};
 use lb_common::hash;
 use lb_common::headers::words_v6;
 
-use self::piece::{Head, Piece};
 use self::record::Misfit;
 use super::limit;
 use crate::forward::{Flow, follow};
+use crate::gate::{self, Asks, VipAddress, Visit, client_v4};
 use crate::parse::{self, ICMP, ICMPV6, Packet, TCP, UDP};
 use crate::tables::StageTables;
 use crate::{Frame, Verdict, ether_type, vip};
 
-/// Decides about one packet that the balancer left with a reason of this stage.
+/// Reads one packet that the balancer left with a reason of this stage.
 ///
 /// # Errors
-/// Why the packet is not forwarded, as in [`crate::balance`]; an answer is in the frame then.
+/// Always: [`Reason::Datagram`] with the fragment noted for [`datagram`], or why it goes no further.
 #[inline(always)]
 pub fn fragment<F: Frame, T: StageTables>(
     frame: &mut F,
     tables: &T,
-    ingress: u32,
+    _ingress: u32,
 ) -> Result<Verdict, Reason> {
     let piece = match parse::link(frame)? {
         (ether_type::IPV4, offset) => piece::read_v4(frame, offset)?,
         (ether_type::IPV6, offset) => piece::read_v6(frame, offset)?,
         _ => return Err(Reason::Fragment),
     };
+    tables.set_piece(&piece);
+    Err(Reason::Datagram)
+}
+
+/// Decides about the fragment that [`fragment`] has read. A program of its own: the kernel's verifier follows each of the
+/// many ways of reading a fragment to the end of the program, and both together have no room on its stack.
+///
+/// # Errors
+/// Why the packet is not forwarded, as in [`crate::balance`]; an answer is in the frame then.
+#[inline(always)]
+pub fn datagram<F: Frame, T: StageTables>(
+    frame: &mut F,
+    tables: &T,
+    ingress: u32,
+) -> Result<Verdict, Reason> {
+    let piece = tables.piece().ok_or(Reason::Datagram)?;
     place(frame, tables, &piece, ingress)
 }
 
@@ -68,6 +84,15 @@ struct Aim {
     opens_flow: bool,
 }
 
+impl Aim {
+    #[inline(always)]
+    const fn packet(self) -> Packet {
+        let mut packet = Packet::of_flow(self.protocol, self.ports);
+        packet.opens_flow = self.opens_flow as u64;
+        packet
+    }
+}
+
 #[inline(always)]
 fn place<F: Frame, T: StageTables>(
     frame: &mut F,
@@ -78,15 +103,9 @@ fn place<F: Frame, T: StageTables>(
     let directory = tables.directory().ok_or(Reason::NotVip)?;
     let address = find_address(directory, piece).ok_or(Reason::NotVip)?;
     let scene = Scene { tables, directory, address, piece, now_ns: tables.now_ns() };
-    if piece::rewrites_tcp_flags(piece) {
-        return Err(Reason::FragmentTiny);
-    }
     let mut known = Known::look_up(&scene);
-    let mut upper = piece.upper;
     let aim = if piece.is_first() {
-        let head = piece::head(frame, piece)?;
-        upper = head.upper;
-        scene.first(frame, &head)?
+        scene.first()?
     } else if known.is_under_way {
         let FragmentRecord { protocol, ports, state, .. } = known.record;
         Aim { protocol: protocol as u8, ports, state, opens_flow: false }
@@ -98,13 +117,13 @@ fn place<F: Frame, T: StageTables>(
     let mut target = None;
     let mut is_tracked = !piece.is_whole();
     if state & (FragmentRecord::ECHO | FragmentRecord::NO_SERVICE) == 0 {
-        target = scene.vip(aim.protocol, aim.ports);
-        if let Some(target) = target {
-            scene.admit(target)?;
-            let by_addresses = is_tracked && scene.goes_by_addresses(target, aim.protocol);
-            let mask = if by_addresses { 0 } else { target.ports_mask };
+        if let Some(vip) = scene.vip(aim.protocol, aim.ports) {
+            let admitted = scene.admit(vip, aim)?;
+            let by_addresses = is_tracked && scene.goes_by_addresses(vip, aim.protocol);
+            let mask = if by_addresses { 0 } else { admitted.ports_mask };
             hash = scene.hash(aim.ports & mask);
             is_tracked &= !by_addresses;
+            target = Some((vip, admitted));
         } else if scene.kernel_serves(aim.protocol) {
             state = FragmentRecord::NO_SERVICE;
         } else {
@@ -112,29 +131,31 @@ fn place<F: Frame, T: StageTables>(
         }
     }
     if is_tracked {
-        if !known.is_under_way {
-            known.begin(&scene, aim, state, hash)?;
-        } else {
+        if known.is_under_way {
             known.join(&scene)?;
+        } else {
+            known.begin(&scene, aim, state, hash)?;
         }
         (state, hash) = (known.record.state, known.record.hash);
     }
+    let offset = usize::from(piece.offset) & MOST_OFFSET;
     if state & FragmentRecord::ECHO != 0 {
-        return echo::turn(frame, piece, &upper);
+        return echo::turn(frame, piece, offset);
     }
-    let target = target.ok_or(Reason::Fragment)?;
+    let (vip, target) = target.ok_or(Reason::Fragment)?;
     if piece.is_first() && is_tracked {
-        known.agrees(&scene, target, aim)?;
+        known.agrees(&scene, vip, aim)?;
     }
-    let mut packet = Packet::of_flow(aim.protocol, aim.ports);
-    packet.opens_flow = u64::from(aim.opens_flow);
-    let flow = Flow { packet, target, hash, ingress };
-    if piece.is_v6 {
-        follow::<F, T, true>(frame, tables, &flow, piece.offset)
+    let flow = Flow { packet: aim.packet(), target, hash, ingress };
+    if piece.is_v6 != 0 {
+        follow::<F, T, true>(frame, tables, &flow, offset)
     } else {
-        follow::<F, T, false>(frame, tables, &flow, piece.offset)
+        follow::<F, T, false>(frame, tables, &flow, offset)
     }
 }
+
+/// Ones, so many that an IP header's offset, with two tags, is below.
+const MOST_OFFSET: usize = 0x1f;
 
 /// The record of a fragment's datagram.
 struct Known {
@@ -169,7 +190,7 @@ impl Known {
             hash,
             ports: aim.ports,
             state,
-            end: if is_last { stretch.end } else { 0 },
+            end: if is_last != 0 { stretch.end } else { 0 },
             protocol: u16::from(aim.protocol),
             seen: [Stretch::default(); STRETCHES],
         };
@@ -189,7 +210,7 @@ impl Known {
         if self.record.state & FragmentRecord::POISONED != 0 {
             return Err(Reason::FragmentOverlap);
         }
-        let added = record::add(&mut self.record, stretch, is_last);
+        let added = record::add(&mut self.record, stretch, is_last != 0);
         match added {
             Err(Misfit::Repeats) => return Err(Reason::FragmentOverlap),
             Err(Misfit::Scattered) => return Err(Reason::FragmentFlood),
@@ -229,12 +250,14 @@ impl Known {
 impl<'a, T: StageTables> Scene<'a, T> {
     /// What a first fragment says it is.
     #[inline(always)]
-    fn first<F: Frame>(&self, frame: &F, head: &Head) -> Result<Aim, Reason> {
-        let Head { protocol, ports, opens_flow, .. } = *head;
+    fn first(&self) -> Result<Aim, Reason> {
+        let Piece { protocol, ports, opens_flow, .. } = *self.piece;
         match protocol {
-            TCP | UDP => Ok(Aim { protocol, ports, state: FragmentRecord::PORTS, opens_flow }),
-            ICMP | ICMPV6 if (protocol == ICMPV6) == self.piece.is_v6 => {
-                echo::check(frame, self, &head.upper)?;
+            TCP | UDP => {
+                Ok(Aim { protocol, ports, state: FragmentRecord::PORTS, opens_flow: opens_flow != 0 })
+            }
+            ICMP | ICMPV6 => {
+                echo::check(self)?;
                 Ok(Aim { protocol, ports: 0, state: FragmentRecord::ECHO, opens_flow: false })
             }
             _ => Err(Reason::Fragment),
@@ -250,13 +273,20 @@ impl<'a, T: StageTables> Scene<'a, T> {
         !is_over && self.now_ns.saturating_sub(record.seen_ns) <= timeout_ns
     }
 
-    /// Whether a vip lets a fragment in: the one place where it is asked.
+    /// The target that a fragment for a vip goes on to: the one place where it is asked.
     #[inline(always)]
-    fn admit(&self, target: &Target) -> Result<(), Reason> {
+    fn admit(&self, target: &'a Target, aim: Aim) -> Result<&'a Target, Reason> {
         if target.has(Target::FRAGMENTS_DROP) {
             return Err(Reason::FragmentRefused);
         }
-        if target.has(Target::POLICY) { Err(Reason::Policy) } else { Ok(()) }
+        let (packet, key) = (aim.packet(), &self.piece.key);
+        let (address, client) = if self.piece.is_v6 != 0 {
+            (VipAddress::V6(words_v6(key.destination)), words_v6(key.source))
+        } else {
+            (VipAddress::V4(self.piece.destination_v4()), client_v4(self.piece.source_v4()))
+        };
+        let visit = Visit { directory: self.directory, target, address, packet: &packet, client };
+        gate::admit(self.tables, &visit, Asks { access: true, limits: aim.opens_flow })
     }
 
     /// Whether fragments for this vip go by addresses and protocol alone: only where the vip is known without ports.
@@ -294,7 +324,7 @@ impl<'a, T: StageTables> Scene<'a, T> {
     #[inline(always)]
     fn vip(&self, protocol: u8, ports: u32) -> Option<&'a Target> {
         let packet = Packet::of_flow(protocol, ports);
-        if self.piece.is_v6 {
+        if self.piece.is_v6 != 0 {
             vip::find_v6(self.directory, words_v6(self.piece.key.destination), &packet)
         } else {
             vip::find_v4(self.directory, self.piece.destination_v4(), &packet)
@@ -305,7 +335,7 @@ impl<'a, T: StageTables> Scene<'a, T> {
     #[inline(always)]
     fn hash(&self, ports: u32) -> u32 {
         let seed = self.directory.control.seed;
-        if self.piece.is_v6 {
+        if self.piece.is_v6 != 0 {
             hash::flow_hash_v6(words_v6(self.piece.key.source), ports, seed)
         } else {
             hash::flow_hash_v4(self.piece.source_v4(), ports, seed)
@@ -315,7 +345,7 @@ impl<'a, T: StageTables> Scene<'a, T> {
 
 #[inline(always)]
 fn find_address<'d>(directory: &'d Directory, piece: &Piece) -> Option<&'d Target> {
-    if piece.is_v6 {
+    if piece.is_v6 != 0 {
         vip::find_address_v6(directory, words_v6(piece.key.destination))
     } else {
         vip::find_address_v4(directory, piece.destination_v4())
