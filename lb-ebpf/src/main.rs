@@ -85,6 +85,7 @@ mod programs {
         stage_icmp, icmp, Icmp;
         stage_fragment, fragment, Fragment;
         stage_datagram, datagram, Datagram;
+        stage_send, send, Send;
         stage_closed, closed, Closed;
         stage_too_big, too_big, TooBig;
     }

@@ -50,6 +50,8 @@ static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static PIECE: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);
 #[map]
+static RECORD: PerCpuArray<FragmentRecord> = PerCpuArray::with_max_entries(1, 0);
+#[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMap::with_max_entries(1, 0);
 
 const _: () = assert!(size_of::<AccessKey>() == size_of::<Key<[u8; 20]>>());
@@ -205,6 +207,12 @@ impl StageTables for KernelTables {
         // Somebody else may have been faster; then theirs counts.
         let _ = OF_SOURCES.insert(key, 0, u64::from(BPF_NOEXIST));
         self.shared(OF_SOURCES.get_ptr_mut(key))
+    }
+
+    #[inline(always)]
+    fn scratch<'r>(&'r self, _own: &'r mut FragmentRecord) -> Option<&'r mut FragmentRecord> {
+        // SAFETY: as in `count`; the story asks for it once a program.
+        RECORD.get_ptr_mut(0).map(|record| unsafe { &mut *record })
     }
 
     #[inline(always)]

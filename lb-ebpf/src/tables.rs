@@ -60,6 +60,9 @@ pub trait StageTables: Tables {
     /// A datagram under way.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
 
+    /// A record to work in: this one, or better one whose bytes the kernel's verifier does not keep track of.
+    fn scratch<'r>(&'r self, own: &'r mut FragmentRecord) -> Option<&'r mut FragmentRecord>;
+
     /// Remembers a datagram; with `is_new` only when nobody has done so meanwhile. `false`: not remembered.
     fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool;
 }

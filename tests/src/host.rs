@@ -289,6 +289,10 @@ impl StageTables for HostTables {
         self.memory.word(&self.memory.source_buckets, *key)
     }
 
+    fn scratch<'r>(&'r self, own: &'r mut FragmentRecord) -> Option<&'r mut FragmentRecord> {
+        Some(own)
+    }
+
     fn set_piece(&self, piece: &Piece) {
         self.memory.piece.set(Some(*piece));
     }

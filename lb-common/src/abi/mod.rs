@@ -18,7 +18,8 @@
 //! BUCKETS, FLOW_BUCKETS, SOURCE_BUCKETS u64    rate limits: when the next one conforms
 //! FRAGMENTS LRU_HASH            FragmentRecord datagrams under way
 //! PIECE     PERCPU_ARRAY[1]     Piece          the fragment that is being decided about
-//! FOUND     PERCPU_ARRAY[1]     Found          from the program that found a packet too big to the one that answers
+//! RECORD    PERCPU_ARRAY[1]     FragmentRecord its datagram, while it is changed
+//! FOUND     PERCPU_ARRAY[1]     Found          from the program that found a packet's dest to the one that needs it
 //! ```
 
 mod bench;

@@ -61,6 +61,8 @@ reasons! {
     Policy = 10, "policy";
     /// a fragment that was read: the stage that knows its datagram is missing
     Datagram = 11, "datagram";
+    /// a fragment whose dest is known: the stage that sends it is missing
+    Found = 12, "found";
     /// shorter than its headers say, or with impossible lengths
     Truncated = 16, "truncated";
     /// the time to live or hop limit ran out here
@@ -175,6 +177,7 @@ impl Reason {
             Self::Icmp => Some(Stage::Icmp),
             Self::Fragment => Some(Stage::Fragment),
             Self::Datagram => Some(Stage::Datagram),
+            Self::Found => Some(Stage::Send),
             Self::NoService | Self::OtherProtocol => Some(Stage::Closed),
             Self::TooBig => Some(Stage::TooBig),
             _ => None,

@@ -16,21 +16,31 @@ pub enum Stage {
     Fragment = 3,
     /// Fragments among the others of their datagram.
     Datagram = 4,
+    /// Fragments whose dest is known.
+    Send = 5,
     /// An address of a vip, but no vip.
-    Closed = 5,
+    Closed = 6,
     /// Too large for the way to the backend.
-    TooBig = 6,
+    TooBig = 7,
 }
 
 /// Entries in `STAGES`.
-pub const STAGE_COUNT: u32 = 8;
+pub const STAGE_COUNT: u32 = 16;
 
 impl Stage {
     /// The index of the balancer's twin that explains and changes nothing.
-    pub const EXPLAIN: u32 = 7;
+    pub const EXPLAIN: u32 = 15;
 
-    pub const ALL: &[Self] =
-        &[Self::Policy, Self::Arp, Self::Icmp, Self::Fragment, Self::Datagram, Self::Closed, Self::TooBig];
+    pub const ALL: &[Self] = &[
+        Self::Policy,
+        Self::Arp,
+        Self::Icmp,
+        Self::Fragment,
+        Self::Datagram,
+        Self::Send,
+        Self::Closed,
+        Self::TooBig,
+    ];
 
     /// The name of its program in the object.
     #[must_use]
@@ -41,6 +51,7 @@ impl Stage {
             Self::Icmp => "stage_icmp",
             Self::Fragment => "stage_fragment",
             Self::Datagram => "stage_datagram",
+            Self::Send => "stage_send",
             Self::Closed => "stage_closed",
             Self::TooBig => "stage_too_big",
         }

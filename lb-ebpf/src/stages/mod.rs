@@ -22,7 +22,7 @@ use crate::{Frame, Verdict};
 
 pub use arp::arp;
 pub use closed::closed;
-pub use fragment::{datagram, fragment};
+pub use fragment::{datagram, fragment, send};
 pub use icmp::icmp;
 pub use policy::policy;
 pub use too_big::too_big;
@@ -43,6 +43,7 @@ pub fn run<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) ->
             Stage::Icmp => icmp(frame, tables, ingress),
             Stage::Fragment => fragment(frame, tables, ingress),
             Stage::Datagram => datagram(frame, tables, ingress),
+            Stage::Send => send(frame, tables, ingress),
             Stage::Closed => closed(frame, tables, ingress),
             Stage::TooBig => too_big(frame, tables, ingress),
         };

@@ -17,13 +17,14 @@ mod echo;
 mod piece;
 mod record;
 
-use lb_common::abi::{Bucket, Directory, FragmentRecord, Piece, Reason, STRETCHES, Stretch, Target};
+use lb_common::abi::{Bucket, Directory, Found, FragmentRecord, Piece, Reason, STRETCHES, Stretch, Target};
 use lb_common::hash;
 use lb_common::headers::words_v6;
 
 use self::record::Misfit;
 use super::limit;
-use crate::forward::{Flow, follow};
+use crate::encap::encapsulate;
+use crate::forward::{leave, owner};
 use crate::gate::{self, Asks, VipAddress, Visit, client_v4};
 use crate::parse::{self, ICMP, ICMPV6, Packet, TCP, UDP};
 use crate::tables::StageTables;
@@ -52,15 +53,32 @@ pub fn fragment<F: Frame, T: StageTables>(
 /// many ways of reading a fragment to the end of the program, and both together have no room on its stack.
 ///
 /// # Errors
-/// Why the packet is not forwarded, as in [`crate::balance`]; an answer is in the frame then.
+/// Always: [`Reason::Found`] with the dest noted for [`send`], or why it goes no further; an answer is in the frame then.
 #[inline(always)]
 pub fn datagram<F: Frame, T: StageTables>(
     frame: &mut F,
     tables: &T,
-    ingress: u32,
+    _ingress: u32,
 ) -> Result<Verdict, Reason> {
     let piece = tables.piece().ok_or(Reason::Datagram)?;
-    place(frame, tables, &piece, ingress)
+    place(frame, tables, &piece)
+}
+
+/// Sends the fragment that [`datagram`] has found the dest of.
+///
+/// # Errors
+/// Why the packet is not forwarded, as in [`crate::balance`].
+#[inline(always)]
+pub fn send<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+    let found = tables.found().ok_or(Reason::Found)?;
+    let dest = tables.dest(found.dest).ok_or(Reason::NoDest)?;
+    let bytes = match parse::link(frame)? {
+        (ether_type::IPV6, at) => encapsulate::<F, true>(frame, at, dest, found.hash, dest.max_len)?,
+        (_, at) => encapsulate::<F, false>(frame, at, dest, found.hash, dest.max_len)?,
+    };
+    let Found { dest: index, vip, slot, opens_flow, .. } = found;
+    let leave = leave(dest, ingress);
+    Ok(Verdict { leave, vip, slot, dest: index, bytes, opens_flow: opens_flow != 0 })
 }
 
 /// A fragment among what is known.
@@ -94,20 +112,17 @@ impl Aim {
 }
 
 #[inline(always)]
-fn place<F: Frame, T: StageTables>(
-    frame: &mut F,
-    tables: &T,
-    piece: &Piece,
-    ingress: u32,
-) -> Result<Verdict, Reason> {
+fn place<F: Frame, T: StageTables>(frame: &mut F, tables: &T, piece: &Piece) -> Result<Verdict, Reason> {
     let directory = tables.directory().ok_or(Reason::NotVip)?;
     let address = find_address(directory, piece).ok_or(Reason::NotVip)?;
     let scene = Scene { tables, directory, address, piece, now_ns: tables.now_ns() };
-    let mut known = Known::look_up(&scene);
+    let mut own = FragmentRecord::default();
+    let record = tables.scratch(&mut own).ok_or(Reason::Datagram)?;
+    let mut known = Known::look_up(&scene, record);
     let aim = if piece.is_first() {
         scene.first()?
     } else if known.is_under_way {
-        let FragmentRecord { protocol, ports, state, .. } = known.record;
+        let FragmentRecord { protocol, ports, state, .. } = *known.record;
         Aim { protocol: protocol as u8, ports, state, opens_flow: false }
     } else {
         early::guess(&scene)?
@@ -146,32 +161,31 @@ fn place<F: Frame, T: StageTables>(
     if piece.is_first() && is_tracked {
         known.agrees(&scene, vip, aim)?;
     }
-    let flow = Flow { packet: aim.packet(), target, hash, ingress };
-    if piece.is_v6 != 0 {
-        follow::<F, T, true>(frame, tables, &flow, offset)
-    } else {
-        follow::<F, T, false>(frame, tables, &flow, offset)
-    }
+    let slot = hash::ring_slot(hash, target.ring_size);
+    let dest = owner(tables, tables.place(target), slot)?;
+    let opens_flow = u32::from(aim.opens_flow);
+    tables.set_found(&Found { dest, vip: target.vip, slot, hash, opens_flow });
+    Err(Reason::Found)
 }
 
 /// Ones, so many that an IP header's offset, with two tags, is below.
 const MOST_OFFSET: usize = 0x1f;
 
 /// The record of a fragment's datagram.
-struct Known {
-    record: FragmentRecord,
+struct Known<'r> {
+    record: &'r mut FragmentRecord,
     /// There is an entry, if only of a datagram that is over.
     is_there: bool,
     is_under_way: bool,
 }
 
-impl Known {
+impl<'r> Known<'r> {
     #[inline(always)]
-    fn look_up<T: StageTables>(scene: &Scene<'_, T>) -> Self {
-        match scene.tables.fragment(&scene.piece.key) {
-            Some(record) => Self { is_under_way: scene.is_under_way(&record), record, is_there: true },
-            None => Self { record: FragmentRecord::default(), is_there: false, is_under_way: false },
-        }
+    fn look_up<T: StageTables>(scene: &Scene<'_, T>, record: &'r mut FragmentRecord) -> Self {
+        let found = scene.tables.fragment(&scene.piece.key);
+        let is_there = found.is_some();
+        *record = found.unwrap_or_default();
+        Self { is_under_way: is_there && scene.is_under_way(record), record, is_there }
     }
 
     /// Makes the record of a datagram that begins with this fragment, or follows who was faster.
@@ -185,7 +199,7 @@ impl Known {
     ) -> Result<(), Reason> {
         let Piece { ref key, stretch, is_last, .. } = *scene.piece;
         scene.spend()?;
-        self.record = FragmentRecord {
+        *self.record = FragmentRecord {
             seen_ns: scene.now_ns,
             hash,
             ports: aim.ports,
@@ -195,11 +209,11 @@ impl Known {
             seen: [Stretch::default(); STRETCHES],
         };
         self.record.seen[0] = stretch;
-        if scene.tables.set_fragment(key, &self.record, !self.is_there) {
+        if scene.tables.set_fragment(key, self.record, !self.is_there) {
             return Ok(());
         }
         // Another CPU was faster. Its stretches are followed from the next fragment on.
-        self.record = scene.tables.fragment(key).ok_or(Reason::FragmentFlood)?;
+        *self.record = scene.tables.fragment(key).ok_or(Reason::FragmentFlood)?;
         Ok(())
     }
 
@@ -210,7 +224,7 @@ impl Known {
         if self.record.state & FragmentRecord::POISONED != 0 {
             return Err(Reason::FragmentOverlap);
         }
-        let added = record::add(&mut self.record, stretch, is_last != 0);
+        let added = record::add(self.record, stretch, is_last != 0);
         match added {
             Err(Misfit::Repeats) => return Err(Reason::FragmentOverlap),
             Err(Misfit::Scattered) => return Err(Reason::FragmentFlood),
@@ -218,7 +232,7 @@ impl Known {
             Ok(()) => {}
         }
         self.record.seen_ns = scene.now_ns;
-        scene.tables.set_fragment(key, &self.record, false);
+        scene.tables.set_fragment(key, self.record, false);
         added.map_err(|_| Reason::FragmentOverlap)
     }
 
@@ -240,7 +254,7 @@ impl Known {
             Some(taken_for) if taken_for.vip == target.vip => Ok(()),
             _ => {
                 self.record.state |= FragmentRecord::POISONED;
-                scene.tables.set_fragment(&scene.piece.key, &self.record, false);
+                scene.tables.set_fragment(&scene.piece.key, self.record, false);
                 Err(Reason::FragmentEarly)
             }
         }
