@@ -10,7 +10,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use lb_common::abi::{
-    ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, Counters, Dest, Directory, Found,
+    ACCESS_PREFIXES, AccessKey, AccessRule, Aim, BUCKET_COUNT, Bucket, Counters, Dest, Directory, Found,
     FragmentKey, FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Piece, Place, Policy,
     PolicyCounters, REASON_COUNT, Reason, RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
 };
@@ -49,6 +49,8 @@ static OF_SOURCES: LruHashMap<SourceKey, u64> =
 static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static PIECE: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static AIM: PerCpuArray<Aim> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static RECORD: PerCpuArray<FragmentRecord> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -213,6 +215,19 @@ impl StageTables for KernelTables {
     fn scratch<'r>(&'r self, _own: &'r mut FragmentRecord) -> Option<&'r mut FragmentRecord> {
         // SAFETY: as in `count`; the story asks for it once a program.
         RECORD.get_ptr_mut(0).map(|record| unsafe { &mut *record })
+    }
+
+    #[inline(always)]
+    fn set_aim(&self, aim: &Aim) {
+        if let Some(place) = AIM.get_ptr_mut(0) {
+            // SAFETY: as in `count`.
+            unsafe { *place = *aim };
+        }
+    }
+
+    #[inline(always)]
+    fn aim(&self) -> Option<Aim> {
+        AIM.get(0).copied()
     }
 
     #[inline(always)]

@@ -1,8 +1,8 @@
 //! What user space has decided, as the story reads it, and the little that the story itself remembers.
 
 use lb_common::abi::{
-    AccessKey, AccessRule, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface, Piece,
-    Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
+    AccessKey, AccessRule, Aim, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface,
+    Piece, Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
 };
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
@@ -59,6 +59,12 @@ pub trait StageTables: Tables {
 
     /// A datagram under way.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
+
+    /// Notes what a fragment is taken for, for the stage that comes next.
+    fn set_aim(&self, aim: &Aim);
+
+    /// What this fragment's program before has noted.
+    fn aim(&self) -> Option<Aim>;
 
     /// A record to work in: this one, or better one whose bytes the kernel's verifier does not keep track of.
     fn scratch<'r>(&'r self, own: &'r mut FragmentRecord) -> Option<&'r mut FragmentRecord>;

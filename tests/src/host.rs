@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
-    AccessKey, AccessRule, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface,
+    AccessKey, AccessRule, Aim, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface,
     LOOPBACK_IFINDEX, Piece, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, SourceKey,
     Target, VIP_SLOTS,
 };
@@ -94,6 +94,7 @@ struct Memory {
     quiet: Cell<bool>,
     found: Cell<Option<Found>>,
     piece: Cell<Option<Piece>>,
+    aim: Cell<Option<Aim>>,
     buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     flow_buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     source_buckets: RefCell<HashMap<SourceKey, Rc<Cell<u64>>>>,
@@ -287,6 +288,14 @@ impl StageTables for HostTables {
 
     fn source_bucket(&self, key: &SourceKey) -> Option<HostWord> {
         self.memory.word(&self.memory.source_buckets, *key)
+    }
+
+    fn set_aim(&self, aim: &Aim) {
+        self.memory.aim.set(Some(*aim));
+    }
+
+    fn aim(&self) -> Option<Aim> {
+        self.memory.aim.get()
     }
 
     fn scratch<'r>(&'r self, own: &'r mut FragmentRecord) -> Option<&'r mut FragmentRecord> {

@@ -51,6 +51,32 @@ pub struct Piece {
     pub ports: u32,
 }
 
+/// What a fragment is taken for. Flags are 0 or 1.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Aim {
+    /// See [`crate::hash::ports_word`].
+    pub ports: u32,
+    /// As in [`FragmentRecord`].
+    pub state: u32,
+    /// Of the flow, as its source, or the datagram's record, says.
+    pub hash: u32,
+    /// The vip's number, and that of its route for this source, if there is one.
+    pub vip: u32,
+    pub target: u32,
+    /// Of the ring; 0: the fragment is not for a vip.
+    pub ring_size: u32,
+    /// See [`super::Place`].
+    pub ring_page: u32,
+    pub dest_base: u32,
+    pub protocol: u8,
+    pub opens_flow: u8,
+    /// There is a record for its datagram.
+    pub is_tracked: u8,
+    /// Its source's early fragments are taken for its flow.
+    pub is_learned: u8,
+}
+
 impl Piece {
     #[must_use]
     #[inline(always)]
@@ -117,5 +143,5 @@ impl FragmentRecord {
 }
 
 const _: () = assert!(size_of::<FragmentKey>() == 40);
-const _: () = assert!(size_of::<Piece>() == 56);
+const _: () = assert!(size_of::<Piece>() == 56 && size_of::<Aim>() == 36);
 const _: () = assert!(size_of::<FragmentRecord>() == 24 + 4 * STRETCHES);

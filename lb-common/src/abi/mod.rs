@@ -18,6 +18,7 @@
 //! BUCKETS, FLOW_BUCKETS, SOURCE_BUCKETS u64    rate limits: when the next one conforms
 //! FRAGMENTS LRU_HASH            FragmentRecord datagrams under way
 //! PIECE     PERCPU_ARRAY[1]     Piece          the fragment that is being decided about
+//! AIM       PERCPU_ARRAY[1]     Aim            what it is taken for
 //! RECORD    PERCPU_ARRAY[1]     FragmentRecord its datagram, while it is changed
 //! FOUND     PERCPU_ARRAY[1]     Found          from the program that found a packet's dest to the one that needs it
 //! ```
@@ -40,7 +41,7 @@ pub use directory::{
     Answering, Control, Directory, FILTER_BITS, FILTER_WORDS, MAX_TUNNEL_SOURCES, TunnelSource, Tunnels,
     VIP_ENTRIES,
 };
-pub use fragment::{FragmentKey, FragmentRecord, Piece, STRETCHES, Stretch};
+pub use fragment::{Aim, FragmentKey, FragmentRecord, Piece, STRETCHES, Stretch};
 pub use interface::Interface;
 pub use policy::{
     ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, PINNED_CLOCK_BUCKET, Policy,

@@ -59,10 +59,12 @@ reasons! {
     Oversize = 9, "oversize";
     /// a vip with options that the first stage does not know: the policy stage is missing
     Policy = 10, "policy";
-    /// a fragment that was read: the stage that knows its datagram is missing
-    Datagram = 11, "datagram";
+    /// a fragment that was read: the stage that knows vips is missing
+    FragmentRead = 11, "fragment_read";
+    /// a fragment whose vip is known: the stage that knows its datagram is missing
+    FragmentAimed = 12, "fragment_aimed";
     /// a fragment whose dest is known: the stage that sends it is missing
-    Found = 12, "found";
+    FragmentFound = 13, "fragment_found";
     /// shorter than its headers say, or with impossible lengths
     Truncated = 16, "truncated";
     /// the time to live or hop limit ran out here
@@ -176,8 +178,9 @@ impl Reason {
             Self::Arp => Some(Stage::Arp),
             Self::Icmp => Some(Stage::Icmp),
             Self::Fragment => Some(Stage::Fragment),
-            Self::Datagram => Some(Stage::Datagram),
-            Self::Found => Some(Stage::Send),
+            Self::FragmentRead => Some(Stage::Aim),
+            Self::FragmentAimed => Some(Stage::Datagram),
+            Self::FragmentFound => Some(Stage::Send),
             Self::NoService | Self::OtherProtocol => Some(Stage::Closed),
             Self::TooBig => Some(Stage::TooBig),
             _ => None,

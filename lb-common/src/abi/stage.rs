@@ -14,14 +14,16 @@ pub enum Stage {
     Icmp = 2,
     /// Fragments: what each says about itself.
     Fragment = 3,
+    /// Fragments: which vip they are taken to be for.
+    Aim = 4,
     /// Fragments among the others of their datagram.
-    Datagram = 4,
+    Datagram = 5,
     /// Fragments whose dest is known.
-    Send = 5,
+    Send = 6,
     /// An address of a vip, but no vip.
-    Closed = 6,
+    Closed = 7,
     /// Too large for the way to the backend.
-    TooBig = 7,
+    TooBig = 8,
 }
 
 /// Entries in `STAGES`.
@@ -36,6 +38,7 @@ impl Stage {
         Self::Arp,
         Self::Icmp,
         Self::Fragment,
+        Self::Aim,
         Self::Datagram,
         Self::Send,
         Self::Closed,
@@ -50,6 +53,7 @@ impl Stage {
             Self::Arp => "stage_arp",
             Self::Icmp => "stage_icmp",
             Self::Fragment => "stage_fragment",
+            Self::Aim => "stage_aim",
             Self::Datagram => "stage_datagram",
             Self::Send => "stage_send",
             Self::Closed => "stage_closed",

@@ -22,7 +22,7 @@ use crate::{Frame, Verdict};
 
 pub use arp::arp;
 pub use closed::closed;
-pub use fragment::{datagram, fragment, send};
+pub use fragment::{aim, datagram, fragment, send};
 pub use icmp::icmp;
 pub use policy::policy;
 pub use too_big::too_big;
@@ -42,6 +42,7 @@ pub fn run<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) ->
             Stage::Arp => arp(frame, tables, ingress),
             Stage::Icmp => icmp(frame, tables, ingress),
             Stage::Fragment => fragment(frame, tables, ingress),
+            Stage::Aim => aim(frame, tables, ingress),
             Stage::Datagram => datagram(frame, tables, ingress),
             Stage::Send => send(frame, tables, ingress),
             Stage::Closed => closed(frame, tables, ingress),

@@ -7,9 +7,9 @@
 //!
 //! TCP sends again, in smaller segments or another order, so there is no guessing.
 
-use lb_common::abi::{FragmentKey, FragmentRecord, Reason, STRETCHES, Stretch, Target};
+use lb_common::abi::{Aim, FragmentKey, FragmentRecord, Reason, STRETCHES, Stretch, Target};
 
-use super::{Aim, Scene};
+use super::Scene;
 use crate::parse::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP};
 use crate::stages::reply::answers;
 use crate::tables::StageTables;
@@ -24,7 +24,7 @@ pub(super) fn guess<T: StageTables>(scene: &Scene<'_, T>) -> Result<Aim, Reason>
     match protocol {
         TCP | UDP => {}
         ICMP | ICMPV6 if (protocol == ICMPV6) == (scene.piece.is_v6 != 0) => {
-            let answered = answers(scene.tables, scene.address, Target::ANSWER_ECHO);
+            let answered = answers(scene.tables, &scene.address, Target::ANSWER_ECHO);
             return Err(if answered { Reason::FragmentEarly } else { Reason::Fragment });
         }
         // Only the first fragment says what lies behind these.
@@ -39,7 +39,7 @@ pub(super) fn guess<T: StageTables>(scene: &Scene<'_, T>) -> Result<Aim, Reason>
     }
     let only = scene.address.only_port(is_tcp).map(|port| u32::from(port) << 16);
     let target = scene.vip(protocol, only.unwrap_or(0));
-    let aim = |ports| Ok(Aim { protocol, ports, state: 0, opens_flow: false });
+    let aim = |ports| Ok(Aim { protocol, ports, ..Aim::default() });
     if let (Some(target), Some(ports)) = (target, only)
         && (scene.goes_by_addresses(target, protocol) || !is_tcp && target.ports_mask & SOURCE_PORT == 0)
     {
@@ -64,12 +64,15 @@ pub(super) fn guess<T: StageTables>(scene: &Scene<'_, T>) -> Result<Aim, Reason>
 /// The half of a vip's ports mask that is about the source.
 const SOURCE_PORT: u32 = 0xffff;
 
+/// Whether the ports of a first fragment are worth to be remembered.
+#[inline(always)]
+pub(super) fn is_learned<T: StageTables>(scene: &Scene<'_, T>, target: &Target) -> bool {
+    target.ports_mask & SOURCE_PORT != 0 || scene.address.only_port(false).is_none()
+}
+
 /// Remembers the ports of a first fragment, for a source that was seen to send later ones before.
 #[inline(always)]
-pub(super) fn learn<T: StageTables>(scene: &Scene<'_, T>, target: &Target, ports: u32) {
-    if target.ports_mask & SOURCE_PORT == 0 && scene.address.only_port(false).is_some() {
-        return;
-    }
+pub(super) fn learn<T: StageTables>(scene: &Scene<'_, T>, ports: u32) {
     let key = hint_key(scene);
     if let Some(known) = scene.tables.fragment(&key)
         && (known.ports != ports || known.state & FragmentRecord::PORTS == 0)

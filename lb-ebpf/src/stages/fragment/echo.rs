@@ -18,7 +18,7 @@ use crate::{Frame, Verdict};
 #[inline(always)]
 pub(super) fn check<T: StageTables>(scene: &Scene<'_, T>) -> Result<(), Reason> {
     // ICMPv6's other messages are never fragmented (RFC 4443, section 2.4; RFC 6980), errors of either never.
-    if scene.piece.asks_echo == 0 || !answers(scene.tables, scene.address, Target::ANSWER_ECHO) {
+    if scene.piece.asks_echo == 0 || !answers(scene.tables, &scene.address, Target::ANSWER_ECHO) {
         return Err(Reason::Fragment);
     }
     let source = scene.piece.key.source;

@@ -17,7 +17,9 @@ mod echo;
 mod piece;
 mod record;
 
-use lb_common::abi::{Bucket, Directory, Found, FragmentRecord, Piece, Reason, STRETCHES, Stretch, Target};
+use lb_common::abi::{
+    Aim, Bucket, Directory, Found, FragmentRecord, Piece, Place, Reason, STRETCHES, Stretch, Target,
+};
 use lb_common::hash;
 use lb_common::headers::words_v6;
 
@@ -33,7 +35,7 @@ use crate::{Frame, Verdict, ether_type, vip};
 /// Reads one packet that the balancer left with a reason of this stage.
 ///
 /// # Errors
-/// Always: [`Reason::Datagram`] with the fragment noted for [`datagram`], or why it goes no further.
+/// Always: [`Reason::FragmentRead`] with the fragment noted for [`aim`], or why it goes no further.
 #[inline(always)]
 pub fn fragment<F: Frame, T: StageTables>(
     frame: &mut F,
@@ -46,23 +48,81 @@ pub fn fragment<F: Frame, T: StageTables>(
         _ => return Err(Reason::Fragment),
     };
     tables.set_piece(&piece);
-    Err(Reason::Datagram)
+    Err(Reason::FragmentRead)
 }
 
-/// Decides about the fragment that [`fragment`] has read. A program of its own: the kernel's verifier follows each of the
-/// many ways of reading a fragment to the end of the program, and both together have no room on its stack.
+/// Finds the vip of the fragment that [`fragment`] has read. This and the next two are programs of their own because the
+/// kernel's verifier follows each of the many ways of one to the end of the program.
 ///
 /// # Errors
-/// Always: [`Reason::Found`] with the dest noted for [`send`], or why it goes no further; an answer is in the frame then.
+/// Always: [`Reason::FragmentAimed`] with the vip noted for [`datagram`], or why it goes no further.
+#[inline(always)]
+pub fn aim<F: Frame, T: StageTables>(_frame: &mut F, tables: &T, _ingress: u32) -> Result<Verdict, Reason> {
+    let piece = tables.piece().ok_or(Reason::FragmentRead)?;
+    let scene = Scene::new(tables, &piece)?;
+    let mut aim = if piece.is_first() {
+        scene.first()?
+    } else {
+        match tables.fragment(&piece.key) {
+            Some(record) if scene.is_under_way(&record) => {
+                let FragmentRecord { protocol, ports, state, .. } = record;
+                Aim { protocol: protocol as u8, ports, state, ..Aim::default() }
+            }
+            _ => early::guess(&scene)?,
+        }
+    };
+    aim.is_tracked = u8::from(!piece.is_whole());
+    if aim.state & (FragmentRecord::ECHO | FragmentRecord::NO_SERVICE) == 0 {
+        scene.find(&mut aim)?;
+    }
+    tables.set_aim(&aim);
+    Err(Reason::FragmentAimed)
+}
+
+/// Finds the dest of the fragment that [`aim`] has found the vip of, among the others of its datagram.
+///
+/// # Errors
+/// Always: [`Reason::FragmentFound`] with the dest noted for [`send`], or why it goes no further; an answer is in the frame
+/// then.
 #[inline(always)]
 pub fn datagram<F: Frame, T: StageTables>(
     frame: &mut F,
     tables: &T,
     _ingress: u32,
 ) -> Result<Verdict, Reason> {
-    let piece = tables.piece().ok_or(Reason::Datagram)?;
-    place(frame, tables, &piece)
+    let piece = tables.piece().ok_or(Reason::FragmentRead)?;
+    let aim = tables.aim().ok_or(Reason::FragmentAimed)?;
+    let scene = Scene::new(tables, &piece)?;
+    let mut own = FragmentRecord::default();
+    let record = tables.scratch(&mut own).ok_or(Reason::FragmentAimed)?;
+    let (mut state, mut hash) = (aim.state, aim.hash);
+    if aim.is_tracked != 0 {
+        let mut known = Known::look_up(&scene, record);
+        if known.is_under_way {
+            known.join(&scene)?;
+        } else {
+            known.begin(&scene, &aim)?;
+        }
+        if piece.is_first() && aim.ring_size != 0 {
+            known.agrees(&scene, &aim)?;
+        }
+        (state, hash) = (known.record.state, known.record.hash);
+    }
+    if state & FragmentRecord::ECHO != 0 {
+        return echo::turn(frame, &piece, usize::from(piece.offset) & MOST_OFFSET);
+    }
+    if aim.ring_size == 0 {
+        return Err(Reason::Fragment);
+    }
+    let slot = hash::ring_slot(hash, aim.ring_size);
+    let Aim { ring_page, dest_base, target: vip, opens_flow, .. } = aim;
+    let dest = owner(tables, Place { ring_page, dest_base }, slot)?;
+    tables.set_found(&Found { dest, vip, slot, hash, opens_flow: u32::from(opens_flow) });
+    Err(Reason::FragmentFound)
 }
+
+/// Ones, so many that an IP header's offset, with two tags, is below.
+const MOST_OFFSET: usize = 0x1f;
 
 /// Sends the fragment that [`datagram`] has found the dest of.
 ///
@@ -70,7 +130,7 @@ pub fn datagram<F: Frame, T: StageTables>(
 /// Why the packet is not forwarded, as in [`crate::balance`].
 #[inline(always)]
 pub fn send<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
-    let found = tables.found().ok_or(Reason::Found)?;
+    let found = tables.found().ok_or(Reason::FragmentFound)?;
     let dest = tables.dest(found.dest).ok_or(Reason::NoDest)?;
     let bytes = match parse::link(frame)? {
         (ether_type::IPV6, at) => encapsulate::<F, true>(frame, at, dest, found.hash, dest.max_len)?,
@@ -86,90 +146,10 @@ struct Scene<'a, T> {
     tables: &'a T,
     directory: &'a Directory,
     /// The options of its destination.
-    address: &'a Target,
+    address: Target,
     piece: &'a Piece,
     now_ns: u64,
 }
-
-/// What a fragment is taken for.
-#[derive(Clone, Copy)]
-struct Aim {
-    protocol: u8,
-    /// See [`hash::ports_word`].
-    ports: u32,
-    /// As in [`FragmentRecord`].
-    state: u32,
-    opens_flow: bool,
-}
-
-impl Aim {
-    #[inline(always)]
-    const fn packet(self) -> Packet {
-        let mut packet = Packet::of_flow(self.protocol, self.ports);
-        packet.opens_flow = self.opens_flow as u64;
-        packet
-    }
-}
-
-#[inline(always)]
-fn place<F: Frame, T: StageTables>(frame: &mut F, tables: &T, piece: &Piece) -> Result<Verdict, Reason> {
-    let directory = tables.directory().ok_or(Reason::NotVip)?;
-    let address = find_address(directory, piece).ok_or(Reason::NotVip)?;
-    let scene = Scene { tables, directory, address, piece, now_ns: tables.now_ns() };
-    let mut own = FragmentRecord::default();
-    let record = tables.scratch(&mut own).ok_or(Reason::Datagram)?;
-    let mut known = Known::look_up(&scene, record);
-    let aim = if piece.is_first() {
-        scene.first()?
-    } else if known.is_under_way {
-        let FragmentRecord { protocol, ports, state, .. } = *known.record;
-        Aim { protocol: protocol as u8, ports, state, opens_flow: false }
-    } else {
-        early::guess(&scene)?
-    };
-
-    let (mut state, mut hash) = (aim.state, 0);
-    let mut target = None;
-    let mut is_tracked = !piece.is_whole();
-    if state & (FragmentRecord::ECHO | FragmentRecord::NO_SERVICE) == 0 {
-        if let Some(vip) = scene.vip(aim.protocol, aim.ports) {
-            let admitted = scene.admit(vip, aim)?;
-            let by_addresses = is_tracked && scene.goes_by_addresses(vip, aim.protocol);
-            let mask = if by_addresses { 0 } else { admitted.ports_mask };
-            hash = scene.hash(aim.ports & mask);
-            is_tracked &= !by_addresses;
-            target = Some((vip, admitted));
-        } else if scene.kernel_serves(aim.protocol) {
-            state = FragmentRecord::NO_SERVICE;
-        } else {
-            return Err(scene.no_service());
-        }
-    }
-    if is_tracked {
-        if known.is_under_way {
-            known.join(&scene)?;
-        } else {
-            known.begin(&scene, aim, state, hash)?;
-        }
-        (state, hash) = (known.record.state, known.record.hash);
-    }
-    let offset = usize::from(piece.offset) & MOST_OFFSET;
-    if state & FragmentRecord::ECHO != 0 {
-        return echo::turn(frame, piece, offset);
-    }
-    let (vip, target) = target.ok_or(Reason::Fragment)?;
-    if piece.is_first() && is_tracked {
-        known.agrees(&scene, vip, aim)?;
-    }
-    let slot = hash::ring_slot(hash, target.ring_size);
-    let dest = owner(tables, tables.place(target), slot)?;
-    let opens_flow = u32::from(aim.opens_flow);
-    tables.set_found(&Found { dest, vip: target.vip, slot, hash, opens_flow });
-    Err(Reason::Found)
-}
-
-/// Ones, so many that an IP header's offset, with two tags, is below.
-const MOST_OFFSET: usize = 0x1f;
 
 /// The record of a fragment's datagram.
 struct Known<'r> {
@@ -190,20 +170,14 @@ impl<'r> Known<'r> {
 
     /// Makes the record of a datagram that begins with this fragment, or follows who was faster.
     #[inline(always)]
-    fn begin<T: StageTables>(
-        &mut self,
-        scene: &Scene<'_, T>,
-        aim: Aim,
-        state: u32,
-        hash: u32,
-    ) -> Result<(), Reason> {
+    fn begin<T: StageTables>(&mut self, scene: &Scene<'_, T>, aim: &Aim) -> Result<(), Reason> {
         let Piece { ref key, stretch, is_last, .. } = *scene.piece;
         scene.spend()?;
         *self.record = FragmentRecord {
             seen_ns: scene.now_ns,
-            hash,
+            hash: aim.hash,
             ports: aim.ports,
-            state,
+            state: aim.state,
             end: if is_last != 0 { stretch.end } else { 0 },
             protocol: u16::from(aim.protocol),
             seen: [Stretch::default(); STRETCHES],
@@ -238,20 +212,15 @@ impl<'r> Known<'r> {
 
     /// Whether a first fragment is for the vip that those before it were taken to be for.
     #[inline(always)]
-    fn agrees<T: StageTables>(
-        &mut self,
-        scene: &Scene<'_, T>,
-        target: &Target,
-        aim: Aim,
-    ) -> Result<(), Reason> {
-        if aim.protocol == UDP {
-            early::learn(scene, target, aim.ports);
+    fn agrees<T: StageTables>(&mut self, scene: &Scene<'_, T>, aim: &Aim) -> Result<(), Reason> {
+        if aim.is_learned != 0 {
+            early::learn(scene, aim.ports);
         }
         if self.record.ports == aim.ports {
             return Ok(());
         }
         match scene.vip(self.record.protocol as u8, self.record.ports) {
-            Some(taken_for) if taken_for.vip == target.vip => Ok(()),
+            Some(taken_for) if taken_for.vip == aim.vip => Ok(()),
             _ => {
                 self.record.state |= FragmentRecord::POISONED;
                 scene.tables.set_fragment(&scene.piece.key, self.record, false);
@@ -262,20 +231,54 @@ impl<'r> Known<'r> {
 }
 
 impl<'a, T: StageTables> Scene<'a, T> {
+    /// # Errors
+    /// When its destination is not an address of a vip.
+    #[inline(always)]
+    fn new(tables: &'a T, piece: &'a Piece) -> Result<Self, Reason> {
+        let directory = tables.directory().ok_or(Reason::NotVip)?;
+        let address = *find_address(directory, piece).ok_or(Reason::NotVip)?;
+        Ok(Self { tables, directory, address, piece, now_ns: tables.now_ns() })
+    }
+
     /// What a first fragment says it is.
     #[inline(always)]
     fn first(&self) -> Result<Aim, Reason> {
         let Piece { protocol, ports, opens_flow, .. } = *self.piece;
         match protocol {
             TCP | UDP => {
-                Ok(Aim { protocol, ports, state: FragmentRecord::PORTS, opens_flow: opens_flow != 0 })
+                Ok(Aim { protocol, ports, state: FragmentRecord::PORTS, opens_flow, ..Aim::default() })
             }
             ICMP | ICMPV6 => {
                 echo::check(self)?;
-                Ok(Aim { protocol, ports: 0, state: FragmentRecord::ECHO, opens_flow: false })
+                Ok(Aim { protocol, state: FragmentRecord::ECHO, ..Aim::default() })
             }
             _ => Err(Reason::Fragment),
         }
+    }
+
+    /// Finds the vip.
+    #[inline(always)]
+    fn find(&self, aim: &mut Aim) -> Result<(), Reason> {
+        let Some(vip) = self.vip(aim.protocol, aim.ports) else {
+            if !self.kernel_serves(aim.protocol) {
+                return Err(self.no_service());
+            }
+            aim.state = FragmentRecord::NO_SERVICE;
+            return Ok(());
+        };
+        aim.vip = vip.vip;
+        aim.is_learned = u8::from(aim.protocol == UDP && early::is_learned(self, vip));
+        let by_addresses = aim.is_tracked != 0 && self.goes_by_addresses(vip, aim.protocol);
+        if by_addresses {
+            aim.is_tracked = 0;
+        }
+        let target = self.admit(vip, aim)?;
+        aim.hash = self.hash(if by_addresses { 0 } else { aim.ports & target.ports_mask });
+        aim.target = target.vip;
+        aim.ring_size = target.ring_size;
+        let Place { ring_page, dest_base } = self.tables.place(target);
+        (aim.ring_page, aim.dest_base) = (ring_page, dest_base);
+        Ok(())
     }
 
     /// Whether a record says something about this fragment. One that has not been touched for long does not, and a datagram
@@ -289,18 +292,20 @@ impl<'a, T: StageTables> Scene<'a, T> {
 
     /// The target that a fragment for a vip goes on to: the one place where it is asked.
     #[inline(always)]
-    fn admit(&self, target: &'a Target, aim: Aim) -> Result<&'a Target, Reason> {
+    fn admit(&self, target: &'a Target, aim: &Aim) -> Result<&'a Target, Reason> {
         if target.has(Target::FRAGMENTS_DROP) {
             return Err(Reason::FragmentRefused);
         }
-        let (packet, key) = (aim.packet(), &self.piece.key);
+        let mut packet = Packet::of_flow(aim.protocol, aim.ports);
+        packet.opens_flow = u64::from(aim.opens_flow);
+        let key = &self.piece.key;
         let (address, client) = if self.piece.is_v6 != 0 {
             (VipAddress::V6(words_v6(key.destination)), words_v6(key.source))
         } else {
             (VipAddress::V4(self.piece.destination_v4()), client_v4(self.piece.source_v4()))
         };
         let visit = Visit { directory: self.directory, target, address, packet: &packet, client };
-        gate::admit(self.tables, &visit, Asks { access: true, limits: aim.opens_flow })
+        gate::admit(self.tables, &visit, Asks { access: true, limits: aim.opens_flow != 0 })
     }
 
     /// Whether fragments for this vip go by addresses and protocol alone: only where the vip is known without ports.
