@@ -13,33 +13,37 @@ pub(super) enum Misfit {
     Scattered,
 }
 
-/// Adds a fragment. Neighbouring stretches become one. A function of its own in the kernel too: inlined, all stretches would
-/// be kept in registers' places on the stack, which has no room for them.
+/// Adds a fragment. Neighbouring stretches become one.
+///
+/// All in masks, without a branch: the kernel's verifier would follow both sides of each, for every stretch, and give up.
 ///
 /// # Errors
 /// When it does not fit; the record is as before.
 #[inline(never)]
 pub(super) fn add(record: &mut FragmentRecord, piece: Stretch, is_last: bool) -> Result<(), Misfit> {
+    let count = one_by_one();
     let contradicts = contradicts(record, piece, is_last);
-    let (mut repeats, mut overlaps, mut free) = (false, contradicts, false);
-    for stretch in &record.seen {
-        repeats |= piece.start >= stretch.start && piece.end <= stretch.end;
-        overlaps |= is_last && stretch.end > piece.end;
-        overlaps |= piece.start < stretch.end && stretch.start < piece.end;
+    let last = less(0, u16::from(is_last));
+    let (mut repeats, mut overlaps, mut free) = (0, 0, 0);
+    for at in 0..count {
+        let stretch = record.seen[at % STRETCHES];
+        repeats |= !less(piece.start, stretch.start) & !less(stretch.end, piece.end);
+        overlaps |= last & less(piece.end, stretch.end);
+        overlaps |= less(piece.start, stretch.end) & less(stretch.start, piece.end);
         // An empty stretch, or one that the piece becomes part of.
-        free |= stretch.end == 0 || stretch.end == piece.start || stretch.start == piece.end;
+        free |= same(stretch.end, 0) | same(stretch.end, piece.start) | same(stretch.start, piece.end);
     }
     // A repeated fragment overlaps too; it is one that agrees about the end.
-    if repeats && !contradicts && (!is_last || record.end == piece.end) {
+    if repeats != 0 && !contradicts && (!is_last || record.end == piece.end) {
         return Err(Misfit::Repeats);
     }
-    if overlaps {
+    if overlaps != 0 || contradicts {
         return Err(Misfit::Overlaps);
     }
-    if !free {
+    if free == 0 {
         return Err(Misfit::Scattered);
     }
-    let grown = join(&mut record.seen, piece);
+    let grown = join(&mut record.seen, count, piece);
     if is_last {
         record.end = piece.end;
     }
@@ -57,25 +61,49 @@ const fn contradicts(record: &FragmentRecord, piece: Stretch, is_last: bool) -> 
 
 /// Puts a piece in, together with the stretches that it touches.
 #[inline(always)]
-fn join(seen: &mut [Stretch; STRETCHES], piece: Stretch) -> Stretch {
+fn join(seen: &mut [Stretch; STRETCHES], count: usize, piece: Stretch) -> Stretch {
     let mut grown = piece;
-    for stretch in seen.iter_mut() {
+    for at in 0..count {
+        let stretch = &mut seen[at % STRETCHES];
         // An empty stretch touches nothing but a first fragment, and changes nothing about it.
-        if stretch.end == piece.start {
-            grown.start = stretch.start;
-            *stretch = Stretch::default();
-        } else if stretch.start == piece.end {
-            grown.end = stretch.end;
-            *stretch = Stretch::default();
-        }
+        let (before, behind) = (same(stretch.end, piece.start), same(stretch.start, piece.end));
+        grown.start = choose(before, stretch.start, grown.start);
+        grown.end = choose(behind, stretch.end, grown.end);
+        stretch.start = choose(before | behind, 0, stretch.start);
+        stretch.end = choose(before | behind, 0, stretch.end);
     }
-    for stretch in seen {
-        if stretch.end == 0 {
-            *stretch = grown;
-            break;
-        }
+    let mut placed = 0;
+    for at in 0..count {
+        let stretch = &mut seen[at % STRETCHES];
+        let here = same(stretch.end, 0) & !placed;
+        stretch.start = choose(here, grown.start, stretch.start);
+        stretch.end = choose(here, grown.end, stretch.end);
+        placed |= here;
     }
     grown
+}
+
+/// [`STRETCHES`], unknown to the compiler: it would load all of them at once, for which the kernel's stack has no room.
+#[inline(always)]
+fn one_by_one() -> usize {
+    core::hint::black_box(STRETCHES)
+}
+
+/// All ones when `a` is less than `b`, else zero.
+#[inline(always)]
+const fn less(a: u16, b: u16) -> u32 {
+    ((a as u64).wrapping_sub(b as u64) >> 32) as u32
+}
+
+/// All ones when both are the same, else zero.
+#[inline(always)]
+const fn same(a: u16, b: u16) -> u32 {
+    !(less(a, b) | less(b, a))
+}
+
+#[inline(always)]
+const fn choose(mask: u32, yes: u16, no: u16) -> u16 {
+    yes & mask as u16 | no & !mask as u16
 }
 
 #[cfg(test)]
