@@ -250,6 +250,14 @@ impl StageTables for KernelTables {
     }
 
     #[inline(always)]
+    fn read_fragment(&self, key: &FragmentKey, into: &mut FragmentRecord) -> bool {
+        let Some(record) = FRAGMENTS.get_ptr(key) else { return false };
+        // SAFETY: as in `fragment`; the copy lies in another map.
+        unsafe { *into = *record };
+        true
+    }
+
+    #[inline(always)]
     fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool {
         if self.quiet {
             return true;

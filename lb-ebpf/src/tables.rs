@@ -60,6 +60,9 @@ pub trait StageTables: Tables {
     /// A datagram under way.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
 
+    /// The same, copied to `into`; `false`: there is none.
+    fn read_fragment(&self, key: &FragmentKey, into: &mut FragmentRecord) -> bool;
+
     /// Notes what a fragment is taken for, for the stage that comes next.
     fn set_aim(&self, aim: &Aim);
 

@@ -314,6 +314,11 @@ impl StageTables for HostTables {
         self.memory.fragments.borrow().get(key).copied()
     }
 
+    fn read_fragment(&self, key: &FragmentKey, into: &mut FragmentRecord) -> bool {
+        let found = self.fragment(key);
+        found.inspect(|record| *into = *record).is_some()
+    }
+
     fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool {
         if self.memory.quiet.get() {
             return true;

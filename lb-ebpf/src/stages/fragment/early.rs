@@ -9,7 +9,7 @@
 
 use lb_common::abi::{Aim, FragmentKey, FragmentRecord, Reason, STRETCHES, Stretch, Target};
 
-use super::Scene;
+use super::scene::Scene;
 use crate::parse::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP};
 use crate::stages::reply::answers;
 use crate::tables::StageTables;

@@ -5,7 +5,7 @@
 use lb_common::abi::{Bucket, Piece, Reason, Target};
 use lb_common::headers::{Ipv4, Ipv6, Ipv6Fragment};
 
-use super::Scene;
+use super::scene::Scene;
 use crate::stages::echo::{become_reply_v4, become_reply_v6, turn_v4, turn_v6};
 use crate::stages::reply::{answers, may_answer_v4, may_answer_v6, spend};
 use crate::tables::StageTables;
