@@ -33,6 +33,8 @@ pub fn inner(frame: &[u8]) -> Vec<u8> {
 pub struct Outer {
     pub source: Vec<u8>,
     pub destination: Vec<u8>,
+    /// IPv4's.
+    pub identification: u16,
     pub ttl: u8,
     pub tos: u8,
     pub protocol: u8,
@@ -57,6 +59,7 @@ pub fn outer(frame: &[u8]) -> Outer {
             Outer {
                 source: header.source.to_vec(),
                 destination: header.destination.to_vec(),
+                identification: header.identification,
                 ttl: header.time_to_live,
                 tos: header.dscp.value() << 2 | header.ecn.value(),
                 protocol: header.protocol.0,
@@ -69,6 +72,7 @@ pub fn outer(frame: &[u8]) -> Outer {
             Outer {
                 source: header.source.to_vec(),
                 destination: header.destination.to_vec(),
+                identification: 0,
                 ttl: header.hop_limit,
                 tos: header.traffic_class,
                 protocol: header.next_header.0,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lb_common::abi::Reason;
-use lb_user::state::{Affinity, Announce, DesiredAddress, Fragments, UnknownPorts};
+use lb_user::state::{Affinity, Announce, DesiredAddress, Fragments, Mode, UnknownPorts};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tests::control::{icmp, icmpv6, ipv4, ipv6};
@@ -304,6 +304,36 @@ fn datagrams_beyond_the_rate_and_pieces_too_scattered_are_dropped() {
     assert_eq!(story.dropped(&pieces[16]), Reason::FragmentFlood);
     story.forwarded(&pieces[1]);
     story.forwarded(&pieces[16]);
+}
+
+/// Whether no two are the same.
+fn differ(mut ids: Vec<u16>) -> bool {
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    count > 5 && ids.len() == count
+}
+
+#[test]
+fn outer_packets_that_may_be_fragmented_again_share_no_identification() {
+    let pieces = cut(&datagram(false, 40_000, 53, 8000), 0xfff0, 1400);
+    let one = World::default().vip(&vip(false, "53/udp"), &["10.0.0.1"]);
+    for world in [one.clone(), one.clone().mode(Mode::Gue), one.clone().vlan("10.0.0.1", 100)] {
+        let mut story = Story::new(&world);
+        assert!(differ(pieces.iter().map(|piece| outer(&story.forwarded(piece)).identification).collect()));
+    }
+    let mut world = one;
+    let hop = world.hops.get_mut(&"10.0.0.1".parse().expect("an address")).expect("the backend");
+    hop.as_mut().expect("a next hop").mtu = 1000;
+    let mut story = Story::new(&world);
+    let to_kernel = |piece: &Vec<u8>| {
+        let (action, output) = story.run(piece);
+        let (header, _) = etherparse::Ipv4Header::from_slice(&output[14..]).expect("an outer header");
+        assert_eq!(header.header_checksum, header.calc_header_checksum());
+        assert_eq!(action == Action::Stopped(Reason::Oversize), piece.len() > 1000);
+        header.identification
+    };
+    assert!(differ(pieces.iter().map(to_kernel).collect()));
 }
 
 #[test]

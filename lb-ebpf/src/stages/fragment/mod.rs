@@ -24,7 +24,7 @@ use lb_common::hash;
 
 use self::known::Known;
 use self::scene::Scene;
-use crate::encap::{Fit, encapsulate};
+use crate::encap::{Fit, encapsulate, outer};
 use crate::forward::{leave, owner};
 use crate::tables::StageTables;
 use crate::{Frame, Verdict, ether_type, parse};
@@ -127,12 +127,14 @@ const MOST_OFFSET: usize = 0x1f;
 /// Why the packet is not forwarded, as in [`crate::balance`].
 #[inline(always)]
 pub fn send<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+    let piece = tables.piece().ok_or(Reason::FragmentRead)?;
     let found = tables.found().ok_or(Reason::FragmentFound)?;
     let dest = tables.dest(found.dest).ok_or(Reason::NoDest)?;
     let bytes = match parse::link(frame)? {
         (ether_type::IPV6, at) => encapsulate::<F, true>(frame, at, dest, found.hash, Fit::Dest)?,
         (_, at) => encapsulate::<F, false>(frame, at, dest, found.hash, Fit::Dest)?,
     };
+    outer::tell_apart(frame, dest, piece.stretch.start);
     let Found { dest: index, vip, slot, opens_flow, .. } = found;
     let leave = leave(dest, ingress);
     Ok(Verdict { leave, vip, slot, dest: index, bytes, opens_flow: opens_flow != 0 })
