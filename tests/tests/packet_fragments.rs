@@ -1,67 +1,27 @@
 //! Fragments: all of a datagram reach one backend, in any order within reason, and what no honest sender sends reaches none.
 //! Every frame goes through both builds of the packet story.
 
+#[path = "packet_fragments/early.rs"]
+mod early;
+#[path = "packet_fragments/echo.rs"]
+mod echo;
+#[path = "packet_fragments/scene.rs"]
+mod scene;
+
 use std::time::Duration;
 
 use lb_common::abi::Reason;
-use lb_user::state::{Affinity, Announce, DesiredAddress, Fragments, Mode, UnknownPorts};
+use lb_user::state::{DesiredAddress, Fragments, Mode, UnknownPorts};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use tests::control::{icmp, icmpv6, ipv4, ipv6};
+use scene::{BACKENDS, V4, V6, backend, backend_of_flow, both, datagram, packet, vip, with_second, world};
+use tests::control::{ipv4, ipv6};
 use tests::cut::{cut, cut_behind};
 use tests::kernel::Action;
-use tests::oracle;
-use tests::packets::{CLIENT_SIDE, Kind, Packet};
+use tests::packets::Kind;
 use tests::story::Story;
-use tests::tunnel::{inner, outer};
+use tests::tunnel::outer;
 use tests::world::World;
-
-const V4: &str = "198.51.100.1";
-const V6: &str = "2001:db8::1";
-const BACKENDS: [&str; 5] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"];
-
-fn vip(is_v6: bool, service: &str) -> String {
-    if is_v6 { format!("[{V6}]:{service}") } else { format!("{V4}:{service}") }
-}
-
-/// Vips for DNS over both families.
-fn world() -> World {
-    World::default().vip(&vip(false, "53/udp"), &BACKENDS).vip(&vip(true, "53/udp"), &BACKENDS)
-}
-
-/// A second vip at the same addresses, with one backend of its own.
-fn with_second(world: World) -> World {
-    world.vip(&vip(false, "54/udp"), &["10.0.0.9"]).vip(&vip(true, "54/udp"), &["10.0.0.9"])
-}
-
-fn packet(kind: Kind, is_v6: bool, from: u16, to: u16, len: usize) -> Packet {
-    let packet = if is_v6 {
-        Packet::new(kind, &format!("[2001:db8:9::9]:{from}"), &format!("[{V6}]:{to}"))
-    } else {
-        Packet::new(kind, &format!("203.0.113.9:{from}"), &format!("{V4}:{to}"))
-    };
-    Packet { payload: (0..len).map(|byte| byte as u8).collect(), ..packet }
-}
-
-fn datagram(is_v6: bool, from: u16, to: u16, len: usize) -> Vec<u8> {
-    packet(Kind::Udp, is_v6, from, to, len).frame()
-}
-
-/// Sends a frame that must be forwarded, as it is, and says to which backend.
-fn backend(story: &mut Story, frame: &[u8]) -> Vec<u8> {
-    let outer = outer(&story.forwarded(frame));
-    assert_eq!(outer.payload, inner(frame));
-    outer.destination
-}
-
-/// The backend of a flow's whole packets.
-fn backend_of_flow(story: &mut Story, is_v6: bool, from: u16, to: u16) -> Vec<u8> {
-    backend(story, &datagram(is_v6, from, to, 10))
-}
-
-fn both(test: impl FnMut(bool)) {
-    [false, true].into_iter().for_each(test);
-}
 
 #[test]
 fn fragments_in_order_go_where_the_flow_goes() {
@@ -87,87 +47,6 @@ fn tcp_in_fragments_goes_where_the_flow_goes() {
             assert!(pieces.iter().all(|piece| backend(&mut story, piece) == flow));
             let pieces = cut(&packet(Kind::Ack, is_v6, from, 80, 3000).frame(), u32::from(from) + 9000, 1000);
             assert_eq!(story.dropped(&pieces[1]), Reason::FragmentEarly, "TCP sends again");
-        }
-    });
-}
-
-/// Last first, as some stacks send.
-fn reversed(is_v6: bool, from: u16, to: u16, id: u32) -> Vec<Vec<u8>> {
-    let mut pieces = cut(&datagram(is_v6, from, to, 8000), id, 1400);
-    pieces.reverse();
-    pieces
-}
-
-#[test]
-fn reversed_fragments_for_the_only_vip_meet_at_one_backend_and_from_the_second_datagram_on_at_the_flows() {
-    let mut story = Story::new(&world());
-    both(|is_v6| {
-        let flow = backend_of_flow(&mut story, is_v6, 40_001, 53);
-        let pieces = reversed(is_v6, 40_001, 53, 1);
-        let first = backend(&mut story, &pieces[0]);
-        assert!(pieces[1..].iter().all(|piece| backend(&mut story, piece) == first));
-        let pieces = reversed(is_v6, 40_001, 53, 2);
-        assert!(pieces.iter().all(|piece| backend(&mut story, piece) == flow));
-    });
-}
-
-#[test]
-fn reversed_fragments_are_exact_at_once_where_the_source_port_does_not_count() {
-    for affinity in [Affinity::Source, Affinity::SourceAndPort] {
-        let world = world()
-            .with(&vip(false, "53/udp"), |vip| vip.affinity = affinity)
-            .with(&vip(true, "53/udp"), |vip| vip.affinity = affinity);
-        let mut story = Story::new(&world);
-        both(|is_v6| {
-            let flow = backend_of_flow(&mut story, is_v6, 40_001, 53);
-            let pieces = reversed(is_v6, 40_001, 53, 1);
-            assert!(pieces.iter().all(|piece| backend(&mut story, piece) == flow));
-        });
-    }
-}
-
-#[test]
-fn reversed_fragments_for_one_of_two_vips_are_served_from_the_second_datagram_on() {
-    let mut story = Story::new(&with_second(world()));
-    both(|is_v6| {
-        let pieces = reversed(is_v6, 40_001, 54, 1);
-        let (last, rest) = pieces.split_last().expect("pieces");
-        assert!(rest.iter().all(|piece| story.dropped(piece) == Reason::FragmentEarly));
-        assert_eq!(backend(&mut story, last), [10, 0, 0, 9]);
-        for piece in reversed(is_v6, 40_001, 54, 2) {
-            assert_eq!(backend(&mut story, &piece), [10, 0, 0, 9]);
-        }
-    });
-}
-
-#[test]
-fn a_wrong_guess_of_the_vip_costs_one_datagram() {
-    let mut story = Story::new(&with_second(world()));
-    both(|is_v6| {
-        for (id, to) in [(1, 54), (2, 54)] {
-            reversed(is_v6, 40_001, to, id).iter().for_each(|piece| {
-                story.run(piece);
-            });
-        }
-        let pieces = reversed(is_v6, 40_001, 53, 3);
-        let (first, rest) = pieces.split_last().expect("pieces");
-        assert!(rest.iter().all(|piece| backend(&mut story, piece) == [10, 0, 0, 9]));
-        assert_eq!(story.dropped(first), Reason::FragmentEarly);
-        assert_eq!(story.dropped(&rest[0]), Reason::FragmentOverlap, "nothing of it is forwarded any more");
-        let flow = backend_of_flow(&mut story, is_v6, 40_001, 53);
-        for piece in reversed(is_v6, 40_001, 53, 4) {
-            assert_eq!(backend(&mut story, &piece), flow);
-        }
-    });
-}
-
-#[test]
-fn early_fragments_are_taken_for_the_all_ports_vip() {
-    let world = world().vip(&vip(false, "0/udp"), &["10.0.0.9"]).vip(&vip(true, "0/udp"), &["10.0.0.9"]);
-    let mut story = Story::new(&world);
-    both(|is_v6| {
-        for piece in reversed(is_v6, 40_001, 5000, 1) {
-            assert_eq!(backend(&mut story, &piece), [10, 0, 0, 9]);
         }
     });
 }
@@ -396,86 +275,6 @@ fn what_is_for_no_vip_is_the_hosts_as_a_whole() {
         let mut story = Story::new(&world().address(V4, closed(unknown)));
         let pieces = cut(&datagram(false, 40_000, 99, 3000), 1, 1000);
         assert_eq!(story.dropped(&pieces[0]), Reason::ClosedPort);
-    }
-}
-
-/// An echo request's frame.
-fn echo_request(is_v6: bool, len: usize) -> Vec<u8> {
-    let data: Vec<u8> = (0..len).map(|byte| (byte * 7) as u8).collect();
-    let rest = [0x12, 0x34, 0, 1];
-    let [client, balancer] = CLIENT_SIDE;
-    let (ether_type, packet) = if is_v6 {
-        let (source, destination) = ("2001:db8:9::9".parse().unwrap(), V6.parse().unwrap());
-        let message = icmpv6((source, destination), 128, 0, rest, &data);
-        ([0x86, 0xdd], ipv6(source, destination, 58, 61, &message))
-    } else {
-        let (source, destination) = ("203.0.113.9".parse().unwrap(), V4.parse().unwrap());
-        ([8, 0], ipv4(source, destination, 1, &[], &icmp(8, 0, rest, &data)))
-    };
-    [&balancer[..], &client, &ether_type, &packet].concat()
-}
-
-/// Puts fragments in order together again, by their headers alone.
-fn join(pieces: &[Vec<u8>], is_v6: bool) -> Vec<u8> {
-    let mut whole = if is_v6 {
-        let mut head = pieces[0][..54].to_vec();
-        head[20] = pieces[0][54];
-        head
-    } else {
-        pieces[0][..34].to_vec()
-    };
-    for piece in pieces {
-        whole.extend(&piece[if is_v6 { 62 } else { 34 }..]);
-    }
-    if is_v6 {
-        let len = (whole.len() - 54) as u16;
-        whole[18..20].copy_from_slice(&len.to_be_bytes());
-    } else {
-        let (mut header, _) = etherparse::Ipv4Header::from_slice(&whole[14..]).expect("IPv4");
-        header.more_fragments = false;
-        header.total_len = (whole.len() - 14) as u16;
-        header.header_checksum = header.calc_header_checksum();
-        whole[14..34].copy_from_slice(&header.to_bytes());
-    }
-    whole
-}
-
-#[test]
-fn echo_requests_in_fragments_are_answered_in_fragments() {
-    let pinged = DesiredAddress { announce: Announce::Arp, ping: true, ..DesiredAddress::default() };
-    let world = world().address(V4, pinged.clone()).address(V6, pinged);
-    let mut story = Story::new(&world);
-    both(|is_v6| {
-        let pieces = cut(&echo_request(is_v6, 8000), 77, 1400);
-        assert_eq!(
-            story.dropped(&pieces[1]),
-            Reason::FragmentEarly,
-            "nothing is turned round without the first"
-        );
-        let replies: Vec<_> = pieces
-            .iter()
-            .map(|piece| {
-                let (reason, reply) = story.answered(piece);
-                assert_eq!((reason, reply.len()), (Reason::EchoReply, piece.len()));
-                reply
-            })
-            .collect();
-        let reply = join(&replies, is_v6);
-        oracle::check(&reply).expect("a sound reply");
-        let request = join(&pieces, is_v6);
-        let (upper, ttl) = if is_v6 { (54, 21) } else { (34, 22) };
-        assert_eq!(reply[upper], if is_v6 { 129 } else { 0 });
-        assert_eq!(reply[ttl], 64);
-        assert_eq!(reply[upper + 4..], request[upper + 4..]);
-        assert_eq!(reply[..6], request[6..12], "to who sent it");
-        let addresses = if is_v6 { 22..54 } else { 26..34 };
-        let mut turned = request[addresses.clone()].to_vec();
-        turned.rotate_left(addresses.len() / 2);
-        assert_eq!(reply[addresses], turned);
-    });
-    let mut silent = Story::new(&self::world());
-    for piece in cut(&echo_request(false, 3000), 77, 1400) {
-        assert_eq!(silent.passed(&piece), Reason::Fragment);
     }
 }
 
