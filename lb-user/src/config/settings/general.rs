@@ -113,7 +113,7 @@ pub(in crate::config) const LIMITS: Section = Section {
             "fragments_per_second",
             "0 to 10000000",
             Value("10000"),
-            "Datagrams in fragments that may begin a second; the others are dropped (`fragment_flood`). With 0 hardly any is followed.",
+            "Datagrams in fragments that may begin a second; the others are dropped (`fragment_flood`). With 0 none is followed.",
         ),
         setting(
             "fragment_timeout",
