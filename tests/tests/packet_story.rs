@@ -110,13 +110,14 @@ fn ipv6_extension_headers_are_walked_up_to_the_limit() {
     assert_eq!(passed(&world, &routed), Reason::ExtensionHeaders);
 }
 
-/// Puts extension headers of 16 bytes behind the IPv6 header.
+/// Puts extension headers of 16 bytes, of a fragment 8 (RFC 8200, section 4.5), behind the IPv6 header.
 fn with_extensions(frame: &[u8], kinds: &[u8]) -> Vec<u8> {
     let mut bytes = frame[..54].to_vec();
     let mut next = bytes[20];
     let mut headers = Vec::new();
     for kind in kinds.iter().rev() {
-        let header = [&[next, if *kind == 44 { 0 } else { 1 }], &[0; 14][..]].concat();
+        let header =
+            if *kind == 44 { vec![next, 0, 0, 0, 0, 0, 0, 0] } else { [&[next, 1], &[0; 14][..]].concat() };
         headers = [header, headers].concat();
         next = *kind;
     }
