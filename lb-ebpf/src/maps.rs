@@ -11,8 +11,9 @@ use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use lb_common::abi::{
     ACCESS_PREFIXES, AccessKey, AccessRule, Aim, BUCKET_COUNT, Bucket, Counters, Dest, Directory, Found,
-    FragmentKey, FragmentRecord, Interface, MAX_DEVICES, PINNED_CLOCK_BUCKET, Piece, Place, Policy,
-    PolicyCounters, REASON_COUNT, Reason, RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
+    FragmentKey, FragmentRecord, Interface, InterfaceKey, MAX_DEVICES, MAX_INTERFACES, PINNED_CLOCK_BUCKET,
+    Piece, Place, Policy, PolicyCounters, REASON_COUNT, Reason, RingPage, STAGE_COUNT, SourceKey, Target,
+    VIP_SLOTS,
 };
 use lb_ebpf::{PolicyEvent, SharedWord, StageTables, Tables, Verdict};
 
@@ -37,7 +38,7 @@ static POLICY_COUNTERS: PerCpuArray<PolicyCounters> = PerCpuArray::with_max_entr
 #[map]
 static ACCESS: LpmTrie<[u8; 20], AccessRule> = LpmTrie::with_max_entries(ACCESS_PREFIXES, BPF_F_NO_PREALLOC);
 #[map]
-static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(MAX_DEVICES, 0);
+static INTERFACES: HashMap<InterfaceKey, Interface> = HashMap::with_max_entries(MAX_INTERFACES, 0);
 #[map]
 static BUCKETS: Array<u64> = Array::with_max_entries(BUCKET_COUNT, 0);
 #[map]
@@ -153,9 +154,9 @@ impl StageTables for KernelTables {
     }
 
     #[inline(always)]
-    fn interface(&self, ifindex: u32) -> Option<&Interface> {
-        // SAFETY: user space replaces a value only by one of the same interface.
-        unsafe { INTERFACES.get(ifindex) }
+    fn interface(&self, key: &InterfaceKey) -> Option<Interface> {
+        // SAFETY: the value is copied at once; user space replaces it as a whole, and seldom.
+        unsafe { INTERFACES.get(key).copied() }
     }
 
     #[inline(always)]

@@ -86,6 +86,26 @@ pub(crate) fn tags<F: Frame>(frame: &F) -> Result<(u16, usize), Reason> {
     Ok((innermost, SECOND + size_of::<Vlan>()))
 }
 
+/// The VLAN ids of one or two tags, as [`lb_common::abi::InterfaceKey`] has them. A tag with id 0 only says how urgent a frame
+/// is (IEEE 802.1Q, priority tag).
+#[inline(always)]
+pub(crate) fn vlans<F: Frame>(frame: &F) -> Option<u32> {
+    const FIRST: usize = size_of::<Ethernet>();
+    const SECOND: usize = FIRST + size_of::<Vlan>();
+    const ID: u32 = 0xfff;
+    let is_tag = |ether_type: u16| ether_type == ether_type::VLAN || ether_type == ether_type::QINQ;
+    if !is_tag(frame.at::<Ethernet>(0)?.ether_type.get()) {
+        return Some(0);
+    }
+    let first: &Vlan = frame.at(FIRST)?;
+    let outer = u32::from(first.tci.get()) & ID;
+    if !is_tag(first.ether_type.get()) {
+        return Some(outer);
+    }
+    let inner = u32::from(frame.at::<Vlan>(SECOND)?.tci.get()) & ID;
+    Some(if outer == 0 { inner } else { outer | inner << 16 })
+}
+
 /// The facts of an IPv4 packet.
 ///
 /// # Errors

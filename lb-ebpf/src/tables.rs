@@ -2,7 +2,7 @@
 
 use lb_common::abi::{
     AccessKey, AccessRule, Aim, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface,
-    Piece, Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
+    InterfaceKey, Piece, Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
 };
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
@@ -31,7 +31,7 @@ pub trait StageTables: Tables {
     /// What this packet's program before has noted.
     fn found(&self) -> Option<Found>;
 
-    fn interface(&self, ifindex: u32) -> Option<&Interface>;
+    fn interface(&self, key: &InterfaceKey) -> Option<Interface>;
 
     /// A policy, by [`Target::policy`].
     fn policy(&self, index: u32) -> Option<&Policy>;

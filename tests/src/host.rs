@@ -1,19 +1,21 @@
 //! The packet story on the host: a frame in a vector, and the tables as the layout's writes leave them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
     AccessKey, AccessRule, Aim, Bucket, Dest, Directory, Found, FragmentKey, FragmentRecord, Interface,
-    LOOPBACK_IFINDEX, Piece, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, SourceKey,
-    Target, VIP_SLOTS,
+    InterfaceKey, LOOPBACK_IFINDEX, Piece, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage,
+    SourceKey, Target, VIP_SLOTS,
 };
 use lb_ebpf::{Frame, PolicyEvent, SharedWord, StageTables, Tables, Verdict, stages};
-use lb_user::dataplane::access_key;
 use lb_user::dataplane::layout::{Capacity, Layout, Write};
+use lb_user::dataplane::{access_key, interfaces};
 use lb_user::state::Forwarding;
+
+use crate::world::{TEST_LINK, links};
 
 /// Room in front of a frame, as drivers leave it (`XDP_PACKET_HEADROOM`).
 const HEADROOM: usize = 256;
@@ -81,7 +83,7 @@ pub struct HostTables {
     dests: Vec<Dest>,
     policies: HashMap<u32, Policy>,
     access: HashMap<AccessKey, AccessRule>,
-    interface: Option<Interface>,
+    interfaces: BTreeMap<InterfaceKey, Interface>,
     /// What the program remembers.
     memory: Memory,
 }
@@ -111,7 +113,7 @@ impl HostTables {
             dests: vec![Dest::zeroed(); capacity.dests as usize],
             policies: HashMap::new(),
             access: HashMap::new(),
-            interface: Some(Interface::OF_TEST_RUNS),
+            interfaces: BTreeMap::new(),
             memory: Memory::default(),
         }
     }
@@ -125,6 +127,7 @@ impl HostTables {
         let (layout, writes) = Layout::new(capacity).stage(forwarding).expect("room in the tables");
         let mut tables = Self::new(capacity);
         writes.iter().for_each(|write| tables.write(write));
+        tables.interfaces = interfaces([TEST_LINK], &links(), layout.places());
         (tables, layout)
     }
 
@@ -255,8 +258,8 @@ impl StageTables for HostTables {
         self.memory.found.get()
     }
 
-    fn interface(&self, _ifindex: u32) -> Option<&Interface> {
-        self.interface.as_ref()
+    fn interface(&self, key: &InterfaceKey) -> Option<Interface> {
+        self.interfaces.get(key).copied()
     }
 
     fn policy(&self, index: u32) -> Option<&Policy> {

@@ -14,7 +14,7 @@
 //! POLICIES  ARRAY[vips]         Policy         access lists, limits and routes of a vip
 //! POLICY_COUNTERS PERCPU_ARRAY[vips] PolicyCounters one per vip
 //! ACCESS    LPM_TRIE            AccessRule     prefixes of all lists
-//! INTERFACES HASH[64]           Interface      MAC addresses, by interface index
+//! INTERFACES HASH[1024]         Interface      MAC addresses and names, by interface and VLAN
 //! BUCKETS, FLOW_BUCKETS, SOURCE_BUCKETS u64    rate limits: when the next one conforms
 //! FRAGMENTS LRU_HASH            FragmentRecord datagrams under way
 //! PIECE     PERCPU_ARRAY[1]     Piece          the fragment that is being decided about
@@ -42,7 +42,7 @@ pub use directory::{
     VIP_ENTRIES,
 };
 pub use fragment::{Aim, FragmentKey, FragmentRecord, Piece, STRETCHES, Stretch};
-pub use interface::Interface;
+pub use interface::{Interface, InterfaceKey};
 pub use policy::{
     ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, PINNED_CLOCK_BUCKET, Policy,
     PolicyCounters, SOURCE_BUCKETS, SourceKey,
@@ -54,10 +54,13 @@ pub use vip::{
 };
 
 /// Version of everything in this module. Pinned maps of another version are never adopted.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Entries of `DEVICES`: interfaces that packets may be redirected to.
 pub const MAX_DEVICES: u32 = 64;
+
+/// Entries of `INTERFACES`: interfaces with the program, and their VLANs that addresses are confined to.
+pub const MAX_INTERFACES: u32 = 1024;
 
 /// The interface index at which a `BPF_PROG_TEST_RUN` without a context enters: the loopback device of any network
 /// namespace. The balancer is never attached there, so a dest's frame "leaves where it came from" in such a run.

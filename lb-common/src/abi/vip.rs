@@ -78,7 +78,8 @@ impl Target {
 }
 
 /// Options of an address: the entry with port and protocol 0. Its `place` is the time, on the clock of `Tables::now_ns`,
-/// until which the program answers for the address; `u64::MAX` is for ever.
+/// until which the program answers for the address; `u64::MAX` is for ever. `ring_size` and `vip` are the lower and the
+/// upper half of its places.
 impl Target {
     /// ARP requests and neighbour solicitations are answered.
     pub const ANSWER_NEIGHBOURS: u32 = 1 << 16;
@@ -95,6 +96,23 @@ impl Target {
     /// The same of UDP; the port is the upper half of `ports_mask`.
     pub const UDP_VIPS: u32 = 1 << 22;
     pub const ONE_UDP_VIP: u32 = 1 << 23;
+
+    /// The places of an address that is confined to none.
+    pub const EVERYWHERE: u64 = u64::MAX;
+
+    /// An address's, confined to these places: a bit for each, as in [`super::Interface::places`].
+    #[must_use]
+    pub const fn confined_to(self, places: u64) -> Self {
+        Self { ring_size: places as u32, vip: (places >> 32) as u32, ..self }
+    }
+
+    /// Whether neighbours are answered for an address where frames come in for `places`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn answers_in(&self, places: u64) -> bool {
+        let own = self.ring_size as u64 | (self.vip as u64) << 32;
+        own == Self::EVERYWHERE || own & places != 0
+    }
 }
 
 /// What fragments without ports ask of an address.

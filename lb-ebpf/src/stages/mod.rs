@@ -10,6 +10,7 @@ mod icmp_error;
 pub(crate) mod limit;
 mod neighbour;
 mod policy;
+mod receiver;
 mod reply;
 mod reset;
 mod too_big;

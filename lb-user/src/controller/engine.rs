@@ -15,6 +15,7 @@ use crate::announce::Wanted;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, Totals, XdpMode};
+use crate::net::Links;
 use crate::state::{
     Change, ChangeError, ChangeMark, Desired, Dormant, Forwarding, JournalEntry, MacAddress, Merged, NextHop,
     NextHops, Overlay, Store, StoreError, Unresolved, VipKey, merge,
@@ -32,6 +33,8 @@ pub struct Setup {
     pub load: LoadConfig,
     pub config: Config,
     pub store: Store,
+    /// This host's links, as far as they are known.
+    pub links: Links,
 }
 
 impl fmt::Debug for Setup {
@@ -118,6 +121,7 @@ impl Setup {
             interfaces: config.interfaces.clone(),
             mode: self.xdp_mode.unwrap_or(config.xdp_mode),
             limits: config.limits,
+            links: self.links.clone(),
             pinned_clock: false,
         }
     }
@@ -316,6 +320,16 @@ impl<D: Dataplane> Engine<D> {
         self.retry();
     }
 
+    /// Takes in what is new about this host's links.
+    pub fn follow_links(&mut self, links: Links) {
+        if self.setup.links != links {
+            self.setup.links = links;
+            if let Err(refusal) = self.dataplane.follow_links(&self.setup.links) {
+                self.refused(&refusal);
+            }
+        }
+    }
+
     /// Applies the target when the kernel does not forward so yet.
     pub fn retry(&mut self) {
         if self.target == self.applied && self.dataplane_error.is_none() {
@@ -329,15 +343,17 @@ impl<D: Dataplane> Engine<D> {
                     info!("the dataplane accepts again");
                 }
             }
-            Err(refusal) => {
-                self.tallies.apply_errors += 1;
-                let text = refusal.to_string();
-                if self.dataplane_error.as_ref() != Some(&text) {
-                    error!(error = %text, "the dataplane refuses; it is tried again and forwards as before until then");
-                }
-                self.dataplane_error = Some(text);
-            }
+            Err(refusal) => self.refused(&refusal),
         }
+    }
+
+    fn refused(&mut self, refusal: &DataplaneError) {
+        self.tallies.apply_errors += 1;
+        let text = refusal.to_string();
+        if self.dataplane_error.as_ref() != Some(&text) {
+            error!(error = %text, "the dataplane refuses; it is tried again and forwards as before until then");
+        }
+        self.dataplane_error = Some(text);
     }
 
     /// Whether [`Self::retry`] has something to do.

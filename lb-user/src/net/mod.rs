@@ -28,7 +28,7 @@ use std::net::IpAddr;
 
 use crate::state::NextHops;
 
-pub use facts::{AddressFact, AddressState, HostFacts, LinkFact};
+pub use facts::{AddressFact, AddressState, HostFacts, LinkFact, Links};
 pub use resolver::spawn;
 pub use watch::{watch_addresses, watch_facts};
 

@@ -155,7 +155,7 @@ pub(in crate::config) const VIP: Section = Section {
             "announce_on",
             "list of interface names",
             Words("interfaces with an address in whose prefix the vip's lies, or else all of `interfaces`"),
-            "Where `announce` announces; VLAN interfaces too.",
+            "Where `announce` announces and, with `arp`, where neighbours are answered; VLAN interfaces too.",
         ),
         setting(
             "unknown_ports",

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use lb_common::abi::{Answering, Target};
 
+use super::Places;
 use super::keys::wire_port;
 use crate::state::{Announce, Answers, DesiredAddress, Oversize, Protocol, Tunnel, UnknownPorts, VipKey};
 
@@ -25,7 +26,7 @@ pub(super) fn ports<'k>(vips: impl Iterator<Item = &'k VipKey>) -> BTreeMap<IpAd
 }
 
 /// The entry of an address whose vips have these ports.
-pub(super) fn target(address: &DesiredAddress, [tcp, udp]: &Ports) -> Target {
+pub(super) fn target(address: &DesiredAddress, [tcp, udp]: &Ports, places: &Places) -> Target {
     let flag = |on: bool, flag: u32| if on { flag } else { 0 };
     let flags = flag(address.announce == Announce::Arp, Target::ANSWER_NEIGHBOURS)
         | flag(address.ping, Target::ANSWER_ECHO)
@@ -37,7 +38,8 @@ pub(super) fn target(address: &DesiredAddress, [tcp, udp]: &Ports) -> Target {
     let (tcp, tcp_port) = served(tcp, Target::TCP_VIPS, Target::ONE_TCP_VIP);
     let (udp, udp_port) = served(udp, Target::UDP_VIPS, Target::ONE_UDP_VIP);
     let ports_mask = u32::from(tcp_port) | u32::from(udp_port) << 16;
-    Target { place: u64::MAX, flags: flags | tcp | udp, ports_mask, ..Target::default() }
+    let target = Target { place: u64::MAX, flags: flags | tcp | udp, ports_mask, ..Target::default() };
+    target.confined_to(places.of_address(address))
 }
 
 /// The flags that say how many vips there are, and the port of the only one.
