@@ -71,6 +71,8 @@ impl Ipv4 {
     pub const DF: u16 = 0x4000;
     /// "More fragments" and the offset: zero in a whole packet.
     pub const FRAGMENT: u16 = 0x3fff;
+    /// Set in all fragments of a datagram but the last.
+    pub const MORE_FRAGMENTS: u16 = 0x2000;
     /// The offset alone: zero in the first fragment.
     pub const OFFSET: u16 = 0x1fff;
 }
@@ -194,6 +196,17 @@ pub struct Extension {
     pub next_header: u8,
     /// In units of 8 bytes beyond the first 8 (AH: units of 4 beyond the first 8).
     pub len: u8,
+}
+
+/// An IPv6 fragment header (RFC 8200, section 4.5).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Ipv6Fragment {
+    pub next_header: u8,
+    pub reserved: u8,
+    /// Offset in units of 8 bytes in the upper 13 bits, "more fragments" in the lowest one.
+    pub offset_more: Be16,
+    pub id: [u8; 4],
 }
 
 /// An IPv6 address as the two words that hashes and tables use.

@@ -100,7 +100,7 @@ pub(crate) fn owner<T: Tables>(tables: &T, place: Place, slot: u32) -> Result<u3
 }
 
 #[inline(always)]
-fn leave(dest: &Dest, ingress: u32) -> Leave {
+pub(crate) fn leave(dest: &Dest, ingress: u32) -> Leave {
     if dest.ifindex == ingress || ingress == LOOPBACK_IFINDEX {
         Leave::Transmit
     } else {

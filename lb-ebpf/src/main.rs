@@ -84,6 +84,9 @@ mod programs {
         stage_arp, arp, Arp;
         stage_icmp, icmp, Icmp;
         stage_fragment, fragment, Fragment;
+        stage_aim, aim, Aim;
+        stage_datagram, datagram, Datagram;
+        stage_send, send, Send;
         stage_closed, closed, Closed;
         stage_flow, flow, Flow;
         stage_too_big, too_big, TooBig;

@@ -10,10 +10,10 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use lb_common::abi::{
-    ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, Counters, Dest, Directory, FLOW_OWNERS,
-    FLOW_WAYS, FlowBucket, FlowCounters, Found, FragmentKey, FragmentRecord, Interface, MAX_DEVICES,
-    PINNED_CLOCK_BUCKET, Place, Policy, PolicyCounters, REASON_COUNT, Reason, RingPage, STAGE_COUNT,
-    SourceKey, Target, VIP_SLOTS,
+    ACCESS_PREFIXES, AccessKey, AccessRule, Aim, BUCKET_COUNT, Bucket, Counters, Dest, Directory,
+    FLOW_OWNERS, FLOW_WAYS, FlowBucket, FlowCounters, Found, FragmentKey, FragmentRecord, Interface,
+    InterfaceKey, MAX_DEVICES, MAX_INTERFACES, PINNED_CLOCK_BUCKET, Piece, Place, Policy, PolicyCounters,
+    REASON_COUNT, Reason, RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
 };
 use lb_ebpf::{FlowEvent, FlowRecords, PolicyEvent, SharedWord, StageTables, Tables, Verdict};
 
@@ -38,7 +38,7 @@ static POLICY_COUNTERS: PerCpuArray<PolicyCounters> = PerCpuArray::with_max_entr
 #[map]
 static ACCESS: LpmTrie<[u8; 20], AccessRule> = LpmTrie::with_max_entries(ACCESS_PREFIXES, BPF_F_NO_PREALLOC);
 #[map]
-static INTERFACES: HashMap<u32, Interface> = HashMap::with_max_entries(MAX_DEVICES, 0);
+static INTERFACES: HashMap<InterfaceKey, Interface> = HashMap::with_max_entries(MAX_INTERFACES, 0);
 #[map]
 static BUCKETS: Array<u64> = Array::with_max_entries(BUCKET_COUNT, 0);
 #[map]
@@ -48,6 +48,12 @@ static OF_SOURCES: LruHashMap<SourceKey, u64> =
     LruHashMap::with_max_entries(lb_common::abi::SOURCE_BUCKETS, 0);
 #[map]
 static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static PIECE: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static AIM: PerCpuArray<Aim> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static RECORD: PerCpuArray<FragmentRecord> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMap::with_max_entries(1, 0);
 
@@ -156,9 +162,9 @@ impl StageTables for KernelTables {
     }
 
     #[inline(always)]
-    fn interface(&self, ifindex: u32) -> Option<&Interface> {
-        // SAFETY: user space replaces a value only by one of the same interface.
-        unsafe { INTERFACES.get(ifindex) }
+    fn interface(&self, key: &InterfaceKey) -> Option<Interface> {
+        // SAFETY: the value is copied at once; user space replaces it as a whole, and seldom.
+        unsafe { INTERFACES.get(key).copied() }
     }
 
     #[inline(always)]
@@ -238,9 +244,49 @@ impl StageTables for KernelTables {
     }
 
     #[inline(always)]
+    fn scratch<'r>(&'r self, _own: &'r mut FragmentRecord) -> Option<&'r mut FragmentRecord> {
+        // SAFETY: as in `count`; the story asks for it once a program.
+        RECORD.get_ptr_mut(0).map(|record| unsafe { &mut *record })
+    }
+
+    #[inline(always)]
+    fn set_aim(&self, aim: &Aim) {
+        if let Some(place) = AIM.get_ptr_mut(0) {
+            // SAFETY: as in `count`.
+            unsafe { *place = *aim };
+        }
+    }
+
+    #[inline(always)]
+    fn aim(&self) -> Option<Aim> {
+        AIM.get(0).copied()
+    }
+
+    #[inline(always)]
+    fn set_piece(&self, piece: &Piece) {
+        if let Some(place) = PIECE.get_ptr_mut(0) {
+            // SAFETY: as in `count`.
+            unsafe { *place = *piece };
+        }
+    }
+
+    #[inline(always)]
+    fn piece(&self) -> Option<Piece> {
+        PIECE.get(0).copied()
+    }
+
+    #[inline(always)]
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
         // SAFETY: the value is copied at once; one that another CPU writes meanwhile may be torn, which the story allows for.
         unsafe { FRAGMENTS.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn read_fragment(&self, key: &FragmentKey, into: &mut FragmentRecord) -> bool {
+        let Some(record) = FRAGMENTS.get_ptr(key) else { return false };
+        // SAFETY: as in `fragment`; the copy lies in another map.
+        unsafe { *into = *record };
+        true
     }
 
     #[inline(always)]

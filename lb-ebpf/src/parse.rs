@@ -14,10 +14,10 @@ pub(crate) const TCP: u8 = IpProto::Tcp as u8;
 pub(crate) const UDP: u8 = IpProto::Udp as u8;
 pub(crate) const ICMP: u8 = IpProto::Icmp as u8;
 pub(crate) const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
-const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
-const ROUTING: u8 = IpProto::Ipv6Route as u8;
+pub(crate) const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+pub(crate) const ROUTING: u8 = IpProto::Ipv6Route as u8;
 pub(crate) const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
-const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
+pub(crate) const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 
 /// A whole TCP or UDP packet. The fields are as wide as registers: results of at most two registers are packed into them
 /// and taken apart again, which stays in the code even where the function is inlined.
@@ -86,6 +86,26 @@ pub(crate) fn tags<F: Frame>(frame: &F) -> Result<(u16, usize), Reason> {
     Ok((innermost, SECOND + size_of::<Vlan>()))
 }
 
+/// The VLAN ids of one or two tags, as [`lb_common::abi::InterfaceKey`] has them. A tag with id 0 only says how urgent a frame
+/// is (IEEE 802.1Q, priority tag).
+#[inline(always)]
+pub(crate) fn vlans<F: Frame>(frame: &F) -> Option<u32> {
+    const FIRST: usize = size_of::<Ethernet>();
+    const SECOND: usize = FIRST + size_of::<Vlan>();
+    const ID: u32 = 0xfff;
+    let is_tag = |ether_type: u16| ether_type == ether_type::VLAN || ether_type == ether_type::QINQ;
+    if !is_tag(frame.at::<Ethernet>(0)?.ether_type.get()) {
+        return Some(0);
+    }
+    let first: &Vlan = frame.at(FIRST)?;
+    let outer = u32::from(first.tci.get()) & ID;
+    if !is_tag(first.ether_type.get()) {
+        return Some(outer);
+    }
+    let inner = u32::from(frame.at::<Vlan>(SECOND)?.tci.get()) & ID;
+    Some(if outer == 0 { inner } else { outer | inner << 16 })
+}
+
 /// The facts of an IPv4 packet.
 ///
 /// # Errors
@@ -150,15 +170,39 @@ pub(crate) fn extensions<F: Frame>(
         if !is_extension(protocol)? {
             return Ok((protocol, offset));
         }
-        let extension = frame.at::<RoutingStart>(offset).ok_or(Reason::Truncated)?;
-        if protocol == ROUTING && extension.segments_left != 0 {
-            // The vip is not the packet's last stop (RFC 8200, section 4.4): the kernel's business.
-            return Err(Reason::ExtensionHeaders);
-        }
-        protocol = extension.start.next_header;
-        offset += (usize::from(extension.start.len) + 1) * 8;
+        (protocol, offset) = step(frame, protocol, offset)?;
     }
     if is_extension(protocol)? { Err(Reason::ExtensionHeaders) } else { Ok((protocol, offset)) }
+}
+
+/// The same up to the fragment header: its offset.
+///
+/// # Errors
+/// As [`extensions`], and when there is none.
+#[inline(always)]
+pub(crate) fn fragment_header<F: Frame>(
+    frame: &F,
+    mut protocol: u8,
+    mut offset: usize,
+) -> Result<usize, Reason> {
+    for _ in 0..MAX_EXTENSIONS {
+        if protocol == FRAGMENT {
+            return Ok(offset);
+        }
+        (protocol, offset) = step(frame, protocol, offset)?;
+    }
+    if protocol == FRAGMENT { Ok(offset) } else { Err(Reason::ExtensionHeaders) }
+}
+
+/// Steps over one extension header.
+#[inline(always)]
+fn step<F: Frame>(frame: &F, protocol: u8, offset: usize) -> Result<(u8, usize), Reason> {
+    let extension = frame.at::<RoutingStart>(offset).ok_or(Reason::Truncated)?;
+    if protocol == ROUTING && extension.segments_left != 0 {
+        // The vip is not the packet's last stop (RFC 8200, section 4.4): the kernel's business.
+        return Err(Reason::ExtensionHeaders);
+    }
+    Ok((extension.start.next_header, offset + (usize::from(extension.start.len) + 1) * 8))
 }
 
 #[inline(always)]

@@ -1,8 +1,8 @@
 //! What user space has decided, as the story reads it, and the little that the story itself remembers.
 
 use lb_common::abi::{
-    AccessKey, AccessRule, Bucket, Dest, Directory, FlowCounters, Found, FragmentKey, FragmentRecord,
-    Interface, Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
+    AccessKey, AccessRule, Aim, Bucket, Dest, Directory, FlowCounters, Found, FragmentKey, FragmentRecord,
+    Interface, InterfaceKey, Piece, Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
 };
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
@@ -32,7 +32,7 @@ pub trait StageTables: Tables {
     /// What this packet's program before has noted.
     fn found(&self) -> Option<Found>;
 
-    fn interface(&self, ifindex: u32) -> Option<&Interface>;
+    fn interface(&self, key: &InterfaceKey) -> Option<Interface>;
 
     /// A policy, by [`Target::policy`].
     fn policy(&self, index: u32) -> Option<&Policy>;
@@ -52,6 +52,12 @@ pub trait StageTables: Tables {
     /// The same for new flows of a source prefix, which is remembered when it is new.
     fn source_bucket(&self, key: &SourceKey) -> Option<Self::Word>;
 
+    /// Notes what a fragment says about itself, for the stage that comes next.
+    fn set_piece(&self, piece: &Piece);
+
+    /// What this fragment's program before has noted.
+    fn piece(&self) -> Option<Piece>;
+
     /// A datagram under way.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
 
@@ -63,6 +69,18 @@ pub trait StageTables: Tables {
 
     /// Counts what became of a packet of a slot in transition.
     fn count_flow(&self, event: FlowEvent);
+
+    /// The same, copied to `into`; `false`: there is none.
+    fn read_fragment(&self, key: &FragmentKey, into: &mut FragmentRecord) -> bool;
+
+    /// Notes what a fragment is taken for, for the stage that comes next.
+    fn set_aim(&self, aim: &Aim);
+
+    /// What this fragment's program before has noted.
+    fn aim(&self) -> Option<Aim>;
+
+    /// A record to work in: this one, or better one whose bytes the kernel's verifier does not keep track of.
+    fn scratch<'r>(&'r self, own: &'r mut FragmentRecord) -> Option<&'r mut FragmentRecord>;
 
     /// Remembers a datagram; with `is_new` only when nobody has done so meanwhile. `false`: not remembered.
     fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool;

@@ -79,12 +79,12 @@ pub(crate) fn route_v6<'d>(
 }
 
 #[inline(always)]
-fn entry_v4(directory: &Directory, key: u64) -> Option<&Target> {
+pub(crate) fn entry_v4(directory: &Directory, key: u64) -> Option<&Target> {
     entry_in_v4(directory, live_bank(directory), key)
 }
 
 #[inline(always)]
-fn entry_v6(directory: &Directory, address: [u64; 2], service: u64) -> Option<&Target> {
+pub(crate) fn entry_v6(directory: &Directory, address: [u64; 2], service: u64) -> Option<&Target> {
     entry_in_v6(directory, live_bank(directory), address, service)
 }
 

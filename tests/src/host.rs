@@ -1,19 +1,21 @@
 //! The packet story on the host: a frame in a vector, and the tables as the layout's writes leave them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
-    AccessKey, AccessRule, Bucket, Dest, Directory, FLOW_WAYS, FlowCounters, Found, FragmentKey,
-    FragmentRecord, Interface, LOOPBACK_IFINDEX, Place, Policy, PolicyCounters, RING_PAGE_SLOTS, Reason,
-    RingPage, SourceKey, Target, VIP_SLOTS,
+    AccessKey, AccessRule, Aim, Bucket, Dest, Directory, FLOW_WAYS, FlowCounters, Found, FragmentKey,
+    FragmentRecord, Interface, InterfaceKey, LOOPBACK_IFINDEX, Piece, Place, Policy, PolicyCounters,
+    RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target, VIP_SLOTS,
 };
 use lb_ebpf::{FlowEvent, FlowRecords, Frame, PolicyEvent, SharedWord, StageTables, Tables, Verdict, stages};
-use lb_user::dataplane::access_key;
 use lb_user::dataplane::layout::{Capacity, Layout, Write};
+use lb_user::dataplane::{access_key, interfaces};
 use lb_user::state::Forwarding;
+
+use crate::world::{TEST_LINK, links};
 
 /// Room in front of a frame, as drivers leave it (`XDP_PACKET_HEADROOM`).
 const HEADROOM: usize = 256;
@@ -83,7 +85,7 @@ pub struct HostTables {
     access: HashMap<AccessKey, AccessRule>,
     /// Where owners of flows are in `dests`.
     owners: HashMap<u16, u32>,
-    interface: Option<Interface>,
+    interfaces: BTreeMap<InterfaceKey, Interface>,
     /// What the program remembers.
     memory: Memory,
 }
@@ -95,6 +97,8 @@ struct Memory {
     /// In a run that must change nothing.
     quiet: Cell<bool>,
     found: Cell<Option<Found>>,
+    piece: Cell<Option<Piece>>,
+    aim: Cell<Option<Aim>>,
     buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     flow_buckets: RefCell<HashMap<u32, Rc<Cell<u64>>>>,
     source_buckets: RefCell<HashMap<SourceKey, Rc<Cell<u64>>>>,
@@ -114,7 +118,7 @@ impl HostTables {
             policies: HashMap::new(),
             access: HashMap::new(),
             owners: HashMap::new(),
-            interface: Some(Interface::OF_TEST_RUNS),
+            interfaces: BTreeMap::new(),
             memory: Memory::default(),
         }
     }
@@ -128,6 +132,7 @@ impl HostTables {
         let (layout, writes) = Layout::new(capacity).stage(forwarding).expect("room in the tables");
         let mut tables = Self::new(capacity);
         writes.iter().for_each(|write| tables.write(write));
+        tables.interfaces = interfaces([TEST_LINK], &links(), layout.places());
         (tables, layout)
     }
 
@@ -279,8 +284,8 @@ impl StageTables for HostTables {
         self.memory.found.get()
     }
 
-    fn interface(&self, _ifindex: u32) -> Option<&Interface> {
-        self.interface.as_ref()
+    fn interface(&self, key: &InterfaceKey) -> Option<Interface> {
+        self.interfaces.get(key).copied()
     }
 
     fn policy(&self, index: u32) -> Option<&Policy> {
@@ -331,8 +336,33 @@ impl StageTables for HostTables {
         }
     }
 
+    fn set_aim(&self, aim: &Aim) {
+        self.memory.aim.set(Some(*aim));
+    }
+
+    fn aim(&self) -> Option<Aim> {
+        self.memory.aim.get()
+    }
+
+    fn scratch<'r>(&'r self, own: &'r mut FragmentRecord) -> Option<&'r mut FragmentRecord> {
+        Some(own)
+    }
+
+    fn set_piece(&self, piece: &Piece) {
+        self.memory.piece.set(Some(*piece));
+    }
+
+    fn piece(&self) -> Option<Piece> {
+        self.memory.piece.get()
+    }
+
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
         self.memory.fragments.borrow().get(key).copied()
+    }
+
+    fn read_fragment(&self, key: &FragmentKey, into: &mut FragmentRecord) -> bool {
+        let found = self.fragment(key);
+        found.inspect(|record| *into = *record).is_some()
     }
 
     fn set_fragment(&self, key: &FragmentKey, record: &FragmentRecord, is_new: bool) -> bool {

@@ -8,10 +8,12 @@ use anyhow::{Context, Result, ensure};
 use aya::TestRun;
 use aya::maps::{Array, HashMap, Map, MapData};
 use aya::programs::{TestRunOptions, Xdp};
-use lb_common::abi::{Interface, LOOPBACK_IFINDEX, PINNED_CLOCK_BUCKET, Reason};
+use lb_common::abi::{Interface, InterfaceKey, LOOPBACK_IFINDEX, PINNED_CLOCK_BUCKET, Reason};
 use lb_user::dataplane::bpf::{self, BpfDataplane};
 use lb_user::dataplane::{Dataplane, Limits, OpenOptions, XdpMode};
 use lb_user::state::Forwarding;
+
+use crate::world::{BALANCER, links};
 
 const XDP_ABORTED: u32 = 0;
 const XDP_DROP: u32 = 1;
@@ -62,6 +64,7 @@ impl Kernel {
             interfaces: Vec::new(),
             mode: XdpMode::Native,
             limits,
+            links: links(),
             pinned_clock: true,
         };
         change(&mut options);
@@ -121,9 +124,13 @@ impl Kernel {
     /// When the kernel refuses.
     pub fn name_test_interface(&self) -> Result<()> {
         let map = Map::HashMap(self.pinned_map("INTERFACES")?);
-        let mut interfaces: HashMap<MapData, u32, [u8; size_of::<Interface>()]> = map.try_into()?;
-        let value: [u8; size_of::<Interface>()] = bytemuck::cast(Interface::OF_TEST_RUNS);
-        Ok(interfaces.insert(LOOPBACK_IFINDEX, value, 0)?)
+        let mut interfaces: HashMap<MapData, [u8; size_of::<InterfaceKey>()], [u8; size_of::<Interface>()]> =
+            map.try_into()?;
+        let key = InterfaceKey { ifindex: LOOPBACK_IFINDEX, vlans: 0 };
+        let value = Interface { mac: BALANCER.0, ..Interface::default() };
+        let (key, value): ([u8; size_of::<InterfaceKey>()], [u8; size_of::<Interface>()]) =
+            (bytemuck::cast(key), bytemuck::cast(value));
+        Ok(interfaces.insert(key, value, 0)?)
     }
 
     /// One of the program's maps.

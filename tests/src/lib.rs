@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod control;
+pub mod cut;
 pub mod decap;
 pub mod fixture;
 pub mod fuzz;

@@ -4,8 +4,8 @@
 //! Clients are 203.0.113.9 and 2001:db8:9::9; vips 198.51.100.1 and 2001:db8::1; backends 10.0.0.N and 2001:db8:b::N.
 
 use lb_user::state::{
-    Affinity, Announce, DesiredAddress, DesiredVip, Dscp, GueVariant, Mode, Oversize, QuicRouting, ServerId,
-    UnknownPorts,
+    Affinity, Announce, DesiredAddress, DesiredVip, Dscp, Fragments, GueVariant, Mode, Oversize, QuicRouting,
+    ServerId, UnknownPorts,
 };
 
 use crate::world::{World, rules};
@@ -106,6 +106,16 @@ pub const WORLDS: &[NamedWorld] = &[
         name: "circle",
         what: "both families, backends that lead back to the vips, tunnels of both kinds",
         build: circle,
+    },
+    NamedWorld {
+        name: "fragments",
+        what: "both families, UDP on ports 53 and 54, TCP on 80 and 81; port 81 takes no fragments; ten datagrams in fragments a second",
+        build: fragments,
+    },
+    NamedWorld {
+        name: "fragments-hash",
+        what: "both families, one vip over UDP and one over TCP, fragments go by addresses alone",
+        build: fragments_hash,
     },
     NamedWorld { name: "nothing", what: "no vip at all", build: World::default },
 ];
@@ -270,6 +280,32 @@ fn routes() -> World {
             &["203.0.113.12"],
             &[],
         )
+    })
+}
+
+fn fragments() -> World {
+    let backends = [BACKEND4, "10.0.0.2", BACKEND6];
+    let mut world = [VIP4, "[2001:db8::1]"].iter().fold(World::default(), |world, vip| {
+        let refusing = format!("{vip}:81/tcp");
+        let world = ["53/udp", "54/udp", "80/tcp"]
+            .iter()
+            .fold(world, |world, service| world.vip(&format!("{vip}:{service}"), &backends));
+        world.vip(&refusing, &backends).with(&refusing, |vip| vip.options.fragments = Fragments::Drop)
+    });
+    let address = DesiredAddress { announce: Announce::Arp, ping: true, ..DesiredAddress::default() };
+    for vip in [VIP4, VIP6] {
+        world = world.address(vip, address.clone());
+    }
+    world.desired.answers.fragments_per_second = 10;
+    world
+}
+
+fn fragments_hash() -> World {
+    let vips = ["198.51.100.1:53/udp", V4, "[2001:db8::1]:53/udp", V6];
+    vips.iter().fold(World::default(), |world, vip| {
+        world
+            .vip(vip, &[BACKEND4, "10.0.0.2", BACKEND6])
+            .with(vip, |vip| vip.options.fragments = Fragments::Hash)
     })
 }
 

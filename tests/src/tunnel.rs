@@ -1,6 +1,6 @@
 //! What came out of the balancer, taken apart by etherparse.
 
-use etherparse::{LinkSlice, NetSlice, SlicedPacket};
+use etherparse::{LaxNetSlice, LaxSlicedPacket, LinkSlice, NetSlice, SlicedPacket};
 
 use crate::world::{BALANCER, NEXT_HOP};
 
@@ -10,11 +10,11 @@ use crate::world::{BALANCER, NEXT_HOP};
 /// When etherparse sees no IP packet.
 #[must_use]
 pub fn inner(frame: &[u8]) -> Vec<u8> {
-    let sliced = SlicedPacket::from_ethernet(frame).expect("a packet");
+    let sliced = LaxSlicedPacket::from_ethernet(frame).expect("a packet");
     let offset = 14 + sliced.link_exts.len() * 4;
     let mut bytes = frame[offset..].to_vec();
     match sliced.net.expect("IP") {
-        NetSlice::Ipv4(ip) => {
+        LaxNetSlice::Ipv4(ip) => {
             let mut header = ip.header().to_header();
             header.time_to_live -= 1;
             header.header_checksum = header.calc_header_checksum();
@@ -22,8 +22,8 @@ pub fn inner(frame: &[u8]) -> Vec<u8> {
             header.write_raw(&mut rewritten).expect("a vector takes everything");
             bytes[..rewritten.len()].copy_from_slice(&rewritten);
         }
-        NetSlice::Ipv6(_) => bytes[7] -= 1,
-        NetSlice::Arp(_) => panic!("no IP"),
+        LaxNetSlice::Ipv6(_) => bytes[7] -= 1,
+        LaxNetSlice::Arp(_) => panic!("no IP"),
     }
     bytes
 }
@@ -33,6 +33,8 @@ pub fn inner(frame: &[u8]) -> Vec<u8> {
 pub struct Outer {
     pub source: Vec<u8>,
     pub destination: Vec<u8>,
+    /// IPv4's.
+    pub identification: u16,
     pub ttl: u8,
     pub tos: u8,
     pub protocol: u8,
@@ -57,6 +59,7 @@ pub fn outer(frame: &[u8]) -> Outer {
             Outer {
                 source: header.source.to_vec(),
                 destination: header.destination.to_vec(),
+                identification: header.identification,
                 ttl: header.time_to_live,
                 tos: header.dscp.value() << 2 | header.ecn.value(),
                 protocol: header.protocol.0,
@@ -69,6 +72,7 @@ pub fn outer(frame: &[u8]) -> Outer {
             Outer {
                 source: header.source.to_vec(),
                 destination: header.destination.to_vec(),
+                identification: 0,
                 ttl: header.hop_limit,
                 tos: header.traffic_class,
                 protocol: header.next_header.0,

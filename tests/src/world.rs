@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use lb_common::abi::LOOPBACK_IFINDEX;
 use lb_user::dataplane::layout::Capacity;
+use lb_user::net::{LinkFact, Links};
 use lb_user::state::{
     AccessRules, Affinity, Desired, DesiredAddress, DesiredMember, DesiredRoute, DesiredVip, Forwarding,
     MacAddress, Mode, NextHop, NextHops, Prefix, Prefixes, SourcePrefix, VipKey, VipOptions,
@@ -19,6 +21,35 @@ pub const BALANCER: MacAddress = MacAddress([0x02, 0, 0, 0, 0xaa, 1]);
 /// Outer sources, when not changed by a test.
 pub const SOURCE4: &str = "192.0.2.10";
 pub const SOURCE6: &str = "2001:db8:ff::10";
+
+/// Name of the interface at which test runs enter.
+pub const TEST_LINK: &str = "test0";
+
+/// An interface of the host that forwards.
+#[must_use]
+pub fn link(name: &str) -> LinkFact {
+    LinkFact {
+        name: name.to_owned(),
+        mac: Some(BALANCER),
+        ethernet: true,
+        up: true,
+        vlan_parent: None,
+        vlan_id: None,
+        master: None,
+    }
+}
+
+/// The links of the host that forwards: [`TEST_LINK`], its VLAN 5, and VLAN 6 in that one.
+#[must_use]
+pub fn links() -> Links {
+    let vlan =
+        |name: &str, parent, id| LinkFact { vlan_parent: Some(parent), vlan_id: Some(id), ..link(name) };
+    Links::from([
+        (LOOPBACK_IFINDEX, link(TEST_LINK)),
+        (LOOPBACK_IFINDEX + 1, vlan("test0.5", LOOPBACK_IFINDEX, 5)),
+        (LOOPBACK_IFINDEX + 2, vlan("test0.5.6", LOOPBACK_IFINDEX + 1, 6)),
+    ])
+}
 
 /// What to forward, step by step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +104,7 @@ impl World {
             given_up: std::collections::BTreeSet::new(),
         };
         self.desired.vips.insert(key, vip);
+        self.desired.addresses.entry(key.address).or_default();
         backends.iter().for_each(|backend| self.add(key, backend, 100));
         self
     }
@@ -102,7 +134,7 @@ impl World {
         let address: IpAddr = backend.parse().expect("an address");
         let source = if address.is_ipv4() { SOURCE4 } else { SOURCE6 };
         let hop = NextHop {
-            ifindex: lb_common::abi::LOOPBACK_IFINDEX,
+            ifindex: LOOPBACK_IFINDEX,
             interface: "eth0".into(),
             source_mac: BALANCER,
             destination_mac: NEXT_HOP,

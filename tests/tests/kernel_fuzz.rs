@@ -13,14 +13,13 @@ const UNREACHED: &[Reason] = &[
     // It takes a defect of the tables, or a frame that no test run takes.
     Reason::NoDest,
     Reason::NoHeadroom,
+    // A stage without the next one.
+    Reason::FragmentRead,
+    Reason::FragmentAimed,
+    Reason::FragmentFound,
     // No world asks for what leads there.
     Reason::Oversize,
     Reason::Policy,
-    Reason::FragmentOverlap,
-    Reason::FragmentTiny,
-    Reason::FragmentFlood,
-    Reason::FragmentEarly,
-    Reason::FragmentRefused,
     Reason::AnswerLimit,
     Reason::ArpReply,
     Reason::NeighbourReply,

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lb_user::api::types::{BackendState, ExplainReply};
 use tests::lab::{Daemon, DaemonConfig, Network, Shape, VIP4, VIP6, curl_many, privileged, run, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,10 +49,7 @@ fn an_announced_vip_is_found_by_its_neighbours_and_answers_pings() {
     }
     let (network, _daemon) = start("announce = \"arp\"");
     // No way by the balancer: the router looks for the vips on the link itself.
-    network
-        .router
-        .ip(&format!("route replace {VIP4}/32 dev br0\nroute replace {VIP6}/128 dev br0\n"))
-        .unwrap();
+    look_on(&network, "br0");
     for vip in VIPS {
         wait_until(&format!("an answer of {vip}"), PATIENCE, || ping(&network, vip, 56).map(drop)).unwrap();
         for bytes in [0, 1, 1000, 1400] {
@@ -60,13 +58,135 @@ fn an_announced_vip_is_found_by_its_neighbours_and_answers_pings() {
         }
         let (answers, failures) = curl_many(&network.client, SocketAddr::new(vip, 80), 20).unwrap();
         assert!(failures.is_empty() && answers.values().sum::<u32>() == 20, "{answers:?} {failures:?}");
-        let neighbours =
-            run(network.router.command("ip").unwrap().args(["neigh", "show", "to"]).arg(vip.to_string()));
         let link =
             run(network.balancers[0].command("ip").unwrap().args(["-json", "link", "show", "dev", "eth0"]));
         let links: serde_json::Value = serde_json::from_str(&link.unwrap()).unwrap();
-        let (neighbours, mac) = (neighbours.unwrap(), links[0]["address"].as_str().unwrap().to_owned());
+        let (neighbours, mac) = (neighbours(&network, vip), links[0]["address"].as_str().unwrap().to_owned());
         assert!(neighbours.contains(&mac), "{neighbours} is not at {mac}");
+    }
+}
+
+/// Lets the router look for the vips itself, on this bridge, with nothing that it knows already.
+fn look_on(network: &Network, bridge: &str) {
+    network
+        .router
+        .ip(&format!(
+            "route replace {VIP4}/32 dev {bridge}\nroute replace {VIP6}/128 dev {bridge}\n\
+             neigh flush dev {bridge}\n"
+        ))
+        .unwrap();
+}
+
+/// What the router knows of a vip.
+fn neighbours(network: &Network, vip: IpAddr) -> String {
+    run(network.router.command("ip").unwrap().args(["neigh", "show", "to"]).arg(vip.to_string())).unwrap()
+}
+
+#[test]
+fn an_address_is_found_only_on_the_interfaces_that_it_is_announced_on() {
+    if !privileged() {
+        return;
+    }
+    let network = Network::two_armed(Shape { balancers: 1, backends: 1 }).unwrap();
+    let backend = &network.backends[0];
+    let config = |on: &str| {
+        let lines = format!("announce = \"arp\"\nannounce_on = [{on}]");
+        let mut config = DaemonConfig::default();
+        config.head = "interfaces = [\"eth0\", \"eth1\"]\n".to_owned();
+        config
+            .backend(&backend.name, backend.address4)
+            .vip("web", VIP4, 80, "tcp", &[&backend.name])
+            .vip_line(&lines)
+            .vip("web6", VIP6, 80, "tcp", &[&backend.name])
+            .vip_line(&lines)
+    };
+    let on_eth0 = config("\"eth0\"");
+    let daemon = Daemon::start(&network.lab, &network.balancers[0], "test", &on_eth0, &[]).unwrap();
+    let found = |bridge: &str| {
+        look_on(&network, bridge);
+        VIPS.map(|vip| ping(&network, vip, 56).is_ok())
+    };
+    for (on, expected) in [
+        ("\"eth0\"", [true, false]),
+        ("\"eth1\"", [false, true]),
+        ("\"eth0\", \"eth1\"", [true, true]),
+        ("\"eth9\"", [false, false]),
+    ] {
+        daemon.write_config(&config(on).text()).unwrap();
+        daemon.cli(["reload"]).unwrap();
+        for (bridge, expected) in ["br0", "br1"].into_iter().zip(expected) {
+            assert_eq!(found(bridge), [expected; 2], "announced on {on}, looked for on {bridge}");
+        }
+    }
+}
+
+#[test]
+fn neighbours_and_backends_see_the_mac_address_that_the_interface_has_now() {
+    const MOVED: &str = "02:00:00:00:00:77";
+    if !privileged() {
+        return;
+    }
+    // Nobody knows the vips by what was announced: only the program's answers count.
+    let (network, daemon) = start("announce = \"arp\"\nannounce_on = [\"eth0\"]");
+    let balancer = &network.balancers[0];
+    look_on(&network, "br0");
+    for vip in VIPS {
+        wait_until(&format!("an answer of {vip}"), PATIENCE, || ping(&network, vip, 56).map(drop)).unwrap();
+    }
+    balancer.ip(&format!("link set eth0 address {MOVED}\n")).unwrap();
+    for vip in VIPS {
+        let server = SocketAddr::new(vip, 80).to_string();
+        let client = if vip.is_ipv4() { "192.0.2.2:40000" } else { "[2001:db8:1::2]:40000" };
+        wait_until("the new MAC address", PATIENCE, || {
+            look_on(&network, "br0");
+            ping(&network, vip, 56)?;
+            let known = neighbours(&network, vip);
+            ensure!(known.contains(MOVED), "{known}");
+            let said = daemon.cli(["explain", client, &server, "tcp", "--output", "json"])?;
+            let explained: ExplainReply = serde_json::from_str(&said)?;
+            ensure!(explained.frame[12..24] == MOVED.replace(':', ""), "{said}");
+            Ok(())
+        })
+        .unwrap();
+        let (answers, failures) = curl_many(&network.client, SocketAddr::new(vip, 80), 20).unwrap();
+        assert!(failures.is_empty() && answers.values().sum::<u32>() == 20, "{answers:?} {failures:?}");
+    }
+}
+
+#[test]
+fn a_link_that_was_down_serves_again_when_it_is_up() {
+    if !privileged() {
+        return;
+    }
+    let (network, daemon) = start("announce = \"arp\"");
+    let balancer = &network.balancers[0];
+    look_on(&network, "br0");
+    for state in ["down", "up"] {
+        balancer.ip(&format!("link set eth0 {state}\n")).unwrap();
+        wait_until(state, PATIENCE, || {
+            let status = daemon.status()?;
+            let dests: Vec<_> = status.vips.iter().flat_map(|vip| &vip.backends).collect();
+            let owned = daemon.cli(["addresses"])?.matches("owned").count();
+            if state == "down" {
+                ensure!(dests.iter().all(|dest| dest.state == BackendState::Unresolved), "{dests:#?}");
+                ensure!(owned == 0, "an address is owned on a link that is down");
+            } else {
+                ensure!(owned == VIPS.len(), "{}", daemon.cli(["addresses"])?);
+            }
+            Ok(())
+        })
+        .unwrap();
+        if state == "down" {
+            // IPv6 addresses go with the link.
+            balancer.ip("addr replace fd00:1::101/64 dev eth0 nodad\n").unwrap();
+        }
+    }
+    balancer.ip("route replace default via 10.1.0.1\nroute replace ::/0 via fd00:1::1\n").unwrap();
+    daemon.wait_active(&["web-1", "web-1-6"]).unwrap();
+    for vip in VIPS {
+        look_on(&network, "br0");
+        let (answers, failures) = curl_many(&network.client, SocketAddr::new(vip, 80), 20).unwrap();
+        assert!(failures.is_empty() && answers.values().sum::<u32>() == 20, "{answers:?} {failures:?}");
     }
 }
 

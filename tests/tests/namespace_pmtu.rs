@@ -1,16 +1,18 @@
 //! Packet sizes with real senders: what does not fit the way to a backend, and frames larger than a page.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use lb_user::api::types::Stats;
-use tests::lab::{Daemon, DaemonConfig, Namespace, Network, Shape, VIP4, VIP6, privileged, run, wait_until};
+use tests::lab::{
+    Daemon, DaemonConfig, Family, FileServer, Network, Shape, Transfer, VIP4, VIP6, forget_mtus, path_mtu,
+    privileged, raw_socket, transfer, wait_until,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const UPLOAD: usize = 20 << 20;
+const IP_IN_IP: u8 = 4;
 
 /// One balancer, one backend, and vips of both families on TCP port 9000 and all UDP ports.
 fn start(network: &Network) -> Daemon {
@@ -21,6 +23,10 @@ fn start(network: &Network) -> Daemon {
         .vip("4in4", VIP4, 9000, "tcp", &["web"])
         .vip("6in6", VIP6, 9000, "tcp", &["web6"])
         .vip("4in6", VIP4, 9001, "tcp", &["web6"])
+        .vip("gue4", VIP4, 9002, "tcp", &["web"])
+        .vip_line("mode = \"gue\"")
+        .vip("gue6", VIP6, 9002, "tcp", &["web6"])
+        .vip_line("mode = \"gue\"")
         .vip("udp", VIP4, 0, "udp", &["web"])
         .vip("udp6", VIP6, 0, "udp", &["web"]);
     let daemon = Daemon::start(&network.lab, &network.balancers[0], "test", &config, &[]).unwrap();
@@ -32,54 +38,10 @@ fn network() -> Network {
     Network::new(Shape { balancers: 1, backends: 1 }).unwrap()
 }
 
-/// Sends many bytes to a server that answers with their number. The kernel's TCP sets "don't fragment".
 fn upload(network: &Network, server: SocketAddr) {
-    let listener = network.backends[0].namespace.inside(move || Ok(TcpListener::bind(server)?)).unwrap();
-    let serve = std::thread::spawn(move || -> std::io::Result<()> {
-        let (mut stream, _) = listener.accept()?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut taken = 0u64;
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match stream.read(&mut buffer)? {
-                0 => break,
-                len => taken += len as u64,
-            }
-        }
-        stream.write_all(&taken.to_be_bytes())
-    });
-    let taken = network
-        .client
-        .inside(move || {
-            let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.write_all(&vec![7; UPLOAD])?;
-            stream.shutdown(Shutdown::Write)?;
-            let mut taken = [0; 8];
-            stream.read_exact(&mut taken)?;
-            Ok(u64::from_be_bytes(taken))
-        })
-        .unwrap_or_else(|error| panic!("{server}: {error:#}"));
-    assert_eq!(taken, UPLOAD as u64, "{server}");
-    serve.join().unwrap().unwrap();
-}
-
-/// What tracepath finds out.
-fn path_mtu(client: &Namespace, vip: IpAddr) -> u32 {
-    let mut tracepath = client.command("tracepath").unwrap();
-    let said = run(tracepath.args(["-n", "-m", "3", &vip.to_string()])).unwrap();
-    let found = said.lines().filter_map(|line| line.split_once("pmtu ")).next_back();
-    found
-        .and_then(|(_, mtu)| mtu.split_whitespace().next()?.parse().ok())
-        .unwrap_or_else(|| panic!("no MTU:\n{said}"))
-}
-
-/// Lets a host forget the sizes that it has learned.
-fn forget(host: &Namespace) {
-    for family in ["-4", "-6"] {
-        run(host.command("ip").unwrap().args([family, "route", "flush", "cache"])).unwrap();
-    }
+    let backend = &network.backends[0];
+    let _server = FileServer::start(&backend.namespace, server, &backend.name).unwrap();
+    transfer(&network.client, server, Transfer::Upload).unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 fn answered(daemon: &Daemon, reason: &str) -> u64 {
@@ -113,16 +75,16 @@ fn senders_learn_what_fits_and_large_uploads_get_through() {
             assert!(answered(&daemon, "too_big_reply") > before, "{vip}");
         }
         // What the client has learned is about the vip's address, whatever the port.
-        forget(&network.client);
+        forget_mtus(&network.client).unwrap();
     }
-    assert_eq!(path_mtu(&network.client, VIP4.into()), 1480);
-    assert_eq!(path_mtu(&network.client, VIP6.into()), 1480);
+    assert_eq!(path_mtu(&network.client, VIP4.into()).unwrap(), 1480);
+    assert_eq!(path_mtu(&network.client, VIP6.into()).unwrap(), 1480);
 
     // The route's MTU counts, and a change of it at once.
     network.balancers[0].ip("route change 10.1.0.0/24 dev eth0 mtu lock 1400\n").unwrap();
     wait_until("the new MTU", PATIENCE, || {
-        forget(&network.client);
-        match path_mtu(&network.client, VIP4.into()) {
+        forget_mtus(&network.client)?;
+        match path_mtu(&network.client, VIP4.into())? {
             1380 => Ok(()),
             other => anyhow::bail!("tracepath says {other}"),
         }
@@ -146,7 +108,7 @@ fn what_may_be_fragmented_reaches_the_backend_in_fragments_of_the_outer_packet()
     assert!(!warned());
 
     // This kernel has no tunnel device: a raw socket gets what the backend's kernel has put together.
-    let tunnel = network.backends[0].namespace.inside(|| Ok(tunnel_socket()?)).unwrap();
+    let tunnel = raw_socket(&network.backends[0].namespace, Family::V4, IP_IN_IP).unwrap();
     tunnel.set_read_timeout(Some(PATIENCE)).unwrap();
     let payload: Vec<u8> = (0..1472u32).map(|at| at as u8).collect();
     let sent = payload.clone();
@@ -171,17 +133,6 @@ fn what_may_be_fragmented_reaches_the_backend_in_fragments_of_the_outer_packet()
     assert_eq!(answered(&daemon, "oversize"), 1);
 }
 
-/// A raw socket for IP in IP.
-fn tunnel_socket() -> std::io::Result<UdpSocket> {
-    // SAFETY: takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::IPPROTO_IPIP) };
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: the call above returned this descriptor and nobody else has it. The type only receives from it.
-    Ok(unsafe { UdpSocket::from_raw_fd(fd) })
-}
-
 /// `IP_PMTUDISC_DONT`: packets go out without "don't fragment".
 fn forbid_discovery(socket: &UdpSocket) -> std::io::Result<()> {
     let value: libc::c_int = libc::IP_PMTUDISC_DONT;
@@ -198,17 +149,18 @@ fn forbid_discovery(socket: &UdpSocket) -> std::io::Result<()> {
     if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-#[test]
-fn jumbo_frames_go_through_balancer_and_decapsulation() {
-    if !privileged() {
-        return;
-    }
-    let network = network();
-    network.set_mtu(9100, 9000).unwrap();
-    let daemon = start(&network);
+/// Uploads in jumbo frames to all vips. Nothing may be cut, dropped or answered, and the packets must have been large.
+fn jumbo_uploads(network: &Network) {
+    let daemon = start(network);
     assert_eq!(daemon.status().unwrap().warnings, [""; 0]);
-    for (vip, port) in [(IpAddr::from(VIP4), 9000), (VIP4.into(), 9001), (VIP6.into(), 9000)] {
-        upload(&network, (vip, port).into());
+    for (vip, port) in [
+        (IpAddr::from(VIP4), 9000),
+        (VIP4.into(), 9001),
+        (VIP4.into(), 9002),
+        (VIP6.into(), 9000),
+        (VIP6.into(), 9002),
+    ] {
+        upload(network, (vip, port).into());
     }
     for reason in ["too_big", "too_big_reply", "truncated", "no_headroom"] {
         assert_eq!(answered(&daemon, reason), 0, "{reason}");
@@ -218,4 +170,24 @@ fn jumbo_frames_go_through_balancer_and_decapsulation() {
         let mean = vip.counters.bytes / vip.counters.packets;
         assert!(mean > 4096, "{}: packets of {mean} bytes on average are no jumbo frames", vip.name);
     }
+}
+
+#[test]
+fn jumbo_frames_go_through_balancer_and_decapsulation() {
+    if !privileged() {
+        return;
+    }
+    let network = network();
+    network.set_mtu(9100, 9000).unwrap();
+    jumbo_uploads(&network);
+}
+
+#[test]
+fn jumbo_frames_leave_by_the_second_interface() {
+    if !privileged() {
+        return;
+    }
+    let network = Network::two_armed(Shape { balancers: 1, backends: 1 }).unwrap();
+    network.set_mtu(9100, 9000).unwrap();
+    jumbo_uploads(&network);
 }

@@ -53,6 +53,43 @@ fn an_arp_request_for_an_announced_address_is_answered() {
     assert_eq!(reply[38..42], [0; 4], "a probe is told that the address is taken");
 }
 
+/// A frame in VLANs.
+fn tagged(frame: &[u8], tags: &[u16]) -> Vec<u8> {
+    let tags = tags.iter().flat_map(|tag| [&[0x81, 0][..], &tag.to_be_bytes()].concat());
+    [&frame[..12], &tags.collect::<Vec<_>>(), &frame[12..]].concat()
+}
+
+#[test]
+fn an_address_that_is_confined_to_interfaces_is_answered_there_alone() {
+    const TAGS: [&[u16]; 6] = [&[], &[0], &[5], &[0x2005], &[5, 6], &[6]];
+    let cases: [(&[&str], &[&[u16]]); 5] = [
+        (&["test0"], &[&[], &[0]]),
+        // Priority bits are not part of a VLAN's id.
+        (&["test0.5"], &[&[5], &[0x2005]]),
+        (&["test0.5.6"], &[&[5, 6]]),
+        (&["eth9"], &[]),
+        (&["eth9", "test0.5", "test0"], &[&[], &[0], &[5], &[0x2005]]),
+    ];
+    for (names, answered) in cases {
+        let announce_on = names.iter().map(ToString::to_string).collect();
+        let confined = DesiredAddress { announce: Announce::Arp, announce_on, ..DesiredAddress::default() };
+        let world = world().address("198.51.100.1", confined.clone()).address("2001:db8::1", confined);
+        let mut story = Story::new(&world);
+        let request = arp_request(&[], ASKER4, VIP4);
+        let solicitation = solicitation(ASKER6, solicited_node(VIP6), VIP6, &source_link_layer());
+        for tags in TAGS {
+            let (request, solicitation) = (tagged(&request, tags), tagged(&solicitation, tags));
+            if answered.contains(&tags) {
+                assert_eq!(story.answered(&request).0, Reason::ArpReply, "{names:?} {tags:?}");
+                assert_eq!(story.answered(&solicitation).0, Reason::NeighbourReply, "{names:?} {tags:?}");
+            } else {
+                assert_eq!(story.passed(&request), Reason::Arp, "{names:?} {tags:?}");
+                assert_eq!(story.passed(&solicitation), Reason::Icmp, "{names:?} {tags:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn all_other_arp_is_the_kernels() {
     let mut story = Story::new(&world());

@@ -14,10 +14,13 @@
 //! POLICIES  ARRAY[vips]         Policy         access lists, limits and routes of a vip
 //! POLICY_COUNTERS PERCPU_ARRAY[vips] PolicyCounters one per vip
 //! ACCESS    LPM_TRIE            AccessRule     prefixes of all lists
-//! INTERFACES HASH[64]           Interface      MAC addresses, by interface index
+//! INTERFACES HASH[1024]         Interface      MAC addresses and names, by interface and VLAN
 //! BUCKETS, FLOW_BUCKETS, SOURCE_BUCKETS u64    rate limits: when the next one conforms
 //! FRAGMENTS LRU_HASH            FragmentRecord datagrams under way
-//! FOUND     PERCPU_ARRAY[1]     Found          from the program that found a packet too big to the one that answers
+//! PIECE     PERCPU_ARRAY[1]     Piece          the fragment that is being decided about
+//! AIM       PERCPU_ARRAY[1]     Aim            what it is taken for
+//! RECORD    PERCPU_ARRAY[1]     FragmentRecord its datagram, while it is changed
+//! FOUND     PERCPU_ARRAY[1]     Found          from the program that found a packet's dest to the one that needs it
 //! FLOWS     ARRAY[buckets]      FlowBucket     flows of slots in transition; shared by successive programs
 //! OWNERS    ARRAY[65536]        u64            where the dests that records name are in DESTS
 //! FLOW_COUNTERS PERCPU_ARRAY[1] FlowCounters   what the flow stage did
@@ -43,8 +46,8 @@ pub use directory::{
     VIP_ENTRIES,
 };
 pub use flow::{FLOW_OWNERS, FLOW_WAYS, FlowBucket, FlowCounters, Tracking};
-pub use fragment::{FragmentKey, FragmentRecord, STRETCHES, Stretch};
-pub use interface::Interface;
+pub use fragment::{Aim, FragmentKey, FragmentRecord, Piece, STRETCHES, Stretch};
+pub use interface::{Interface, InterfaceKey};
 pub use policy::{
     ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, PINNED_CLOCK_BUCKET, Policy,
     PolicyCounters, SOURCE_BUCKETS, SourceKey,
@@ -61,6 +64,9 @@ pub const ABI_VERSION: u32 = 3;
 
 /// Entries of `DEVICES`: interfaces that packets may be redirected to.
 pub const MAX_DEVICES: u32 = 64;
+
+/// Entries of `INTERFACES`: interfaces with the program, and their VLANs that addresses are confined to.
+pub const MAX_INTERFACES: u32 = 1024;
 
 /// The interface index at which a `BPF_PROG_TEST_RUN` without a context enters: the loopback device of any network
 /// namespace. The balancer is never attached there, so a dest's frame "leaves where it came from" in such a run.

@@ -43,7 +43,7 @@ reasons! {
     NotVip = 1, "not_vip";
     /// a vip's address, but no vip has this port and protocol
     NoService = 2, "no_service";
-    /// a fragment for a vip's address
+    /// a fragment for a vip's address, but for no vip, and of no echo request that is answered
     Fragment = 3, "fragment";
     /// ICMP or ICMPv6 for a vip's address
     Icmp = 4, "icmp";
@@ -59,6 +59,12 @@ reasons! {
     Oversize = 9, "oversize";
     /// a vip with options that the first stage does not know: the policy stage is missing
     Policy = 10, "policy";
+    /// a fragment that was read: the stage that knows vips is missing
+    FragmentRead = 11, "fragment_read";
+    /// a fragment whose vip is known: the stage that knows its datagram is missing
+    FragmentAimed = 12, "fragment_aimed";
+    /// a fragment whose dest is known: the stage that sends it is missing
+    FragmentFound = 13, "fragment_found";
     /// a flow of a ring slot that has changed hands: the flow stage is missing
     Transition = 15, "transition";
     /// shorter than its headers say, or with impossible lengths
@@ -83,13 +89,13 @@ reasons! {
     SourceLimit = 26, "source_limit";
     /// sent by this balancer itself, or back to where it came from
     Loop = 27, "loop";
-    /// a fragment that overlaps one before it
+    /// a fragment that overlaps or repeats one before it
     FragmentOverlap = 28, "fragment_overlap";
     /// a fragment too short for the header it must hold, or of an impossible size
     FragmentTiny = 29, "fragment_tiny";
     /// a fragment that begins more datagrams than are followed, or more pieces of one than are remembered
     FragmentFlood = 30, "fragment_flood";
-    /// a fragment of a TCP segment or echo request that came before the first one
+    /// a fragment that came before the first one of its datagram and cannot be placed without it
     FragmentEarly = 31, "fragment_early";
     /// a fragment for a vip that takes none
     FragmentRefused = 32, "fragment_refused";
@@ -174,6 +180,9 @@ impl Reason {
             Self::Arp => Some(Stage::Arp),
             Self::Icmp => Some(Stage::Icmp),
             Self::Fragment => Some(Stage::Fragment),
+            Self::FragmentRead => Some(Stage::Aim),
+            Self::FragmentAimed => Some(Stage::Datagram),
+            Self::FragmentFound => Some(Stage::Send),
             Self::NoService | Self::OtherProtocol => Some(Stage::Closed),
             Self::TooBig => Some(Stage::TooBig),
             Self::Transition => Some(Stage::Flow),

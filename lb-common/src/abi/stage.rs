@@ -12,14 +12,20 @@ pub enum Stage {
     Arp = 1,
     /// ICMP and ICMPv6: echo, errors, neighbour solicitations.
     Icmp = 2,
-    /// Fragments.
+    /// Fragments: what each says about itself.
     Fragment = 3,
+    /// Fragments: which vip they are taken to be for.
+    Aim = 4,
+    /// Fragments among the others of their datagram.
+    Datagram = 5,
+    /// Fragments whose dest is known.
+    Send = 6,
     /// An address of a vip, but no vip.
-    Closed = 4,
+    Closed = 7,
     /// Flows whose slot of the ring has changed hands.
-    Flow = 9,
+    Flow = 8,
     /// Too large for the way to the backend.
-    TooBig = 10,
+    TooBig = 9,
 }
 
 /// Entries in `STAGES`.
@@ -29,8 +35,18 @@ impl Stage {
     /// The index of the balancer's twin that explains and changes nothing.
     pub const EXPLAIN: u32 = 15;
 
-    pub const ALL: &[Self] =
-        &[Self::Policy, Self::Arp, Self::Icmp, Self::Fragment, Self::Closed, Self::Flow, Self::TooBig];
+    pub const ALL: &[Self] = &[
+        Self::Policy,
+        Self::Arp,
+        Self::Icmp,
+        Self::Fragment,
+        Self::Aim,
+        Self::Datagram,
+        Self::Send,
+        Self::Closed,
+        Self::Flow,
+        Self::TooBig,
+    ];
 
     /// The name of its program in the object.
     #[must_use]
@@ -40,6 +56,9 @@ impl Stage {
             Self::Arp => "stage_arp",
             Self::Icmp => "stage_icmp",
             Self::Fragment => "stage_fragment",
+            Self::Aim => "stage_aim",
+            Self::Datagram => "stage_datagram",
+            Self::Send => "stage_send",
             Self::Closed => "stage_closed",
             Self::Flow => "stage_flow",
             Self::TooBig => "stage_too_big",

@@ -139,7 +139,8 @@ impl Target {
 }
 
 /// Options of an address: the entry with port and protocol 0. Its `place` is the time, on the clock of `Tables::now_ns`,
-/// until which the program answers for the address; `u64::MAX` is for ever.
+/// until which the program answers for the address; `u64::MAX` is for ever. `ring_size` and `vip` are the lower and the
+/// upper half of its places.
 impl Target {
     /// ARP requests and neighbour solicitations are answered.
     pub const ANSWER_NEIGHBOURS: u32 = 1 << 16;
@@ -149,6 +150,51 @@ impl Target {
     pub const UNKNOWN_DROP: u32 = 1 << 18;
     /// Packets for no vip are rejected.
     pub const UNKNOWN_REJECT: u32 = 1 << 19;
+    /// The address has TCP vips, or just one; then its port, as loaded little-endian from a packet, is the lower half of
+    /// `ports_mask`.
+    pub const TCP_VIPS: u32 = 1 << 20;
+    pub const ONE_TCP_VIP: u32 = 1 << 21;
+    /// The same of UDP; the port is the upper half of `ports_mask`.
+    pub const UDP_VIPS: u32 = 1 << 22;
+    pub const ONE_UDP_VIP: u32 = 1 << 23;
+
+    /// The places of an address that is confined to none.
+    pub const EVERYWHERE: u64 = u64::MAX;
+
+    /// An address's, confined to these places: a bit for each, as in [`super::Interface::places`].
+    #[must_use]
+    pub const fn confined_to(self, places: u64) -> Self {
+        Self { ring_size: places as u32, vip: (places >> 32) as u32, ..self }
+    }
+
+    /// Whether neighbours are answered for an address where frames come in for `places`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn answers_in(&self, places: u64) -> bool {
+        let own = self.ring_size as u64 | (self.vip as u64) << 32;
+        own == Self::EVERYWHERE || own & places != 0
+    }
+}
+
+/// What fragments without ports ask of an address.
+impl Target {
+    /// Whether the address has vips of TCP, or else of UDP.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has_vips(&self, tcp: bool) -> bool {
+        self.has(if tcp { Self::TCP_VIPS } else { Self::UDP_VIPS })
+    }
+
+    /// The port of the address's only vip of TCP, or else of UDP.
+    #[must_use]
+    #[inline(always)]
+    pub const fn only_port(&self, tcp: bool) -> Option<u16> {
+        match tcp {
+            true if self.has(Self::ONE_TCP_VIP) => Some(self.ports_mask as u16),
+            false if self.has(Self::ONE_UDP_VIP) => Some((self.ports_mask >> 16) as u16),
+            _ => None,
+        }
+    }
 }
 
 /// Where a vip's ring and dests are.

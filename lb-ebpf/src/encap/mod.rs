@@ -16,6 +16,7 @@
 mod gue;
 mod ip;
 mod l2;
+pub(crate) mod outer;
 
 use lb_common::abi::{Dest, DestKind, HEAD_LEN, Reason};
 use lb_common::checksum;

@@ -4,9 +4,10 @@
 //! A probe, from a host that has no address yet, is answered like any request: that defends the address (RFC 5227, section
 //! 2.4). An announcement of the address by another host is not: there is nothing to tell it.
 
-use lb_common::abi::{Reason, Target};
+use lb_common::abi::{Interface, Reason, Target};
 use lb_common::headers::{Arp, Be16, Ethernet};
 
+use super::receiver::receiver;
 use super::reply::{answers, is_host_v4, same_mac};
 use crate::tables::StageTables;
 use crate::{Frame, Verdict, ether_type, parse, vip};
@@ -31,7 +32,10 @@ fn answer<F: Frame, T: StageTables>(frame: &mut F, tables: &T, offset: usize, in
     if !answers(tables, address, Target::ANSWER_NEIGHBOURS) {
         return None;
     }
-    let mac = tables.interface(ingress)?.mac;
+    let Interface { mac, places, .. } = receiver(frame, tables, ingress)?;
+    if !address.answers_in(places) {
+        return None;
+    }
     let is_request = request.hardware_type.get() == Arp::ETHERNET
         && request.protocol_type.get() == ether_type::IPV4
         && (request.hardware_len, request.protocol_len) == (6, 4)

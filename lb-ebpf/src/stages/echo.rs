@@ -36,7 +36,8 @@ pub(super) fn answer_v4<F: Frame, T: StageTables>(
         return Err(Reason::SourceRoute);
     }
     spend(tables, directory, Bucket::Echo)?;
-    turn_v4(frame, offset, upper)
+    turn_v4(frame, offset)?;
+    become_reply_v4(frame, upper.start)
 }
 
 /// Answers an IPv6 request.
@@ -58,11 +59,16 @@ pub(super) fn answer_v6<F: Frame, T: StageTables>(
     }
     may_answer_v6(directory, ip.source)?;
     spend(tables, directory, Bucket::Echo)?;
-    turn_v6(frame, offset, upper)
+    turn_v6(frame, offset)?;
+    become_reply_v6(frame, upper.start)
 }
 
+/// Sends the packet whose IPv4 header starts at `offset` back, whatever it carries.
+///
+/// # Errors
+/// When the frame was sent to or by a group.
 #[inline(always)]
-fn turn_v4<F: Frame>(frame: &mut F, offset: usize, upper: &Upper) -> Result<(), Reason> {
+pub(super) fn turn_v4<F: Frame>(frame: &mut F, offset: usize) -> Result<(), Reason> {
     swap_macs(frame)?;
     let ip: &mut Ipv4 = frame.at_mut(offset).ok_or(Reason::Truncated)?;
     (ip.source, ip.destination) = (ip.destination, ip.source);
@@ -75,21 +81,37 @@ fn turn_v4<F: Frame>(frame: &mut F, offset: usize, upper: &Upper) -> Result<(), 
     ip.tos = tos;
     ip.ttl = TTL;
     ip.checksum = checksum.to_ne_bytes();
-    let icmp: &mut Icmp = frame.at_mut(upper.start).ok_or(Reason::Truncated)?;
+    Ok(())
+}
+
+/// Makes the request whose ICMP header is at `at` a reply.
+#[inline(always)]
+pub(super) fn become_reply_v4<F: Frame>(frame: &mut F, at: usize) -> Result<(), Reason> {
+    let icmp: &mut Icmp = frame.at_mut(at).ok_or(Reason::Truncated)?;
     icmp.checksum = reply_checksum_v4(icmp).to_ne_bytes();
     icmp.kind = Icmp::ECHO_REPLY;
     Ok(())
 }
 
+/// The same as [`turn_v4`] for IPv6.
+///
+/// # Errors
+/// As there.
 #[inline(always)]
-fn turn_v6<F: Frame>(frame: &mut F, offset: usize, upper: &Upper) -> Result<(), Reason> {
+pub(super) fn turn_v6<F: Frame>(frame: &mut F, offset: usize) -> Result<(), Reason> {
     swap_macs(frame)?;
     let ip: &mut Ipv6 = frame.at_mut(offset).ok_or(Reason::Truncated)?;
     (ip.source, ip.destination) = (ip.destination, ip.source);
     // ECN is the lower half of the traffic class, which lies across both bytes.
     ip.version_class_label[1] &= !(ECN << 4);
     ip.hop_limit = TTL;
-    let icmp: &mut Icmp = frame.at_mut(upper.start).ok_or(Reason::Truncated)?;
+    Ok(())
+}
+
+/// Makes the request whose ICMP header is at `at` a reply.
+#[inline(always)]
+pub(super) fn become_reply_v6<F: Frame>(frame: &mut F, at: usize) -> Result<(), Reason> {
+    let icmp: &mut Icmp = frame.at_mut(at).ok_or(Reason::Truncated)?;
     icmp.checksum = reply_checksum_v6(icmp).to_ne_bytes();
     icmp.kind = Icmp::V6_ECHO_REPLY;
     Ok(())

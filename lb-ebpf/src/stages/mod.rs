@@ -11,6 +11,7 @@ mod icmp_error;
 pub(crate) mod limit;
 mod neighbour;
 mod policy;
+mod receiver;
 mod reply;
 mod reset;
 mod too_big;
@@ -24,7 +25,7 @@ use crate::{Frame, Verdict};
 pub use arp::arp;
 pub use closed::closed;
 pub use flow::flow;
-pub use fragment::fragment;
+pub use fragment::{aim, datagram, fragment, send};
 pub use icmp::icmp;
 pub use policy::policy;
 pub use too_big::too_big;
@@ -44,6 +45,9 @@ pub fn run<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) ->
             Stage::Arp => arp(frame, tables, ingress),
             Stage::Icmp => icmp(frame, tables, ingress),
             Stage::Fragment => fragment(frame, tables, ingress),
+            Stage::Aim => aim(frame, tables, ingress),
+            Stage::Datagram => datagram(frame, tables, ingress),
+            Stage::Send => send(frame, tables, ingress),
             Stage::Closed => closed(frame, tables, ingress),
             Stage::Flow => flow(frame, tables, ingress),
             Stage::TooBig => too_big(frame, tables, ingress),

@@ -15,6 +15,7 @@ use lb_common::abi::{Reason, Target};
 use lb_common::checksum;
 use lb_common::headers::{Ethernet, Icmp, Ipv6, words_v6};
 
+use super::receiver::receiver;
 use super::reply::{Link, answers, ipv6_header, is_host_v6, pseudo_v6, same_mac, sum};
 use super::upper::Upper;
 use crate::parse::ICMPV6;
@@ -74,7 +75,10 @@ pub(super) fn answer<F: Frame, T: StageTables>(
     if !answers(tables, address, Target::ANSWER_NEIGHBOURS) {
         return Err(Reason::Icmp);
     }
-    let interface = tables.interface(ingress).ok_or(Reason::Icmp)?;
+    let interface = receiver(frame, tables, ingress).ok_or(Reason::Icmp)?;
+    if !address.answers_in(interface.places) {
+        return Err(Reason::Icmp);
+    }
     let sender = frame.at::<Ethernet>(0).ok_or(Reason::Icmp)?.source;
     let is_own = words_v6(ip.source) == words_v6(solicitation.target) || same_mac(sender, interface.mac);
     if is_own || upper.start != offset + size_of::<Ipv6>() || upper.len() > WORDS * 4 {

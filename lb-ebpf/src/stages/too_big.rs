@@ -10,11 +10,11 @@
 //! The dest is the one that the program before has noted. Found anew it might be another one, since user space changes
 //! the tables at any moment, and the answer would name a size that has nothing to do with the packet.
 
-use lb_common::abi::{Bucket, Dest, DestKind, Directory, Found, Reason};
+use lb_common::abi::{Bucket, Dest, Directory, Found, Reason};
 use lb_common::headers::{Ethernet, Icmp, Ipv4, Ipv6};
 
 use super::reply::{self, Link};
-use crate::encap::Fit;
+use crate::encap::{Fit, outer};
 use crate::parse::{self, ICMP, ICMPV6};
 use crate::tables::StageTables;
 use crate::{Frame, Leave, Verdict, encap, ether_type};
@@ -44,7 +44,7 @@ pub fn too_big<F: Frame, T: StageTables>(
     }
     let ip: Ipv4 = *frame.at(offset).ok_or(Reason::TooBig)?;
     if ip.flags_offset.get() & Ipv4::DF == 0 {
-        return to_kernel(frame, directory, offset, &found, dest);
+        return to_kernel(frame, directory, &ip, offset, (&found, dest));
     }
     answer_v4(frame, tables, directory, &ip, offset, dest.max_len)?;
     Err(Reason::TooBigReply)
@@ -60,10 +60,11 @@ fn answer_v4<F: Frame, T: StageTables>(
     offset: usize,
     mtu: u32,
 ) -> Result<(), Reason> {
-    const OFFSET: u16 = 0x1fff;
     // RFC 1122, section 3.2.2: not about fragments but the first, nor about errors.
     let header_len = usize::from(ip.version_ihl & 0x0f) * 4;
-    if ip.flags_offset.get() & OFFSET != 0 || ip.protocol == ICMP && is_error_v4(frame, offset + header_len) {
+    if ip.flags_offset.get() & Ipv4::OFFSET != 0
+        || ip.protocol == ICMP && is_error_v4(frame, offset + header_len)
+    {
         return Err(Reason::TooBig);
     }
     reply::may_answer_v4(directory, ip.source)?;
@@ -130,32 +131,20 @@ fn is_error_v6<F: Frame>(frame: &F, ip: &Ipv6, offset: usize) -> bool {
 fn to_kernel<F: Frame>(
     frame: &mut F,
     directory: &Directory,
+    ip: &Ipv4,
     offset: usize,
-    found: &Found,
-    dest: &Dest,
+    (found, dest): (&Found, &Dest),
 ) -> Result<Verdict, Reason> {
-    let start = outer_v4_start(dest.kind).ok_or(Reason::TooBig)?;
+    let start = outer::v4_start(dest.kind).ok_or(Reason::TooBig)?;
     if directory.control.answering.oversize_to_kernel == 0 {
         return Err(Reason::TooBig);
     }
     let Ethernet { destination, source, .. } = *frame.at(0).ok_or(Reason::TooBig)?;
     let link = Link::new(frame, offset, destination, source)?;
     let bytes = encap::encapsulate::<F, false>(frame, offset, dest, found.hash, Fit::Any)?;
-    frame.extend_front(offset as i32 - start).ok_or(Reason::NoHeadroom)?;
+    outer::tell_apart(frame, dest, ip.flags_offset.get() & Ipv4::OFFSET);
+    frame.extend_front(offset as i32 - start as i32).ok_or(Reason::NoHeadroom)?;
     link.put(frame).ok_or(Reason::NoHeadroom)?;
     let Found { dest, vip, slot, opens_flow, .. } = *found;
     Ok(Verdict { leave: Leave::Kernel, vip, slot, dest, bytes, opens_flow: opens_flow != 0 })
-}
-
-/// Where the outer IPv4 header starts in the frames of a dest; `None` when there is none.
-#[inline(always)]
-fn outer_v4_start(kind: u32) -> Option<i32> {
-    let is = |kinds: [DestKind; 3]| kinds.iter().any(|other| *other as u32 == kind);
-    if is([DestKind::Ipv4, DestKind::UdpIpv4, DestKind::GueIpv4]) {
-        Some(14)
-    } else if is([DestKind::Ipv4Vlan, DestKind::UdpIpv4Vlan, DestKind::GueIpv4Vlan]) {
-        Some(18)
-    } else {
-        None
-    }
 }

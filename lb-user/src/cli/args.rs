@@ -388,7 +388,10 @@ mod tests {
     fn the_version_names_the_build() {
         let long = command().render_long_version();
         assert!(long.starts_with(&format!("ferrolev {VERSION}\nrevision ")), "{long}");
-        assert!(long.contains("\nABI version 2\neBPF object SHA-256 "), "{long}");
+        assert!(
+            long.contains(&format!("\nABI version {}\neBPF object SHA-256 ", lb_common::abi::ABI_VERSION)),
+            "{long}"
+        );
         assert_eq!(OBJECT_SHA256.len(), 64);
     }
 }

@@ -29,7 +29,7 @@ use crate::api::{serve_metrics, serve_socket};
 use crate::config::Config;
 use crate::dataplane::bpf::{self, BpfDataplane};
 use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, found};
-use crate::net::Resolver;
+use crate::net::{HostFacts, Links, Resolver};
 use crate::state::{Forwarding, NextHops, Store};
 
 /// How long requests under way may take to finish when the daemon ends.
@@ -42,7 +42,8 @@ const LAST_REQUESTS: Duration = Duration::from_secs(3);
 pub fn run(options: RunOptions) -> anyhow::Result<()> {
     let kernel = Edges {
         resolver: || Ok(crate::net::spawn()?),
-        announcer: || Ok(announce::spawn(crate::net::watch_facts()?)?),
+        facts: || Ok(crate::net::watch_facts()?),
+        announcer: |facts| Ok(announce::spawn(facts)?),
         open: bpf::open,
         detach: BpfDataplane::detach,
     };
@@ -51,9 +52,11 @@ pub fn run(options: RunOptions) -> anyhow::Result<()> {
 
 /// The daemon's ways to the kernel; tests have their own.
 #[derive(Debug)]
-pub struct Edges<R, A, O, X> {
+pub struct Edges<R, F, A, O, X> {
     /// Starts the resolver; called within the runtime.
     pub resolver: R,
+    /// Starts what follows this host's links and addresses; called within the runtime.
+    pub facts: F,
     /// Starts what announces addresses; called within the runtime.
     pub announcer: A,
     /// Opens the dataplane, filled.
@@ -66,11 +69,12 @@ pub struct Edges<R, A, O, X> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with<D, R, A, O, X>(options: &RunOptions, edges: Edges<R, A, O, X>) -> anyhow::Result<()>
+pub fn run_with<D, R, F, A, O, X>(options: &RunOptions, edges: Edges<R, F, A, O, X>) -> anyhow::Result<()>
 where
     D: Dataplane + 'static,
     R: FnOnce() -> anyhow::Result<Resolver>,
-    A: FnOnce() -> anyhow::Result<Announcer>,
+    F: FnOnce() -> anyhow::Result<watch::Receiver<HostFacts>>,
+    A: FnOnce(watch::Receiver<HostFacts>) -> anyhow::Result<Announcer>,
     O: FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
     X: FnOnce(D) -> Result<(), DataplaneError>,
 {
@@ -83,22 +87,23 @@ where
     runtime.block_on(async { daemon(options, edges, orders()?).await })
 }
 
-pub(super) async fn daemon<D, R, A, O, X>(
+pub(super) async fn daemon<D, R, F, A, O, X>(
     options: &RunOptions,
-    edges: Edges<R, A, O, X>,
+    edges: Edges<R, F, A, O, X>,
     mut orders: mpsc::Receiver<Order>,
 ) -> anyhow::Result<()>
 where
     D: Dataplane + 'static,
     R: FnOnce() -> anyhow::Result<Resolver>,
-    A: FnOnce() -> anyhow::Result<Announcer>,
+    F: FnOnce() -> anyhow::Result<watch::Receiver<HostFacts>>,
+    A: FnOnce(watch::Receiver<HostFacts>) -> anyhow::Result<Announcer>,
     O: FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
     X: FnOnce(D) -> Result<(), DataplaneError>,
 {
     let mut lock = SocketLock::acquire(&options.socket)?;
     let config = Config::load(&options.config)?;
     let metrics_listen = config.metrics_listen;
-    let setup = Setup {
+    let mut setup = Setup {
         instance: options.instance.to_string(),
         pin_dir: options.pin_dir(),
         xdp_mode: options.xdp_mode,
@@ -106,6 +111,7 @@ where
         store: Store::open(&options.database())?,
         found: found(&options.pin_dir()),
         config,
+        links: Links::new(),
     };
     let metrics_listener = match metrics_listen {
         Some(address) => Some(
@@ -116,13 +122,15 @@ where
         None => None,
     };
     let mut resolver = (edges.resolver)()?;
-    let announcer = (edges.announcer)()?;
+    let mut facts = (edges.facts)()?;
+    let announcer = (edges.announcer)(facts.clone())?;
+    setup.links = first_links(&mut facts).await;
     let wanted = setup.wanted()?;
     resolver.wanted.send_replace(wanted.clone());
     let hops = first_answers(&mut resolver, &wanted).await;
     let engine = block_in_place(|| Engine::start(setup, hops, edges.open))?;
     let listener = lock.bind()?;
-    let (controller, task) = task::spawn(engine, resolver, announcer.clone());
+    let (controller, task) = task::spawn(engine, resolver, announcer.clone(), facts);
     let servers = Servers::start(listener, metrics_listener, &controller);
     info!(
         instance = options.instance.as_str(),
@@ -150,6 +158,21 @@ where
 fn load_from(options: &RunOptions) -> LoadConfig {
     let path = options.config.clone();
     Box::new(move || Config::load(&path).map_err(|error| error.to_string()))
+}
+
+/// Waits, within bounds, until it is known what links there are, so that the program can answer from its first packet on.
+async fn first_links(facts: &mut watch::Receiver<HostFacts>) -> Links {
+    // Loopback is always there: no links means not looked at yet.
+    let known = facts.wait_for(|facts| !facts.links.is_empty());
+    match timeout(ANSWER_WAIT, known).await {
+        Ok(Ok(facts)) => facts.links.clone(),
+        Ok(Err(_)) | Err(_) => {
+            warn!(
+                "starting without knowing this host's interfaces; neighbours are answered when they are known"
+            );
+            Links::new()
+        }
+    }
 }
 
 /// Waits, within bounds, until all next hops are known, so that the first ring is not emptier than the one which the

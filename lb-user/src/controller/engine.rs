@@ -15,6 +15,7 @@ use crate::announce::Wanted;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{Dataplane, DataplaneError, FlowTable, OpenOptions, Totals, XdpMode};
+use crate::net::Links;
 use crate::state::{
     Change, ChangeError, ChangeMark, Desired, Dormant, Forwarding, Found, JournalEntry, MacAddress, Merged,
     NextHop, NextHops, Overlay, Previous, Store, StoreError, Unresolved, VipKey, merge,
@@ -34,6 +35,8 @@ pub struct Setup {
     pub store: Store,
     /// What an earlier daemon has left in the kernel.
     pub found: Found,
+    /// This host's links, as far as they are known.
+    pub links: Links,
 }
 
 impl fmt::Debug for Setup {
@@ -122,6 +125,7 @@ impl Setup {
             interfaces: config.interfaces.clone(),
             mode: self.xdp_mode.unwrap_or(config.xdp_mode),
             limits: config.limits,
+            links: self.links.clone(),
             pinned_clock: false,
         }
     }
@@ -324,6 +328,16 @@ impl<D: Dataplane> Engine<D> {
         self.retry();
     }
 
+    /// Takes in what is new about this host's links.
+    pub fn follow_links(&mut self, links: Links) {
+        if self.setup.links != links {
+            self.setup.links = links;
+            if let Err(refusal) = self.dataplane.follow_links(&self.setup.links) {
+                self.refused(&refusal);
+            }
+        }
+    }
+
     /// Applies the target when the kernel does not forward so yet.
     pub fn retry(&mut self) {
         if self.target == self.applied && self.dataplane_error.is_none() {
@@ -337,14 +351,7 @@ impl<D: Dataplane> Engine<D> {
                     info!("the dataplane accepts again");
                 }
             }
-            Err(refusal) => {
-                self.tallies.apply_errors += 1;
-                let text = refusal.to_string();
-                if self.dataplane_error.as_ref() != Some(&text) {
-                    error!(error = %text, "the dataplane refuses; it is tried again and forwards as before until then");
-                }
-                self.dataplane_error = Some(text);
-            }
+            Err(refusal) => self.refused(&refusal),
         }
     }
 
@@ -372,6 +379,15 @@ impl<D: Dataplane> Engine<D> {
     #[must_use]
     pub fn needs_tick(&self) -> bool {
         self.target.has_past() || !self.flows.dests.is_empty()
+    }
+
+    fn refused(&mut self, refusal: &DataplaneError) {
+        self.tallies.apply_errors += 1;
+        let text = refusal.to_string();
+        if self.dataplane_error.as_ref() != Some(&text) {
+            error!(error = %text, "the dataplane refuses; it is tried again and forwards as before until then");
+        }
+        self.dataplane_error = Some(text);
     }
 
     /// Whether [`Self::retry`] has something to do.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, sleep_until, timeout_at};
 use tracing::{error, warn};
@@ -15,7 +15,7 @@ use super::view;
 use crate::announce::Announcer;
 use crate::api::types::{AddressStatus, ChangeResult};
 use crate::dataplane::Dataplane;
-use crate::net::Resolver;
+use crate::net::{HostFacts, Resolver};
 use crate::state::{NextHops, Unresolved};
 
 /// Next hops change in bursts; so long the rest of a burst is waited for.
@@ -35,11 +35,21 @@ pub fn spawn<D: Dataplane + 'static>(
     engine: Engine<D>,
     resolver: Resolver,
     announcer: Announcer,
+    facts: watch::Receiver<HostFacts>,
 ) -> (ControllerHandle, JoinHandle<Engine<D>>) {
     let (sender, commands) = mpsc::channel(QUEUE_LEN);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let task = Task { engine, resolver, announcer, resolver_lives: true, retry: Retry::default(), ticks };
+    let task = Task {
+        engine,
+        resolver,
+        announcer,
+        facts,
+        resolver_lives: true,
+        facts_live: true,
+        retry: Retry::default(),
+        ticks,
+    };
     (ControllerHandle::new(sender), tokio::spawn(task.run(commands)))
 }
 
@@ -47,7 +57,9 @@ struct Task<D> {
     engine: Engine<D>,
     resolver: Resolver,
     announcer: Announcer,
+    facts: watch::Receiver<HostFacts>,
     resolver_lives: bool,
+    facts_live: bool,
     retry: Retry,
     ticks: Interval,
 }
@@ -72,6 +84,10 @@ impl<D: Dataplane> Task<D> {
                         error!("next hops are not watched any more; restart the daemon");
                         self.resolver_lives = false;
                     }
+                },
+                changed = self.facts.changed(), if self.facts_live => match changed {
+                    Ok(()) => self.follow_links(),
+                    Err(_) => self.facts_live = false,
                 },
                 () = self.retry.due() => block_in_place(|| self.engine.retry()),
                 _ = self.ticks.tick(), if self.engine.needs_tick() => block_in_place(|| self.engine.tick()),
@@ -179,6 +195,12 @@ impl<D: Dataplane> Task<D> {
         let hops = self.resolver.hops.borrow_and_update().clone();
         block_in_place(|| self.engine.refresh(hops.clone()));
         hops
+    }
+
+    /// Tells the engine what links there are now.
+    fn follow_links(&mut self) {
+        let links = self.facts.borrow_and_update().links.clone();
+        block_in_place(|| self.engine.follow_links(links));
     }
 
     /// Asks for the next hops that the engine and `more` need.

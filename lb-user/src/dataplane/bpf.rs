@@ -4,11 +4,14 @@
 //! do the pinned links switch to the new program, each by one atomic update. What an earlier daemon's maps have counted
 //! is carried over. So a start, a restart after a crash, an upgrade and a change of interfaces or sizes are one path.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use aya::programs::{ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use lb_common::abi::{FLOW_OWNERS, FLOW_WAYS, RING_PAGE_SLOTS, RingPage, Stage};
+use lb_common::abi::{
+    FLOW_OWNERS, FLOW_WAYS, Interface, InterfaceKey, LOOPBACK_IFINDEX, RING_PAGE_SLOTS, RingPage, Stage,
+};
 use lb_common::flow;
 
 use super::flows::Ages;
@@ -19,6 +22,7 @@ use super::{
     Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowTable, Limits,
     OBJECT, OpenOptions, PrefixHits, Totals, attach, explain, found, interfaces, layout::Write,
 };
+use crate::net::Links;
 use crate::state::{Forwarding, Protocol};
 
 /// The balancer as it runs in the kernel.
@@ -27,6 +31,9 @@ pub struct BpfDataplane {
     tables: Tables,
     layout: Layout,
     attachments: Vec<Attachment>,
+    links: Links,
+    /// Answers are given to test runs, too.
+    test_runs: bool,
     pins: std::path::PathBuf,
 }
 
@@ -59,12 +66,20 @@ fn replace(
     let (layout, writes) = Layout::with_owners(capacity(options.limits), &kept).stage(forwarding)?;
     tables.carry_out(&writes)?;
     tables.owned.set(layout.owners())?;
-    let names = options.interfaces.iter().map(String::as_str);
-    tables.set_interfaces(interfaces::facts(names, options.pinned_clock))?;
+    let attached = options.interfaces.iter().map(String::as_str);
+    tables.set_interfaces(&answering(attached, &options.links, options.pinned_clock, &layout))?;
     let carried = |error| DataplaneError::other("CARRIED", error);
     tables.carried.write(&dir.totals()).map_err(carried)?;
     let attachments = attach::take_over(balancer(&mut ebpf)?, dir, options)?;
-    let mut dataplane = BpfDataplane { ebpf, tables, layout, attachments, pins: options.pin_dir.clone() };
+    let mut dataplane = BpfDataplane {
+        ebpf,
+        tables,
+        layout,
+        attachments,
+        links: options.links.clone(),
+        test_runs: options.pinned_clock,
+        pins: options.pin_dir.clone(),
+    };
     // The new program forwards now: what goes wrong from here on is no reason to act as if it did not.
     if let Err(error) = dataplane.settle_in(dir) {
         tracing::error!(%error, "the new program forwards, but its predecessor was not cleared away");
@@ -115,6 +130,11 @@ impl BpfDataplane {
         detach(&self.pins)
     }
 
+    fn answering(&self, layout: &Layout) -> BTreeMap<InterfaceKey, Interface> {
+        let attached = self.attachments.iter().map(|attachment| attachment.interface.as_str());
+        answering(attached, &self.links, self.test_runs, layout)
+    }
+
     fn program(&self) -> Result<&Xdp, DataplaneError> {
         program(&self.ebpf, BALANCER)
     }
@@ -123,8 +143,7 @@ impl BpfDataplane {
 impl Dataplane for BpfDataplane {
     fn apply(&mut self, forwarding: &Forwarding) -> Result<Applied, DataplaneError> {
         let (layout, writes) = self.layout.stage(forwarding)?;
-        let attached = self.attachments.iter().map(|attachment| attachment.interface.as_str());
-        self.tables.set_interfaces(interfaces::facts(attached, false))?;
+        self.tables.set_interfaces(&self.answering(&layout))?;
         self.tables.carry_out(&writes)?;
         self.layout = layout;
         self.tables.owned.set(self.layout.owners())?;
@@ -134,6 +153,11 @@ impl Dataplane for BpfDataplane {
     fn reopen(&mut self, options: &OpenOptions, forwarding: &Forwarding) -> Result<Applied, DataplaneError> {
         *self = open(options, forwarding)?;
         Ok(Applied::default())
+    }
+
+    fn follow_links(&mut self, links: &Links) -> Result<(), DataplaneError> {
+        self.links.clone_from(links);
+        self.tables.set_interfaces(&self.answering(&self.layout))
     }
 
     fn counters(&mut self) -> Result<Totals, DataplaneError> {
@@ -181,6 +205,17 @@ impl Dataplane for BpfDataplane {
     fn attachments(&self) -> Vec<Attachment> {
         self.attachments.clone()
     }
+}
+
+/// Entries of `INTERFACES`.
+fn answering<'n>(
+    attached: impl Iterator<Item = &'n str>,
+    links: &'n Links,
+    test_runs: bool,
+    layout: &Layout,
+) -> BTreeMap<InterfaceKey, Interface> {
+    let of_test_runs = links.get(&LOOPBACK_IFINDEX).filter(|_| test_runs).map(|link| link.name.as_str());
+    interfaces(attached.chain(of_test_runs), links, layout.places())
 }
 
 /// The program that is attached; the others are reached from it.

@@ -30,6 +30,7 @@ mod lists;
 mod owners;
 mod place;
 mod placed;
+mod places;
 mod policy;
 mod ring;
 mod server_ids;
@@ -41,6 +42,7 @@ use lists::Lists;
 pub use lists::{List, ListContent};
 use owners::Owners;
 use placed::{Local, Placed};
+pub use places::Places;
 pub use policy::ListUse;
 pub(super) use server_ids::word as server_id_word;
 pub use write::{Capacity, Retired, RetiredDest, Write};
@@ -70,6 +72,7 @@ pub struct Layout {
     tunnels: Tunnels,
     tunnel: Option<Tunnel>,
     addresses: BTreeMap<IpAddr, DesiredAddress>,
+    places: Places,
     bank: u32,
     /// Where the live bank holds each vip: an index over both banks.
     slots: BTreeMap<EntryKey, u32>,
@@ -105,6 +108,7 @@ impl Layout {
             tunnels: Tunnels::default(),
             tunnel: None,
             addresses: BTreeMap::new(),
+            places: Places::default(),
             bank: 0,
             slots: BTreeMap::new(),
             filter: [0; FILTER_WORDS],
@@ -161,6 +165,12 @@ impl Layout {
     pub fn numbers(&self) -> impl Iterator<Item = (u32, VipKey)> + '_ {
         let live = self.entries.iter().map(|(key, placed)| (placed.number, key.vip));
         live.chain(self.retired_numbers.iter().copied())
+    }
+
+    /// The interfaces that addresses are confined to.
+    #[must_use]
+    pub const fn places(&self) -> &Places {
+        &self.places
     }
 
     /// The backend behind an entry of `DESTS`.
@@ -266,6 +276,7 @@ impl Layout {
         }
         self.tunnels = tunnels;
         self.addresses = forwarding.addresses.clone();
+        self.places.follow(&self.addresses)?;
         self.access = forwarding.access.clone();
         self.tunnel = Some(forwarding.tunnel.clone());
         if rebuild {
@@ -383,8 +394,11 @@ impl Layout {
                 }
             }
         }
+        let vips = self.entries.keys().filter(|key| key.route == 0);
+        let ports = address::ports(vips.map(|key| &key.vip));
         for (ip, address) in &self.addresses {
-            let target = address::target(address);
+            let ports = ports.get(ip).cloned().unwrap_or_default();
+            let target = address::target(address, &ports, &self.places);
             match ip {
                 IpAddr::V4(v4) => vips4.push(Vip4 { key: address4_entry_key(*v4), target }),
                 IpAddr::V6(v6) => {

@@ -24,12 +24,14 @@ use std::net::SocketAddr;
 
 use lb_common::abi::{ACCESS_PREFIXES, Counters, FlowCounters, PolicyCounters};
 
+use crate::net::Links;
 use crate::state::{Forwarding, Prefix, Protocol, VipKey};
 
 pub use access_map::key as access_key;
 pub(crate) use attach::attach_unpinned;
 pub use flows::{FlowCounts, FlowTable};
 pub use found::found;
+pub use interfaces::interfaces;
 pub use layout::ListUse;
 pub use object::OBJECT;
 pub use vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
@@ -47,6 +49,12 @@ pub trait Dataplane: Send {
     /// # Errors
     /// As [`Self::apply`], and when an interface is missing or refuses the program.
     fn reopen(&mut self, options: &OpenOptions, forwarding: &Forwarding) -> Result<Applied, DataplaneError>;
+
+    /// Takes in what is new about this host's links: neighbours are answered with the MAC addresses that they have.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn follow_links(&mut self, links: &Links) -> Result<(), DataplaneError>;
 
     /// Counters since the instance was first started; they never go back.
     ///
@@ -84,6 +92,8 @@ pub struct OpenOptions {
     pub interfaces: Vec<String>,
     pub mode: XdpMode,
     pub limits: Limits,
+    /// This host's links.
+    pub links: Links,
     /// The program's clock stands still: only for tests.
     pub pinned_clock: bool,
 }

@@ -10,8 +10,8 @@ use aya::maps::{DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues, Progra
 use aya::programs::ProgramFd;
 use bytemuck::Zeroable;
 use lb_common::abi::{
-    ABI_VERSION, Control, Counters, Dest, Directory, FlowCounters, Interface, Policy, PolicyCounters, Reason,
-    RingPage, Target, TunnelSource, Tunnels, VIP_SLOTS, Vip4, Vip6, ring_pages,
+    ABI_VERSION, Control, Counters, Dest, Directory, FlowCounters, Interface, InterfaceKey, Policy,
+    PolicyCounters, Reason, RingPage, Target, TunnelSource, Tunnels, VIP_SLOTS, Vip4, Vip6, ring_pages,
 };
 use lb_common::maglev;
 
@@ -39,9 +39,9 @@ pub(super) struct Tables {
     policy_counters: PerCpuArray<MapData, Wire<PolicyCounters>>,
     access: AccessMap,
     devices: DevMap<MapData>,
-    interfaces: HashMap<MapData, u32, Wire<Interface>>,
+    interfaces: HashMap<MapData, Wire<InterfaceKey>, Wire<Interface>>,
     /// What `interfaces` holds.
-    known_interfaces: BTreeMap<u32, Interface>,
+    known_interfaces: BTreeMap<InterfaceKey, Interface>,
     /// Pinned like the others: the kernel empties it when nobody holds it any more.
     stages: ProgramArray<MapData>,
     /// Nobody writes it but tests, which set a pinned clock there.
@@ -101,16 +101,21 @@ impl Tables {
         self.stages.set(index, program, 0).map_err(|error| DataplaneError::other("STAGES", error))
     }
 
-    /// Says what interfaces the program can answer on. An entry is replaced as a whole; those of other interfaces stay.
+    /// Says what interfaces the program can answer on. An entry is replaced as a whole.
     pub(super) fn set_interfaces(
         &mut self,
-        interfaces: impl Iterator<Item = (u32, Interface)>,
+        interfaces: &BTreeMap<InterfaceKey, Interface>,
     ) -> Result<(), DataplaneError> {
-        for (ifindex, interface) in interfaces {
-            if self.known_interfaces.get(&ifindex) != Some(&interface) {
-                let refused = |error| DataplaneError::other("INTERFACES", error);
-                self.interfaces.insert(ifindex, Wire(interface), 0).map_err(refused)?;
-                self.known_interfaces.insert(ifindex, interface);
+        let refused = |error| DataplaneError::other("INTERFACES", error);
+        let gone = self.known_interfaces.keys().filter(|key| !interfaces.contains_key(key));
+        for key in gone.copied().collect::<Vec<_>>() {
+            self.interfaces.remove(&Wire(key)).map_err(refused)?;
+            self.known_interfaces.remove(&key);
+        }
+        for (key, interface) in interfaces {
+            if self.known_interfaces.get(key) != Some(interface) {
+                self.interfaces.insert(Wire(*key), Wire(*interface), 0).map_err(refused)?;
+                self.known_interfaces.insert(*key, *interface);
             }
         }
         Ok(())

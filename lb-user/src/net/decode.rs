@@ -134,7 +134,15 @@ pub(super) fn link_fact(message: &LinkMessage) -> LinkFact {
         LinkAttribute::Controller(index) => Some(*index),
         _ => None,
     });
-    LinkFact { name, mac, ethernet, up, vlan_parent: vlan.and_then(|vlan| vlan.parent), master }
+    LinkFact {
+        name,
+        mac,
+        ethernet,
+        up,
+        vlan_parent: vlan.and_then(|vlan| vlan.parent),
+        vlan_id: vlan.map(|vlan| vlan.id),
+        master,
+    }
 }
 
 /// An address as everybody else sees it.

@@ -9,10 +9,13 @@ use crate::state::MacAddress;
 /// The links of a host, by number, and their addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
-    pub links: BTreeMap<u32, LinkFact>,
+    pub links: Links,
     /// By interface, address and prefix length.
     pub addresses: BTreeMap<(u32, IpAddr, u8), AddressFact>,
 }
+
+/// Links by their numbers.
+pub type Links = BTreeMap<u32, LinkFact>;
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct LinkFact {
     pub up: bool,
     /// Of a VLAN interface: the number of the one that carries its frames, when that is in this namespace.
     pub vlan_parent: Option<u32>,
+    /// Of a VLAN interface.
+    pub vlan_id: Option<u16>,
     /// Of a member: the number of its bond or bridge.
     pub master: Option<u32>,
 }

@@ -4,6 +4,7 @@
 //! wanted addresses -> resolver (task) <-> netlink (sockets) -> decode (messages -> facts)
 //!                        |                                        v
 //!                        +-> hops <------- lookup (pure) <---- snapshot (facts)
+//!                              ^ path_mtu (pure) <- path_reports: what routers say was too large
 //!                         watch (task): links and addresses of this host for everybody else <- netlink
 //! ```
 //!
@@ -12,9 +13,12 @@
 
 mod decode;
 mod facts;
+mod icmp_socket;
 pub mod link;
 mod lookup;
 mod netlink;
+mod path_mtu;
+mod path_reports;
 mod resolver;
 mod snapshot;
 mod watch;
@@ -24,7 +28,7 @@ use std::net::IpAddr;
 
 use crate::state::NextHops;
 
-pub use facts::{AddressFact, AddressState, HostFacts, LinkFact};
+pub use facts::{AddressFact, AddressState, HostFacts, LinkFact, Links};
 pub use resolver::spawn;
 pub use watch::{watch_addresses, watch_facts};
 

@@ -9,6 +9,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::netlink::Netlink;
+use super::path_mtu::{PathMtus, Report};
+use super::path_reports::PathReports;
 use super::snapshot::{Event, Hop, Snapshot, Work};
 use super::{NetError, Resolver, decode};
 use crate::state::NextHops;
@@ -44,9 +46,13 @@ async fn run(
     mut hops: watch::Sender<NextHops>,
 ) {
     let mut netlink = Some(netlink);
+    let reports = PathReports::open();
+    let mut path_mtus = PathMtus::default();
     loop {
         let outcome = match netlink.take().map_or_else(Netlink::open, Ok) {
-            Ok(netlink) => Session::new(netlink, &mut wanted, &mut hops).serve().await,
+            Ok(netlink) => {
+                Session::new(netlink, &mut wanted, &mut hops, &mut path_mtus).serve(&reports).await
+            }
             Err(error) => Err(error),
         };
         match outcome {
@@ -64,6 +70,7 @@ struct Session<'a> {
     netlink: Netlink,
     wanted: &'a mut watch::Receiver<BTreeSet<IpAddr>>,
     hops: &'a mut watch::Sender<NextHops>,
+    path_mtus: &'a mut PathMtus,
     snapshot: Snapshot,
     work: Work,
     /// When `work` is to be done.
@@ -79,12 +86,14 @@ impl<'a> Session<'a> {
         netlink: Netlink,
         wanted: &'a mut watch::Receiver<BTreeSet<IpAddr>>,
         hops: &'a mut watch::Sender<NextHops>,
+        path_mtus: &'a mut PathMtus,
     ) -> Self {
         let now = Instant::now();
         Self {
             netlink,
             wanted,
             hops,
+            path_mtus,
             snapshot: Snapshot::default(),
             work: Work::Everything,
             due: now,
@@ -94,7 +103,7 @@ impl<'a> Session<'a> {
     }
 
     /// Ends well when `wanted` has no sender any more.
-    async fn serve(mut self) -> Result<(), NetError> {
+    async fn serve(mut self, reports: &PathReports) -> Result<(), NetError> {
         let mut probe = tokio::time::interval(PROBE_INTERVAL);
         let mut resync = tokio::time::interval_at(Instant::now() + RESYNC_INTERVAL, RESYNC_INTERVAL);
         probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,6 +120,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 () = tokio::time::sleep_until(self.due), if self.work > Work::None => self.catch_up().await?,
+                report = reports.next(|address| self.snapshot.is_own(address.into())) => self.hear(report),
                 _ = probe.tick() => self.probe().await,
                 _ = resync.tick() => self.plan(Work::Everything, Duration::ZERO),
             }
@@ -124,6 +134,15 @@ impl<'a> Session<'a> {
         let work = self.snapshot.apply(event);
         self.plan(work, SETTLE);
         Ok(())
+    }
+
+    /// Takes in what fits on the way to a backend.
+    fn hear(&mut self, Report { destination, mtu }: Report) {
+        let concerns = self.wanted.borrow().contains(&destination);
+        if concerns && self.path_mtus.learn(Report { destination, mtu }, std::time::Instant::now()) {
+            tracing::info!(backend = %destination, mtu, "a link on the way is narrower than the route says");
+            self.plan(Work::Derive, Duration::ZERO);
+        }
     }
 
     /// Notes that `work` is to be done within `delay`, unless reading routes has to pause longer.
@@ -172,8 +191,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn publish(&self) {
-        let fresh = self.snapshot.next_hops();
+    fn publish(&mut self) {
+        let mut fresh = self.snapshot.next_hops();
+        self.path_mtus.forget(std::time::Instant::now(), |address| fresh.contains_key(address));
+        for (address, hop) in &mut fresh {
+            if let Ok(hop) = hop {
+                hop.mtu = self.path_mtus.limit(*address, hop.mtu);
+            }
+        }
         self.hops.send_if_modified(|published| {
             for (address, hop) in &fresh {
                 match (published.get(address), hop) {

@@ -147,6 +147,11 @@ pub(super) enum Work {
 }
 
 impl Snapshot {
+    /// Whether an address is this host's.
+    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.address == address)
+    }
+
     /// Takes in an event.
     pub(super) fn apply(&mut self, event: Event) -> Work {
         match event {

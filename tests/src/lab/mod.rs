@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Two-armed balancers have `eth1` on a second bridge, `br1`, where the backends are then; one more segment lies behind
-//! a gateway there ([`Segment`]).
+//! a gateway there ([`Segment`]). A link between client and router may be narrower than both ([`Network::narrow`]).
 //!
 //! Backends answer the client through the router, not through the balancer (direct server return). Everything is made
 //! with names of its own, and removed when the [`Lab`] is dropped; what a killed process left behind is removed when
@@ -22,7 +22,9 @@ mod namespace;
 mod network;
 pub mod pass_stub;
 mod process;
+mod raw_socket;
 mod tools;
+mod transfer;
 
 pub use backend::{Backend, Service};
 pub use daemon::{Cli, Daemon, DaemonConfig, ferrolev};
@@ -32,7 +34,9 @@ pub use load::{Attempt, Load, LoadReport, http_get, udp_ask};
 pub use namespace::Namespace;
 pub use network::{Network, Segment, Shape, VIP4, VIP6};
 pub use process::{Process, allow_outliving, run};
+pub use raw_socket::{Family, raw_socket};
 pub use tools::{WrkReport, curl_many, wrk};
+pub use transfer::{FileServer, Transfer, forget_mtus, learned_mtu, path_mtu, tracepath, transfer};
 
 use std::time::{Duration, Instant};
 

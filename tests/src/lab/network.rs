@@ -44,6 +44,8 @@ pub struct Network {
     pub router: Namespace,
     pub balancers: Vec<Namespace>,
     pub backends: Vec<Backend>,
+    /// Balancers have `eth1` on [`Segment::Back`].
+    two_armed: bool,
     /// Between [`Segment::Back`] and [`Segment::Remote`], once a backend is there.
     gateway: Option<Namespace>,
     pub lab: Lab,
@@ -66,6 +68,7 @@ impl Network {
     /// As [`Self::new`].
     pub fn two_armed(shape: Shape) -> Result<Self> {
         let mut network = Self::with_balancers(shape.balancers)?;
+        network.two_armed = true;
         add_bridge(&network.router, Segment::Back)?;
         for (number, balancer) in (1..).zip(&network.balancers) {
             let port = format!("lb-{number}-back");
@@ -91,20 +94,65 @@ impl Network {
         Ok(&self.backends[last])
     }
 
-    /// Gives the segment [`Segment::Front`] another MTU, and the client's link.
+    /// Gives the segments [`Segment::Front`] and [`Segment::Back`] another MTU, and the client's link.
     ///
     /// # Errors
     /// When an interface refuses.
     pub fn set_mtu(&self, lan: u32, client: u32) -> Result<()> {
-        let hosts = self.balancers.iter().chain(self.backends.iter().map(|backend| &backend.namespace));
-        hosts.into_iter().try_for_each(|host| host.ip(&format!("link set eth0 mtu {lan}\n")))?;
-        let balancers = (1..=self.balancers.len()).map(|number| format!("lb-{number}"));
-        let ports = balancers.chain(self.backends.iter().map(|backend| backend.name.clone()));
-        for port in ports.chain(["br0".to_owned()]) {
-            self.router.ip(&format!("link set {port} mtu {lan}\n"))?;
+        let set =
+            |host: &Namespace, interface: &str, mtu| host.ip(&format!("link set {interface} mtu {mtu}\n"));
+        for (number, balancer) in (1..).zip(&self.balancers) {
+            set(balancer, "eth0", lan)?;
+            set(&self.router, &format!("lb-{number}"), lan)?;
+            if self.two_armed {
+                set(balancer, "eth1", lan)?;
+                set(&self.router, &format!("lb-{number}-back"), lan)?;
+            }
         }
-        self.router.ip(&format!("link set client mtu {client}\n"))?;
-        self.client.ip(&format!("link set eth0 mtu {client}\n"))
+        for backend in &self.backends {
+            set(&backend.namespace, "eth0", lan)?;
+            set(&self.router, &backend.name, lan)?;
+        }
+        set(&self.router, Segment::Front.bridge(), lan)?;
+        if self.two_armed {
+            set(&self.router, Segment::Back.bridge(), lan)?;
+        }
+        set(&self.router, "client", client)?;
+        set(&self.client, "eth0", client)
+    }
+
+    /// Puts another router in front of the client, and a link of this MTU between the two routers. Returns the new one.
+    ///
+    /// # Errors
+    /// When an interface refuses.
+    pub fn narrow(&self, mtu: u32) -> Result<Namespace> {
+        let edge = self.lab.namespace("edge")?;
+        edge.sysctls(&FORWARDING)?;
+        self.router.ip("link del client\n")?;
+        connect_client(&self.client, &edge)?;
+        veth((&self.router, "edge"), (&edge, "eth0"), mtu)?;
+        for (end, interface, own, other, clients) in
+            [(&self.router, "edge", 1, 2, true), (&edge, "eth0", 2, 1, false)]
+        {
+            let (to4, to6) = if clients { ("192.0.2.0/24", "2001:db8:1::/64") } else { ("default", "::/0") };
+            end.ip(&format!(
+                "link set {interface} up\n\
+                 addr add 10.4.0.{own}/24 dev {interface}\n\
+                 addr add fd00:4::{own}/64 dev {interface} nodad\n\
+                 route add {to4} via 10.4.0.{other}\n\
+                 route add {to6} via fd00:4::{other}\n"
+            ))?;
+        }
+        Ok(edge)
+    }
+
+    /// Gives the segment [`Segment::Remote`] another MTU.
+    ///
+    /// # Errors
+    /// When an interface refuses.
+    pub fn narrow_remote(&self, mtu: u32) -> Result<()> {
+        let Some(gateway) = &self.gateway else { return Ok(()) };
+        gateway.ip(&format!("link set {} mtu {mtu}\n", Segment::Remote.bridge()))
     }
 
     /// The vip addresses of balancer `number`, from 1.
@@ -121,8 +169,15 @@ impl Network {
         router.sysctls(&FORWARDING)?;
         add_bridge(&router, Segment::Front)?;
         connect_client(&client, &router)?;
-        let mut network =
-            Self { client, router, balancers: Vec::new(), backends: Vec::new(), gateway: None, lab };
+        let mut network = Self {
+            client,
+            router,
+            balancers: Vec::new(),
+            backends: Vec::new(),
+            two_armed: false,
+            gateway: None,
+            lab,
+        };
         for number in 1..=count {
             network.add_balancer(number)?;
         }

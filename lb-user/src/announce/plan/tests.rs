@@ -7,7 +7,15 @@ fn ip(text: &str) -> IpAddr {
 
 fn link(name: &str) -> LinkFact {
     let mac = Some(MacAddress([2, 0, 0, 0, 0, name.len() as u8]));
-    LinkFact { name: name.to_owned(), mac, ethernet: true, up: true, vlan_parent: None, master: None }
+    LinkFact {
+        name: name.to_owned(),
+        mac,
+        ethernet: true,
+        up: true,
+        vlan_parent: None,
+        vlan_id: None,
+        master: None,
+    }
 }
 
 fn address(ifindex: u32, text: &str) -> AddressFact {

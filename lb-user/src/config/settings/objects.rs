@@ -98,7 +98,7 @@ pub(in crate::config) const VIP: Section = Section {
             "fragments",
             "`track`, `hash` or `drop`",
             Value("\"track\""),
-            "No effect yet: the kernel gets all fragments for a vip's address, so datagrams larger than the clients' MTU do not reach backends. Where fragments are to go: with `track` where the rest of their flow goes, remembered in a table; with `hash` by addresses and protocol alone, without a table, which is seldom where the flow's other packets go; or nowhere.",
+            "Where fragments go: with `track` where the rest of their flow goes, remembered in a table; with `hash` by the client's address alone, without a table, which is seldom where the flow's whole packets go unless `affinity = \"source\"`; or nowhere. `hash` is as `track` where several vips of the same protocol share the address, since a later fragment does not say for which of them it is.",
         ),
         setting(
             "new_flows_per_second",
@@ -155,7 +155,7 @@ pub(in crate::config) const VIP: Section = Section {
             "announce_on",
             "list of interface names",
             Words("interfaces with an address in whose prefix the vip's lies, or else all of `interfaces`"),
-            "Where `announce` announces; VLAN interfaces too.",
+            "Where `announce` announces and, with `arp`, where neighbours are answered; VLAN interfaces too.",
         ),
         setting(
             "unknown_ports",

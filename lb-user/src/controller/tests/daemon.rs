@@ -7,7 +7,7 @@ use hyper::Method;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::harness::{FILE, FakeDataplane, FakeNet, played_announcer, send_to};
+use super::harness::{FILE, FakeDataplane, FakeNet, played_announcer, played_facts, send_to};
 use crate::announce::Announcer;
 use crate::config::ConfigError;
 use crate::controller::SocketError;
@@ -45,7 +45,8 @@ fn start(options: RunOptions) -> Daemon {
     let task = tokio::spawn(async move {
         let edges = Edges {
             resolver: || Ok(FakeNet::start().1),
-            announcer: || Ok(announces),
+            facts: || Ok(played_facts()),
+            announcer: |_| Ok(announces),
             open: |options: &_, forwarding: &_| opened.reopen(options, forwarding).map(|_| opened),
             detach: |_| {
                 taken_off.store(true, Ordering::Relaxed);

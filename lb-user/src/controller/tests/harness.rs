@@ -23,7 +23,7 @@ use crate::dataplane::{
     Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowTable, ListUse,
     OpenOptions, PrefixHits, Totals, XdpMode,
 };
-use crate::net::Resolver;
+use crate::net::{HostFacts, LinkFact, Links, Resolver};
 use crate::state::{Forwarding, MacAddress, NextHop, NextHops, Store, Unresolved, predict};
 
 pub(crate) const FILE: &str = r#"
@@ -67,6 +67,7 @@ pub(crate) struct Kernel {
     pub(crate) refusal: Option<String>,
     pub(crate) totals: Totals,
     pub(crate) flows: FlowTable,
+    pub(crate) links: Links,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -100,6 +101,11 @@ impl Dataplane for FakeDataplane {
 
     fn reopen(&mut self, options: &OpenOptions, forwarding: &Forwarding) -> Result<Applied, DataplaneError> {
         self.take_in(Some(options), forwarding)
+    }
+
+    fn follow_links(&mut self, links: &Links) -> Result<(), DataplaneError> {
+        self.kernel().links = links.clone();
+        Ok(())
     }
 
     fn counters(&mut self) -> Result<Totals, DataplaneError> {
@@ -207,6 +213,26 @@ pub(crate) fn played_announcer() -> Announcer {
     Announcer { wanted, ownership, reports }
 }
 
+/// What a host with one interface says of its links; `mac` is the last byte of the interface's MAC address.
+pub(crate) fn played_links(mac: u8) -> Links {
+    let link = LinkFact {
+        name: "eth0".to_owned(),
+        mac: Some(MacAddress([2, 0, 0, 0, 0, mac])),
+        ethernet: true,
+        up: true,
+        vlan_parent: None,
+        vlan_id: None,
+        master: None,
+    };
+    Links::from([(7, link)])
+}
+
+pub(crate) fn played_facts() -> watch::Receiver<HostFacts> {
+    let (sender, facts) = watch::channel(HostFacts { links: played_links(1), ..HostFacts::default() });
+    tokio::spawn(async move { sender.closed().await });
+    facts
+}
+
 fn played_place(interface: &str) -> PlaceReport {
     PlaceReport {
         interface: interface.to_owned(),
@@ -244,6 +270,7 @@ pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
         load: Box::new(move || Config::load(&file).map_err(|error| error.to_string())),
         store: Store::open(&directory.path().join("state/test.redb")).unwrap(),
         found: crate::state::Found::default(),
+        links: played_links(1),
     };
     let (net, resolver) = FakeNet::start();
     let hops = setup
@@ -258,7 +285,7 @@ pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
         dataplane.reopen(options, forwarding)?;
         Ok(dataplane)
     });
-    let (controller, task) = spawn(engine.unwrap(), resolver, played_announcer());
+    let (controller, task) = spawn(engine.unwrap(), resolver, played_announcer(), played_facts());
     let mut lock = SocketLock::acquire(&directory.path().join("run/api.sock")).unwrap();
     let listener = lock.bind().unwrap();
     let server = tokio::spawn(serve_socket(listener, controller.clone(), std::future::pending()));

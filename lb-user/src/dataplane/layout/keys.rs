@@ -51,7 +51,7 @@ pub fn address6_entry_key(address: Ipv6Addr) -> ([u64; 2], u64) {
 }
 
 /// A port as loaded little-endian from a packet.
-fn wire_port(port: u16) -> u16 {
+pub(super) fn wire_port(port: u16) -> u16 {
     u16::from_le_bytes(port.to_be_bytes())
 }
 

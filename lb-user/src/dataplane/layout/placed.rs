@@ -8,7 +8,7 @@ use lb_common::abi::{Dest, Place, Policy, Target};
 
 use super::server_ids;
 use crate::dataplane::extents::Extent;
-use crate::state::{Affinity, ForwardDest, ForwardVip};
+use crate::state::{Affinity, ForwardDest, ForwardVip, Fragments};
 
 /// A vip or route in the tables.
 #[derive(Clone, Debug)]
@@ -120,6 +120,14 @@ impl Placed {
     fn flags(&self, bank: u32) -> u32 {
         let bank = if bank == 0 { 0 } else { Target::BANK };
         let policy = self.policy.map_or(0, |(index, _)| Target::POLICY | index << Target::POLICY_SHIFT);
-        bank | policy | server_ids::flags(&self.vip)
+        bank | policy | server_ids::flags(&self.vip) | fragments(self.vip.options.fragments)
+    }
+}
+
+const fn fragments(fragments: Fragments) -> u32 {
+    match fragments {
+        Fragments::Track => 0,
+        Fragments::Hash => Target::FRAGMENTS_HASH,
+        Fragments::Drop => Target::FRAGMENTS_DROP,
     }
 }

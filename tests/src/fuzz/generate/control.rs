@@ -81,7 +81,7 @@ impl Generator {
         }
         let upper = self.transport(&about);
         let mut packet = match (about.source, about.destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => self.v4(source, destination, 0x4000, &upper),
+            (IpAddr::V4(source), IpAddr::V4(destination)) => self.v4(source, destination, 0, 0x4000, &upper),
             (IpAddr::V6(source), IpAddr::V6(destination)) => self.v6(source, destination, &upper),
             _ => Vec::new(),
         };

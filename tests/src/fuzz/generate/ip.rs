@@ -1,6 +1,7 @@
 //! IPv4 and IPv6: headers, options, extension headers, and datagrams in fragments.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use lb_common::checksum;
 
@@ -16,11 +17,13 @@ impl Generator {
     /// One packet, or the fragments of one.
     pub(super) fn packets(&mut self, ends: &Ends) -> Vec<Vec<u8>> {
         let upper = self.upper(ends);
-        let is_fragmented = upper.bytes.len() + 120 > MTU || self.random.one_in(24);
+        let rare = if self.scene.asks_for_fragments { 2 } else { 24 };
+        let is_fragmented = upper.bytes.len() + 120 > MTU || self.random.one_in(rare);
         match (ends.source, ends.destination, is_fragmented) {
             (IpAddr::V4(source), IpAddr::V4(destination), false) => {
                 let flags = self.random.pick(&[0, 0x4000, 0x4000, 0x4000, 0x8000]);
-                vec![self.v4(source, destination, flags, &upper)]
+                let id = self.identification();
+                vec![self.v4(source, destination, id, flags, &upper)]
             }
             (IpAddr::V6(source), IpAddr::V6(destination), false) => {
                 let upper = self.extended(upper);
@@ -41,6 +44,7 @@ impl Generator {
         &mut self,
         source: Ipv4Addr,
         destination: Ipv4Addr,
+        id: u16,
         flags_offset: u16,
         upper: &Upper,
     ) -> Vec<u8> {
@@ -52,7 +56,7 @@ impl Generator {
             header[1] = random.byte();
         }
         header.extend(len.to_be_bytes());
-        header.extend((random.below(8) as u16).to_be_bytes());
+        header.extend(id.to_be_bytes());
         header.extend(flags_offset.to_be_bytes());
         header.extend([self.hops(), upper.protocol, 0, 0]);
         header.extend(source.octets());
@@ -93,43 +97,65 @@ impl Generator {
     }
 
     fn fragments_v4(&mut self, source: Ipv4Addr, destination: Ipv4Addr, upper: &Upper) -> Vec<Vec<u8>> {
-        let size = self.fragment_size();
-        let count = upper.bytes.chunks(size).count();
-        let mut fragments = Vec::new();
-        for (number, part) in upper.bytes.chunks(size).enumerate() {
-            let more = if number + 1 < count { 0x2000 } else { 0 };
-            let part = Upper { protocol: upper.protocol, bytes: part.to_vec() };
-            let offset = (number * size / 8) as u16;
-            fragments.push(self.v4(source, destination, more | offset, &part));
-        }
-        fragments
+        let id = self.identification();
+        let pieces = self.pieces(upper.bytes.len());
+        let fragment = |piece: Range<usize>| {
+            let more = if piece.end < upper.bytes.len() { 0x2000 } else { 0 };
+            let flags_offset = more | (piece.start / 8) as u16;
+            let part = Upper { protocol: upper.protocol, bytes: upper.bytes[piece].to_vec() };
+            self.v4(source, destination, id, flags_offset, &part)
+        };
+        pieces.into_iter().map(fragment).collect()
     }
 
     fn fragments_v6(&mut self, source: Ipv6Addr, destination: Ipv6Addr, upper: Upper) -> Vec<Vec<u8>> {
-        let size = self.fragment_size();
-        let id = (self.random.below(8) as u32).to_be_bytes();
-        let count = upper.bytes.chunks(size).count();
-        let mut fragments = Vec::new();
-        for (number, part) in upper.bytes.chunks(size).enumerate() {
-            let more = u16::from(number + 1 < count);
-            let offset = (number * size) as u16 | more;
+        let upper = self.extended(upper);
+        let id = u32::from(self.identification()).to_be_bytes();
+        let pieces = self.pieces(upper.bytes.len());
+        let fragment = |piece: Range<usize>| {
+            let offset_more = piece.start as u16 | u16::from(piece.end < upper.bytes.len());
             let mut bytes = vec![upper.protocol, 0];
-            bytes.extend(offset.to_be_bytes());
+            bytes.extend(offset_more.to_be_bytes());
             bytes.extend(id);
-            bytes.extend(part);
-            fragments.push(self.v6(source, destination, &Upper { protocol: 44, bytes }));
+            bytes.extend(&upper.bytes[piece]);
+            let fragment = Upper { protocol: 44, bytes };
+            let fragment = if self.random.one_in(8) { self.extended(fragment) } else { fragment };
+            self.v6(source, destination, &fragment)
+        };
+        pieces.into_iter().map(fragment).collect()
+    }
+
+    /// Few, so that they come again.
+    const fn identification(&mut self) -> u16 {
+        self.random.below(8) as u16
+    }
+
+    /// What of `len` bytes each fragment carries: in order, from behind or in no order at all, now and then with pieces
+    /// between that repeat others or overlap them.
+    fn pieces(&mut self, len: usize) -> Vec<Range<usize>> {
+        let random = &mut self.random;
+        // A multiple of 8; the smallest cut through a TCP or UDP header's end.
+        let size = random.pick(&[8, 16, 24, 64, 552, 1232]).max(len.div_ceil(16 * 8) * 8);
+        let mut pieces: Vec<_> =
+            (0..len.max(1)).step_by(size).map(|start| start..len.min(start + size)).collect();
+        match random.below(4) {
+            0 => pieces.reverse(),
+            1 => (1..pieces.len()).for_each(|at| pieces.swap(at, random.below(at + 1))),
+            _ => {}
         }
-        fragments
+        for _ in 0..if random.one_in(4) { random.below(4) } else { 0 } {
+            let start = random.below(len / 8 + 1) * 8;
+            let end = len.min(start + random.below(len / 8 + 1) * 8);
+            let again =
+                if random.one_in(2) { pieces[random.below(pieces.len())].clone() } else { start..end };
+            pieces.insert(random.below(pieces.len() + 1), again);
+        }
+        pieces
     }
 
     /// Time to live or hop limit. Neighbour discovery asks for 255.
     const fn hops(&mut self) -> u8 {
         if self.random.one_in(20) { self.random.pick(&[2, 1, 0]) } else { self.random.pick(&[64, 255]) }
-    }
-
-    /// A multiple of 8; the smallest cut through a TCP or UDP header's end.
-    fn fragment_size(&mut self) -> usize {
-        self.random.pick(&[8, 16, 24, 64, 552, 1232])
     }
 }
 

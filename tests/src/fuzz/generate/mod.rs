@@ -13,7 +13,7 @@ mod transport;
 
 use std::net::IpAddr;
 
-use lb_user::state::{Protocol, VipKey};
+use lb_user::state::{Fragments, Protocol, VipKey};
 
 use super::mutate;
 use super::random::Random;
@@ -23,12 +23,15 @@ use crate::world::{BALANCER, World};
 /// Bytes of the largest IP packet, unless it is cut into fragments.
 const MTU: usize = 1500;
 
+/// Fragments that wait to be sent.
+const MOST_PENDING: usize = 64;
+
 /// An endless stream of frames for one world, the same for the same seed.
 #[derive(Debug)]
 pub struct Generator {
     random: Random,
     scene: Scene,
-    /// Fragments of datagrams under way.
+    /// Fragments of datagrams under way, each one's from the last to the first.
     pending: Vec<Vec<u8>>,
     previous: Vec<u8>,
 }
@@ -38,6 +41,8 @@ pub struct Generator {
 struct Scene {
     vips: Vec<VipKey>,
     backends: Vec<IpAddr>,
+    /// Many packets come in fragments.
+    asks_for_fragments: bool,
 }
 
 /// Who sends a packet to whom.
@@ -59,15 +64,22 @@ impl Generator {
         let scene = Scene {
             vips: world.desired.vips.keys().copied().collect(),
             backends: world.hops.keys().copied().collect(),
+            asks_for_fragments: world
+                .desired
+                .vips
+                .values()
+                .any(|vip| vip.options.fragments != Fragments::default()),
         };
         Self { random, scene, pending: Vec::new(), previous: vec![0; 64] }
     }
 
     /// The next frame: every other one is damaged.
     pub fn frame(&mut self) -> Vec<u8> {
-        let frame = if !self.pending.is_empty() && self.random.one_in(2) {
-            let at = self.random.below(self.pending.len());
-            self.pending.swap_remove(at)
+        let rare = if self.scene.asks_for_fragments { 2 } else { 4 };
+        let frame = if !self.pending.is_empty() && self.random.one_in(rare) {
+            let last = self.pending.len() - 1;
+            let at = if self.random.one_in(4) { self.random.below(last + 1) } else { last };
+            self.pending.remove(at)
         } else {
             self.fresh()
         };
@@ -88,13 +100,15 @@ impl Generator {
         let ends = self.ends();
         let mut packets = self.packets(&ends);
         let ether_type = if ends.destination.is_ipv4() { 0x0800 } else { 0x86dd };
-        let last = packets.pop().unwrap_or_default();
+        packets.reverse();
+        let first = packets.pop().unwrap_or_default();
         for packet in packets {
             let frame = self.link(ether_type, &packet);
             self.pending.push(frame);
         }
-        self.pending.truncate(16);
-        self.link(ether_type, &last)
+        // The oldest ones are lost.
+        self.pending.drain(..self.pending.len().saturating_sub(MOST_PENDING));
+        self.link(ether_type, &first)
     }
 
     /// The Ethernet header and up to three tags, one more than are understood.

@@ -125,7 +125,7 @@ impl Generator {
         let upper = self.transport(&inner);
         match (inner.source, inner.destination) {
             (std::net::IpAddr::V4(source), std::net::IpAddr::V4(destination)) => {
-                Upper { protocol: 4, bytes: self.v4(source, destination, 0x4000, &upper) }
+                Upper { protocol: 4, bytes: self.v4(source, destination, 0, 0x4000, &upper) }
             }
             (std::net::IpAddr::V6(source), std::net::IpAddr::V6(destination)) => {
                 Upper { protocol: 41, bytes: self.v6(source, destination, &upper) }
