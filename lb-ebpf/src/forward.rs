@@ -8,8 +8,9 @@ use lb_common::hash;
 
 use crate::encap::Fit;
 use crate::parse::Packet;
+use crate::stages::flow::{Seat, choose};
 use crate::tables::StageTables;
-use crate::{Frame, Leave, Tables, Verdict, encap, quic, stages};
+use crate::{Frame, Leave, Tables, Verdict, encap, quic};
 
 /// A packet, its vip, and its place among that vip's flows.
 pub(crate) struct Flow<'t> {
@@ -54,7 +55,7 @@ pub(crate) fn follow<F: Frame, T: StageTables, const V6: bool>(
     let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
     let index = match owner(tables, tables.place(flow.target), slot) {
         // The flow is at least as old as what is quoted; that it ends is what leaves no trace.
-        Err(Reason::Transition) => stages::flow::choose(tables, flow, key(), Says::Ends)?.dest,
+        Err(Reason::Transition) => choose(tables, &Seat::of(tables, flow), key(), Says::Ends)?.dest,
         other => other?,
     };
     send::<F, T, V6>(frame, tables, flow, offset, (slot, index))

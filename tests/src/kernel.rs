@@ -8,12 +8,12 @@ use anyhow::{Context, Result, ensure};
 use aya::TestRun;
 use aya::maps::{Array, HashMap, Map, MapData};
 use aya::programs::{TestRunOptions, Xdp};
-use lb_common::abi::{Interface, InterfaceKey, LOOPBACK_IFINDEX, PINNED_CLOCK_BUCKET, Reason};
+use lb_common::abi::{FLOW_WAYS, Interface, InterfaceKey, LOOPBACK_IFINDEX, PINNED_CLOCK_BUCKET, Reason};
 use lb_user::dataplane::bpf::{self, BpfDataplane};
 use lb_user::dataplane::{Dataplane, Limits, OpenOptions, XdpMode};
 use lb_user::state::Forwarding;
 
-use crate::world::{BALANCER, links};
+use crate::world::{BALANCER, CAPACITY, links};
 
 const XDP_ABORTED: u32 = 0;
 const XDP_DROP: u32 = 1;
@@ -58,7 +58,8 @@ impl Kernel {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let pin_dir = PathBuf::from(PINS).join(format!("{PREFIX}{}-{number}", std::process::id()));
-        let limits = Limits { dests: 4096, ring_memory: 8 << 20, ..Limits::default() };
+        let flows = CAPACITY.flow_buckets * FLOW_WAYS as u32;
+        let limits = Limits { dests: 4096, ring_memory: 8 << 20, flows, ..Limits::default() };
         let mut options = OpenOptions {
             pin_dir,
             interfaces: Vec::new(),
@@ -90,6 +91,12 @@ impl Kernel {
     /// When it was taken away.
     pub fn dataplane(&mut self) -> Result<&mut BpfDataplane> {
         self.dataplane.as_mut().context("no dataplane")
+    }
+
+    /// Where the instance is pinned.
+    #[must_use]
+    pub fn pin_dir(&self) -> &Path {
+        &self.options.pin_dir
     }
 
     /// The pinned program.

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use lb_common::abi::Reason;
 use lb_ebpf::Leave;
 use lb_user::dataplane::layout::Layout;
+use lb_user::dataplane::{Dataplane, FlowTable, found};
+use lb_user::state::{Forwarding, Found};
 
 use crate::host::HostTables;
 use crate::kernel::{Action, Kernel, is_root};
@@ -28,6 +30,45 @@ impl Story {
         let (tables, layout) = HostTables::filled(CAPACITY, &forwarding);
         let kernel = is_root().then(|| Kernel::open(&forwarding).expect("a kernel that takes the program"));
         Self { tables, layout, kernel }
+    }
+
+    /// Forwards something else.
+    ///
+    /// # Panics
+    /// When the tables are too small, or the kernel refuses.
+    pub fn apply(&mut self, forwarding: &Forwarding) {
+        let (layout, writes) = self.layout.stage(forwarding).expect("room in the tables");
+        writes.iter().for_each(|write| self.tables.write(write));
+        self.layout = layout;
+        if let Some(kernel) = &mut self.kernel {
+            kernel.apply(forwarding).expect("room in the kernel's tables");
+        }
+    }
+
+    /// The daemon is replaced by one that goes on with what it finds in the kernel. What the host's build of the story
+    /// remembers is not touched.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn restart(&mut self, forwarding: &Forwarding) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.restart(forwarding).expect("a restart");
+        }
+    }
+
+    /// What a new daemon would find in the kernel; `None` without one.
+    #[must_use]
+    pub fn found(&self) -> Option<Found> {
+        self.kernel.as_ref().map(|kernel| found(kernel.pin_dir()))
+    }
+
+    /// The flows that are remembered, as the kernel's dataplane counts them; `None` without one.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn flows(&mut self, forwarding: &Forwarding, now_ns: u64) -> Option<FlowTable> {
+        let kernel = self.kernel.as_mut()?;
+        Some(kernel.dataplane().expect("a dataplane").flows(forwarding, now_ns).expect("flows"))
     }
 
     /// Sets the clock.

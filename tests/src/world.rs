@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lb_common::abi::LOOPBACK_IFINDEX;
+use lb_common::maglev;
 use lb_user::dataplane::layout::Capacity;
 use lb_user::net::{LinkFact, Links};
 use lb_user::state::{
     AccessRules, Affinity, Desired, DesiredAddress, DesiredMember, DesiredRoute, DesiredVip, Forwarding,
-    MacAddress, Mode, NextHop, NextHops, Prefix, Prefixes, SourcePrefix, VipKey, VipOptions,
+    MacAddress, Mode, NextHop, NextHops, Prefix, Prefixes, Previous, SourcePrefix, VipKey, VipOptions,
 };
 
 /// Tables that are large enough for [`World`].
@@ -187,6 +188,14 @@ impl World {
         tunnel.source4 = Some(SourcePrefix { address: source4.parse().expect("IPv4"), prefix_len: prefix4 });
         tunnel.source6 = Some(SourcePrefix { address: source6.parse().expect("IPv6"), prefix_len: prefix6 });
         self
+    }
+
+    /// Forwarding for this world after another one.
+    #[must_use]
+    pub fn after(&self, before: Previous<'_>, now_ns: u64) -> Forwarding {
+        Forwarding::build_with(&self.desired, &self.hops, before, now_ns, |_, size, members| {
+            maglev::build(size, members)
+        })
     }
 
     #[must_use]

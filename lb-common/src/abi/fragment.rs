@@ -69,6 +69,8 @@ pub struct Aim {
     /// See [`super::Place`].
     pub ring_page: u32,
     pub dest_base: u32,
+    /// Pages from the ring's first one to its past.
+    pub past_pages: u32,
     pub protocol: u8,
     pub opens_flow: u8,
     /// There is a record for its datagram.
@@ -143,5 +145,5 @@ impl FragmentRecord {
 }
 
 const _: () = assert!(size_of::<FragmentKey>() == 40);
-const _: () = assert!(size_of::<Piece>() == 56 && size_of::<Aim>() == 36);
+const _: () = assert!(size_of::<Piece>() == 56 && size_of::<Aim>() == 40);
 const _: () = assert!(size_of::<FragmentRecord>() == 24 + 4 * STRETCHES);

@@ -43,13 +43,47 @@ impl<T: StageTables> Gate<T> for FlowGate {
         key: impl FnOnce() -> u64,
     ) -> Result<Verdict, Reason> {
         let says = says(frame, &flow.packet)?;
-        let Choice { slot, dest, known } = choose(tables, flow, key(), says)?;
-        if let Some(known) = known {
-            count(tables, known.decision.whose);
-            remember(tables, &known, dest);
-        }
-        send::<F, T, V6>(frame, tables, flow, offset, (slot, dest))
+        let seat = Seat::of(tables, flow);
+        let dest = settle(tables, &seat, key(), says)?;
+        send::<F, T, V6>(frame, tables, flow, offset, (seat.slot, dest))
     }
+}
+
+/// The dest of a packet whose slot is in transition; what there is to remember of its flow, is remembered.
+///
+/// # Errors
+/// When nobody is there to serve it.
+#[inline(always)]
+pub(crate) fn settle<T: StageTables>(tables: &T, seat: &Seat, key: u64, says: Says) -> Result<u32, Reason> {
+    let Choice { dest, known } = choose(tables, seat, key, says)?;
+    if let Some(known) = known {
+        count(tables, known.decision.whose);
+        remember(tables, &known, dest);
+    }
+    Ok(dest)
+}
+
+/// Where a flow is in the tables.
+pub(crate) struct Seat {
+    pub(crate) place: Place,
+    /// Of the ring.
+    pub(crate) slot: u32,
+    /// Pages from the ring's first one to its past.
+    pub(crate) past_pages: u32,
+}
+
+impl Seat {
+    #[inline(always)]
+    pub(crate) fn of<T: StageTables>(tables: &T, flow: &Flow<'_>) -> Self {
+        let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
+        Self { place: tables.place(flow.target), slot, past_pages: pages_before_past(flow.target) }
+    }
+}
+
+/// Pages from a ring's first one to its past.
+#[inline(always)]
+pub(crate) fn pages_before_past(target: &Target) -> u32 {
+    ring_pages(target.ring_size) + target.server_id_pages()
 }
 
 /// What a packet says about its flow.
@@ -67,7 +101,6 @@ fn says<F: Frame>(frame: &F, packet: &Packet) -> Result<Says, Reason> {
 
 /// The dest that was chosen for a packet.
 pub(crate) struct Choice<R> {
-    pub(crate) slot: u32,
     /// Index into `DESTS`.
     pub(crate) dest: u32,
     /// `None`: the slot is in transition no more.
@@ -90,21 +123,20 @@ struct Known<R> {
 #[inline(always)]
 pub(crate) fn choose<T: StageTables>(
     tables: &T,
-    flow: &Flow<'_>,
+    seat: &Seat,
     key: u64,
     says: Says,
 ) -> Result<Choice<T::Flows>, Reason> {
-    let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
-    let place = tables.place(flow.target);
+    let Seat { place, slot, .. } = *seat;
     let local = local_at(tables, place.ring_page, slot).ok_or(Reason::NoBackend)?;
     if local == EMPTY_SLOT {
         return Err(Reason::NoBackend);
     }
     if local & IN_TRANSITION == 0 {
-        return Ok(Choice { slot, dest: place.dest_base.wrapping_add(u32::from(local)), known: None });
+        return Ok(Choice { dest: place.dest_base.wrapping_add(u32::from(local)), known: None });
     }
     let now_ns = tables.now_ns();
-    let past = Past::of(tables, place, flow.target, slot).ok_or(Reason::NoBackend)?;
+    let past = Past::of(tables, seat).ok_or(Reason::NoBackend)?;
     let says_slot = SlotSays {
         has_previous: past.previous != EMPTY_SLOT,
         is_learning: now_ns < past.head.learning_until_ns,
@@ -130,7 +162,7 @@ pub(crate) fn choose<T: StageTables>(
         Whose::Owner if local == ORPHANED_SLOT => return Err(Reason::NoBackend),
         Whose::Owner => place.dest_base.wrapping_add(u32::from(local & !IN_TRANSITION)),
     };
-    Ok(Choice { slot, dest, known: Some(Known { decision, tag, records, way, now }) })
+    Ok(Choice { dest, known: Some(Known { decision, tag, records, way, now }) })
 }
 
 /// What is left of a slot's past.
@@ -142,11 +174,10 @@ struct Past {
 
 impl Past {
     #[inline(always)]
-    fn of<T: StageTables>(tables: &T, place: Place, target: &Target, slot: u32) -> Option<Self> {
-        let behind = ring_pages(target.ring_size) + target.server_id_pages();
-        let first = place.ring_page.wrapping_add(behind);
+    fn of<T: StageTables>(tables: &T, seat: &Seat) -> Option<Self> {
+        let first = seat.place.ring_page.wrapping_add(seat.past_pages);
         let head = PastHead::of(tables.ring_page(first)?);
-        let previous = local_at(tables, first, PastHead::SLOTS + slot)?;
+        let previous = local_at(tables, first, PastHead::SLOTS + seat.slot)?;
         Some(Self { head, previous })
     }
 }

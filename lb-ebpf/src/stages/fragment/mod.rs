@@ -19,13 +19,17 @@ mod piece;
 mod record;
 mod scene;
 
-use lb_common::abi::{Aim, Found, FragmentRecord, Place, Reason};
+use lb_common::abi::{Aim, Found, FragmentRecord, Piece, Place, Reason};
+use lb_common::flow::Says;
 use lb_common::hash;
+use lb_common::headers::words_v6;
 
 use self::known::Known;
 use self::scene::Scene;
 use crate::encap::{Fit, encapsulate, outer};
 use crate::forward::{leave, owner};
+use crate::parse::TCP;
+use crate::stages::flow::{self, Seat};
 use crate::tables::StageTables;
 use crate::{Frame, Verdict, ether_type, parse};
 
@@ -113,13 +117,19 @@ pub fn datagram<F: Frame, T: StageTables>(
     }
     let slot = hash::ring_slot(hash, aim.ring_size);
     let Aim { ring_page, dest_base, target: vip, opens_flow, .. } = aim;
-    let dest = owner(tables, Place { ring_page, dest_base }, slot)?;
+    let dest = match owner(tables, Place { ring_page, dest_base }, slot) {
+        Err(Reason::Transition) => IN_TRANSITION,
+        other => other?,
+    };
     tables.set_found(&Found { dest, vip, slot, hash, opens_flow: u32::from(opens_flow) });
     Err(Reason::FragmentFound)
 }
 
 /// Ones, so many that an IP header's offset, with two tags, is below.
 const MOST_OFFSET: usize = 0x1f;
+
+/// In the place of a dest: its slot has changed hands.
+const IN_TRANSITION: u32 = u32::MAX;
 
 /// Sends the fragment that [`datagram`] has found the dest of.
 ///
@@ -128,7 +138,10 @@ const MOST_OFFSET: usize = 0x1f;
 #[inline(always)]
 pub fn send<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
     let piece = tables.piece().ok_or(Reason::FragmentRead)?;
-    let found = tables.found().ok_or(Reason::FragmentFound)?;
+    let mut found = tables.found().ok_or(Reason::FragmentFound)?;
+    if found.dest == IN_TRANSITION {
+        found.dest = dest_of_flow(tables, &piece, &found)?;
+    }
     let dest = tables.dest(found.dest).ok_or(Reason::NoDest)?;
     let bytes = match parse::link(frame)? {
         (ether_type::IPV6, at) => encapsulate::<F, true>(frame, at, dest, found.hash, Fit::Dest)?,
@@ -138,4 +151,25 @@ pub fn send<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -
     let Found { dest: index, vip, slot, opens_flow, .. } = found;
     let leave = leave(dest, ingress);
     Ok(Verdict { leave, vip, slot, dest: index, bytes, opens_flow: opens_flow != 0 })
+}
+
+/// The dest of the fragment's flow, whose slot is in transition. All fragments of a datagram have the ports of its first one.
+#[inline(always)]
+fn dest_of_flow<T: StageTables>(tables: &T, piece: &Piece, found: &Found) -> Result<u32, Reason> {
+    let Aim { ports, protocol, opens_flow, ring_page, dest_base, past_pages, .. } =
+        tables.aim().ok_or(Reason::FragmentAimed)?;
+    let seed = tables.directory().ok_or(Reason::NotVip)?.control.seed;
+    let key = if piece.is_v6 != 0 {
+        let (source, destination) = (words_v6(piece.key.source), words_v6(piece.key.destination));
+        hash::flow_key_v6(source, destination, ports, protocol, seed)
+    } else {
+        hash::flow_key_v4(piece.source_v4(), piece.destination_v4(), ports, protocol, seed)
+    };
+    let says = match protocol {
+        TCP if opens_flow != 0 => Says::Opens,
+        TCP => Says::Continues,
+        _ => Says::Nothing,
+    };
+    let seat = Seat { place: Place { ring_page, dest_base }, slot: found.slot, past_pages };
+    flow::settle(tables, &seat, key, says)
 }

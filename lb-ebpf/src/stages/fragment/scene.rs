@@ -7,7 +7,7 @@ use lb_common::headers::words_v6;
 use super::{early, echo};
 use crate::gate::{self, Asks, VipAddress, Visit, client_v4};
 use crate::parse::{ICMP, ICMPV6, Packet, TCP, UDP};
-use crate::stages::limit;
+use crate::stages::{flow, limit};
 use crate::tables::StageTables;
 use crate::vip;
 
@@ -69,6 +69,7 @@ impl<'a, T: StageTables> Scene<'a, T> {
         aim.ring_size = target.ring_size;
         let Place { ring_page, dest_base } = self.tables.place(target);
         (aim.ring_page, aim.dest_base) = (ring_page, dest_base);
+        aim.past_pages = flow::pages_before_past(target);
         Ok(())
     }
 
