@@ -3,9 +3,11 @@
 //! A world added here can be named by a fixture (`tests/fixtures/packets`), and fuzzing sends packets to it from then on.
 //! Clients are 203.0.113.9 and 2001:db8:9::9; vips 198.51.100.1 and 2001:db8::1; backends 10.0.0.N and 2001:db8:b::N.
 
+use std::net::IpAddr;
+
 use lb_user::state::{
     Affinity, Announce, DesiredAddress, DesiredVip, Dscp, Fragments, GueVariant, Mode, Oversize, QuicRouting,
-    ServerId, UnknownPorts,
+    ServerId, TrackingMode, UnknownPorts,
 };
 
 use crate::world::{World, rules};
@@ -31,6 +33,11 @@ pub const WORLDS: &[NamedWorld] = &[
     NamedWorld { name: "4in6", what: "IPv4 vip, IPv6 backend", build: || one(V4, BACKEND6) },
     NamedWorld { name: "6in4", what: "IPv6 vip, IPv4 backend", build: || one(V6, BACKEND4) },
     NamedWorld { name: "6in6", what: "IPv6 vip, IPv6 backend", build: || one(V6, BACKEND6) },
+    NamedWorld {
+        name: "transition",
+        what: "TCP and UDP vips of both families: backend 2 was drained just now; one vip remembers all flows",
+        build: transition,
+    },
     NamedWorld { name: "vlan", what: "both families, next hops in VLAN 100", build: vlan },
     NamedWorld {
         name: "entropy",
@@ -193,6 +200,24 @@ fn gue_header() -> World {
 
 fn l2() -> World {
     both_and_udp().mode(Mode::L2)
+}
+
+fn transition() -> World {
+    let vips = [
+        (V4, [BACKEND4, "10.0.0.2", "10.0.0.3"]),
+        (V6, [BACKEND4, "10.0.0.2", BACKEND6]),
+        ("198.51.100.1:443/udp", [BACKEND4, "10.0.0.2", "10.0.0.3"]),
+        ("[2001:db8::1]:443/udp", [BACKEND4, "10.0.0.2", BACKEND6]),
+    ];
+    let all = |world: World| vips.iter().fold(world, |world, (key, backends)| world.vip(key, backends));
+    let full = |vip: &mut DesiredVip| vip.options.tracking = TrackingMode::Full;
+    let world = || all(World::default()).with("198.51.100.1:443/udp", full);
+    let drain = |vip: &mut DesiredVip| {
+        let second = vip.members.values_mut().find(|member| member.address == IpAddr::from([10, 0, 0, 2]));
+        second.expect("backend 2").weight = 0;
+    };
+    let drained = vips.iter().fold(world(), |world, (key, _)| world.with(key, drain));
+    drained.instead_of(world())
 }
 
 fn ports() -> World {

@@ -57,11 +57,13 @@ pub fn links() -> Links {
 pub struct World {
     pub desired: Desired,
     pub hops: NextHops,
+    /// What was forwarded before.
+    pub before: Option<Box<World>>,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { desired: Desired { hash_seed: 7, ..Desired::default() }, hops: NextHops::new() }
+        Self { desired: Desired { hash_seed: 7, ..Desired::default() }, hops: NextHops::new(), before: None }
     }
 }
 
@@ -190,6 +192,13 @@ impl World {
         self
     }
 
+    /// The world in the moment after it took the place of another one.
+    #[must_use]
+    pub fn instead_of(mut self, before: Self) -> Self {
+        self.before = Some(Box::new(before));
+        self
+    }
+
     /// Forwarding for this world after another one.
     #[must_use]
     pub fn after(&self, before: Previous<'_>, now_ns: u64) -> Forwarding {
@@ -200,6 +209,7 @@ impl World {
 
     #[must_use]
     pub fn forwarding(&self) -> Forwarding {
-        Forwarding::build(&self.desired, &self.hops, None)
+        let before = self.before.as_ref().map(|before| before.forwarding());
+        self.after(before.as_ref().map_or(Previous::Nothing, Previous::Forwarding), 0)
     }
 }

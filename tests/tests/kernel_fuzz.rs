@@ -17,6 +17,7 @@ const UNREACHED: &[Reason] = &[
     Reason::FragmentRead,
     Reason::FragmentAimed,
     Reason::FragmentFound,
+    Reason::Transition,
     // No world asks for what leads there.
     Reason::Oversize,
     Reason::Policy,

@@ -50,7 +50,11 @@ impl<D: Dataplane> Engine<D> {
                 }
             }
         }
-        if !agrees(&ran, predicted.as_ref()) {
+        let in_transition = self.in_transition(&ran);
+        if in_transition {
+            reply.why.push_str("; the slot has changed hands: its flows go where they began");
+        }
+        if !agrees(&ran, predicted.as_ref(), in_transition) {
             error!(?flow, ?ran, ?predicted, "kernel and user space pick differently; please report this");
             reply.why.push_str("; user space predicts otherwise, which is a defect worth a report");
         }
@@ -88,6 +92,16 @@ impl<D: Dataplane> Engine<D> {
         }
     }
 
+    /// Whether the flow's slot is in transition, in which only the kernel knows where a flow belongs.
+    fn in_transition(&self, ran: &Explanation) -> bool {
+        let ExplainOutcome::Forwarded { vip, route, .. } = ran.outcome else { return false };
+        let forward = match route {
+            0 => self.applied.vips.get(&vip),
+            _ => self.applied.routes.get(&(vip, route)),
+        };
+        forward.zip(ran.slot).is_some_and(|(forward, slot)| forward.is_in_transition(slot))
+    }
+
     fn denied_reason(&self, vip: VipKey, denied: Denied) -> String {
         let said = |list: &str, by: Option<Prefix>| match by {
             Some(prefix) => format!("{prefix} is denied by {list}"),
@@ -101,15 +115,16 @@ impl<D: Dataplane> Engine<D> {
 }
 
 /// Whether the kernel did what was predicted. What it stops for other reasons than access lists is not predicted.
-fn agrees(ran: &Explanation, predicted: Option<&Prediction<'_>>) -> bool {
+fn agrees(ran: &Explanation, predicted: Option<&Prediction<'_>>, in_transition: bool) -> bool {
     let denied = predicted.is_some_and(|prediction| prediction.denied.is_some());
     match ran.outcome {
         ExplainOutcome::Forwarded { vip, route, backend } => predicted.is_some_and(|prediction| {
             let (dest, predicted_route) =
                 (prediction.backend, prediction.route.map_or(0, |(number, _)| number));
-            !denied
-                && (prediction.vip, predicted_route, prediction.slot) == (vip, route, ran.slot)
-                && dest.is_some_and(|(_, dest)| dest.address == backend)
+            let same_vip = !denied && (prediction.vip, predicted_route) == (vip, route);
+            let same_dest =
+                prediction.slot == ran.slot && dest.is_some_and(|(_, dest)| dest.address == backend);
+            same_vip && (same_dest || in_transition)
         }),
         ExplainOutcome::Stopped(index) => (index == Reason::AccessDenied as u32) == denied,
     }

@@ -174,6 +174,14 @@ impl ForwardVip {
         (history != **past).then(|| Self { past: settled(history), ..self.clone() })
     }
 
+    /// Whether flows of a slot may belong to another backend than its owner, or are remembered anyway.
+    #[must_use]
+    pub fn is_in_transition(&self, slot: u32) -> bool {
+        self.past.as_ref().is_some_and(|past| {
+            past.tracks_all || past.ring.slots().get(slot as usize).is_some_and(|slot| slot.is_looked_up)
+        })
+    }
+
     /// Slots whose flows may belong to another backend than their owner.
     #[must_use]
     pub fn in_transition(&self) -> usize {
