@@ -133,12 +133,13 @@ pub struct AddressPlace {
     pub state: AddressPlaceState,
     /// Why it is waiting.
     pub reason: Option<String>,
-    /// With a conflict: the MAC address of the other host, unless the kernel found the conflict by itself.
+    /// With a conflict: the MAC address of the other host, unless the kernel found the conflict by itself. When it is owned:
+    /// that of another host that has claimed it in the last minutes.
     pub other_mac: Option<String>,
     pub last_announced: Option<String>,
     /// Times announced since the address is wanted here, or the daemon has started.
     pub announcements: u64,
-    /// Times that another host had the address, since then.
+    /// Times that another host had the address, or claimed it, since then.
     pub conflicts: u64,
 }
 

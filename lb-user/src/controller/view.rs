@@ -152,7 +152,9 @@ impl<D: Dataplane> Engine<D> {
 pub(super) fn addresses(reports: &[AddressReport]) -> Vec<AddressStatus> {
     let place = |place: &PlaceReport| {
         let (state, other_mac, reason) = match &place.state {
-            PlaceState::Owned => (AddressPlaceState::Owned, None, None),
+            PlaceState::Owned => {
+                (AddressPlaceState::Owned, place.claimed_by.map(|mac| mac.to_string()), None)
+            }
             PlaceState::Probing => (AddressPlaceState::Probing, None, None),
             PlaceState::Conflict { mac } => {
                 (AddressPlaceState::Conflict, mac.map(|mac| mac.to_string()), None)
