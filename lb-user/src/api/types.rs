@@ -81,12 +81,25 @@ pub struct VipStatus {
     pub counters: CounterValues,
     pub policy: PolicyValues,
     pub backends: Vec<DestStatus>,
+    /// Backends for clients of some prefixes, in the file's order.
+    pub routes: Vec<RouteStatus>,
 }
 
-/// A backend as one vip uses it; `GET /v1/backends`.
+/// A route of a vip, with a ring of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RouteStatus {
+    pub name: String,
+    /// How many prefixes of clients it has; `GET /v1/access` lists them.
+    pub sources: u64,
+    pub backends: Vec<DestStatus>,
+}
+
+/// A backend as one vip, or a route of it, uses it; `GET /v1/backends`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DestStatus {
     pub vip: String,
+    /// The vip's route, for one that is reached through it.
+    pub route: Option<String>,
     pub name: String,
     #[schema(value_type = String)]
     pub address: IpAddr,
@@ -98,6 +111,7 @@ pub struct DestStatus {
     /// Part of the ring, 0 to 1.
     pub share: f64,
     pub next_hop: Option<NextHopStatus>,
+    /// Of the backend in the whole vip, its routes included.
     pub counters: CounterValues,
     /// The runtime change that made it what it is; absent when the file alone did.
     pub changed: Option<ChangeMark>,
