@@ -196,6 +196,45 @@ fn an_address_that_another_host_has_is_not_announced() -> Result<()> {
 }
 
 #[test]
+fn an_owned_address_that_another_host_claims_is_defended() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let (rival, host, own) = (world.rival.clone(), world.host.clone(), mac(&world.lb, "eth0")?);
+    // The rival tells the link of its addresses whenever its MAC address changes.
+    rival.sysctls(&[("net/ipv4/conf/eth0/arp_notify", "1"), ("net/ipv6/conf/eth0/ndisc_notify", "1")])?;
+    mislead(&host)?;
+    world.announce(async move |mut announcer| {
+        announcer.wanted.send_replace(Some(both(Announce::Arp)));
+        for vip in [VIP4, VIP6] {
+            until_owned(&mut announcer, vip).await?;
+            until_believed(&host, vip, own).await?;
+        }
+        // Nothing else is announced for a minute from here on.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        rival.ip(&format!("addr add {VIP4}/24 dev eth0\naddr add {VIP6}/64 dev eth0 nodad\n"))?;
+        let claims = MacAddress([2, 0, 0, 0, 0, 0x99]);
+        rival.ip(&format!("link set eth0 address {claims}\n"))?;
+        for vip in [VIP4, VIP6] {
+            let places = until(&mut announcer, vip, |place| place.claimed_by == Some(claims)).await?;
+            assert!(places[0].state == PlaceState::Owned && places[0].conflicts > 0, "{places:?}");
+            until_believed(&host, vip, own).await?;
+        }
+        let before: u64 =
+            announcer.reports.borrow().iter().map(|report| report.places[0].announcements).sum();
+        rival.ip("link set eth0 address 02:00:00:00:00:9a\n")?;
+        for vip in [VIP4, VIP6] {
+            let again = MacAddress([2, 0, 0, 0, 0, 0x9a]);
+            until(&mut announcer, vip, |place| place.claimed_by == Some(again)).await?;
+        }
+        let after: u64 = announcer.reports.borrow().iter().map(|report| report.places[0].announcements).sum();
+        assert_eq!(after, before, "not twice in ten seconds");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_duplicate_that_the_kernel_found_is_reported() -> Result<()> {
     if !privileged() {
         return Ok(());

@@ -9,6 +9,10 @@
 //!  (any state)      30 s
 //! ```
 //!
+//! What is owned is kept: another host that claims the address is answered by an announcement, one in ten seconds (RFC 5227
+//! 2.4, for addresses that must not be given up). Where an election has decided, it is the election's business: an
+//! announcement against the new owner would only send clients astray.
+//!
 //! An address that the kernel has already (from before a restart, or put there by somebody else) is owned without being
 //! asked for; so is one that an election has given to this node ([`super::Claim::Take`]).
 #![forbid(unsafe_code)]
@@ -25,6 +29,8 @@ const PROBE_PAUSES: [Duration; 3] =
 const ANNOUNCE_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 /// How often an address is announced for as long as it is owned, for switches that forget.
 const REFRESH: Duration = Duration::from_secs(60);
+/// Between two announcements against a host that claims an owned address (RFC 5227 2.4, `DEFEND_INTERVAL`).
+const DEFEND_PAUSE: Duration = Duration::from_secs(10);
 /// When an address that another host has is asked for again (RFC 5227 2.1.1 has `RATE_LIMIT_INTERVAL` 60 s).
 const CONFLICT_PAUSE: Duration = Duration::from_secs(30);
 /// The kernel's own duplicate address detection takes a second (RFC 4862 5.1); after so long, it is asked again.
@@ -37,6 +43,8 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Machine {
     /// The kernel has to have the address ([`crate::state::Announce::Address`]).
     kernel_owns: bool,
+    /// When the address was last defended.
+    defended: Option<Instant>,
     pub(super) state: State,
 }
 
@@ -86,6 +94,8 @@ pub(super) enum Event {
     Tick,
     /// Another host has the address, or is about to.
     Heard(MacAddress),
+    /// Another host claims the address, which may be owned here; then by an election, or not.
+    Claimed { elected: bool },
     /// What the kernel says of the address has changed.
     Kernel(Presence),
     /// The kernel refused to add it.
@@ -109,6 +119,8 @@ pub(super) enum Action {
     /// Ask whether another host has the address.
     Probe,
     Announce,
+    /// Announce once more against another host's claim.
+    Defend,
     /// Give the address to the kernel.
     Add {
         detect_duplicates: bool,
@@ -119,7 +131,7 @@ pub(super) enum Action {
 
 impl Machine {
     pub(super) fn new(kernel_owns: bool) -> Self {
-        Self { kernel_owns, state: State::Waiting("not looked at yet".to_owned()) }
+        Self { kernel_owns, defended: None, state: State::Waiting("not looked at yet".to_owned()) }
     }
 
     /// When [`Event::Tick`] is due.
@@ -152,6 +164,7 @@ impl Machine {
                 State::Probing { .. } => self.conflict(Some(mac), now),
                 _ => Vec::new(),
             },
+            Event::Claimed { elected } => self.claimed(elected, now),
             Event::Kernel(presence) => self.kernel_says(presence, now),
             Event::Refused(reason) => {
                 if matches!(self.state, State::Adding { .. }) {
@@ -197,6 +210,15 @@ impl Machine {
             }
             State::Waiting(_) | State::Released => Vec::new(),
         }
+    }
+
+    fn claimed(&mut self, elected: bool, now: Instant) -> Vec<Action> {
+        let lately = self.defended.is_some_and(|before| now < before + DEFEND_PAUSE);
+        if elected || lately || !matches!(self.state, State::Owned { .. }) {
+            return Vec::new();
+        }
+        self.defended = Some(now);
+        vec![Action::Defend]
     }
 
     fn kernel_says(&mut self, presence: Presence, now: Instant) -> Vec<Action> {

@@ -1,4 +1,4 @@
-//! Tasks that listen on interfaces while addresses are being asked for there.
+//! Tasks that listen on interfaces while addresses are being asked for, or owned, there.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

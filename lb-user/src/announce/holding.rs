@@ -1,7 +1,7 @@
 //! An address on an interface as the task holds it: what was last seen of its situation, and what has happened. Pure.
 #![forbid(unsafe_code)]
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, error, info, warn};
 
@@ -10,6 +10,9 @@ use super::plan::{Place, Port};
 use super::{Claim, PlaceReport, PlaceState};
 use crate::state::{Announce, MacAddress};
 
+/// How long another host's claim is shown.
+const CLAIM_SHOWN: Duration = Duration::from_secs(300);
+
 #[derive(Debug)]
 pub(super) struct Holding {
     machine: Machine,
@@ -17,6 +20,8 @@ pub(super) struct Holding {
     last_announced: Option<SystemTime>,
     announcements: u64,
     conflicts: u64,
+    /// Another host that claims the address although it is owned, and when it last did.
+    claimed: Option<(MacAddress, Instant)>,
     /// The conflict that was reported last, until the address is owned.
     reported: Option<Option<MacAddress>>,
 }
@@ -38,6 +43,7 @@ impl Holding {
             last_announced: None,
             announcements: 0,
             conflicts: 0,
+            claimed: None,
             reported: None,
         }
     }
@@ -53,6 +59,28 @@ impl Holding {
         let before = self.machine.state.clone();
         let actions = self.machine.on_event(event, now);
         self.note(place, &before);
+        self.claimed = self.claimed.filter(|(_, at)| self.is_owned() && now < *at + CLAIM_SHOWN);
+        actions
+    }
+
+    /// Books that another host claims the address. Gives back what is to be done about it.
+    pub(super) fn on_claim(&mut self, place: &Place, other: MacAddress, now: Instant) -> Vec<Action> {
+        if !self.is_owned() {
+            return Vec::new();
+        }
+        let elected = self.situation.as_ref().is_some_and(|situation| situation.claim == Claim::Take);
+        let actions = self.on_event(place, Event::Claimed { elected }, now);
+        let known = self.claimed.is_some_and(|(before, _)| before == other);
+        self.conflicts += 1;
+        self.claimed = Some((other, now));
+        let Place { address, interface, .. } = place;
+        if actions.contains(&Action::Defend) {
+            warn!(%address, interface, other_mac = %other, "another host claims a vip's address; it is announced again, at most once in 10 s");
+        } else if elected && !known {
+            warn!(%address, interface, other_mac = %other, "another host claims a vip's address, which this node was elected to have");
+        } else {
+            debug!(%address, interface, other_mac = %other, "another host claims a vip's address");
+        }
         actions
     }
 
@@ -70,6 +98,15 @@ impl Holding {
 
     pub(super) const fn is_probing(&self) -> bool {
         matches!(self.machine.state, State::Probing { .. })
+    }
+
+    pub(super) const fn is_owned(&self) -> bool {
+        matches!(self.machine.state, State::Owned { .. })
+    }
+
+    /// What other hosts say of the address matters.
+    pub(super) const fn listens(&self) -> bool {
+        self.is_probing() || self.is_owned()
     }
 
     pub(super) const fn is_released(&self) -> bool {
@@ -97,6 +134,7 @@ impl Holding {
             last_announced: self.last_announced,
             announcements: self.announcements,
             conflicts: self.conflicts,
+            claimed_by: self.claimed.map(|(mac, _)| mac),
         }
     }
 

@@ -89,8 +89,10 @@ pub struct PlaceReport {
     pub last_announced: Option<SystemTime>,
     /// Times that the address was announced since it is wanted here.
     pub announcements: u64,
-    /// Times that another host was found to have the address since it is wanted here.
+    /// Times that another host was found to have the address, or to claim it, since it is wanted here.
     pub conflicts: u64,
+    /// While it is owned: another host that has claimed it in the last minutes.
+    pub claimed_by: Option<MacAddress>,
 }
 
 /// What has become of an address on an interface.

@@ -82,7 +82,8 @@ impl Task {
                     Err(_) => facts_live = false,
                 },
                 Ok(()) = self.inputs.ownership.changed() => self.replan().await,
-                (ifindex, heard) = self.ears.hear() => self.hear(ifindex, heard).await,
+                // Most of what is said on a link is about other addresses.
+                (ifindex, heard) = self.ears.hear() => if !self.hear(ifindex, heard).await { continue },
                 () = until(due) => self.tick().await,
             }
             self.settle();
@@ -152,24 +153,31 @@ impl Task {
         }
     }
 
-    async fn hear(&mut self, ifindex: u32, heard: Heard) {
-        if self.facts.links.values().any(|link| link.mac == Some(heard.mac)) {
-            return;
-        }
-        let concerned = self.holdings.iter().filter(|(place, holding)| {
+    /// Takes in what another host says, and says whether it concerns an address here.
+    async fn hear(&mut self, ifindex: u32, heard: Heard) -> bool {
+        let first = Place { address: heard.address, interface: String::new(), mode: Announce::default() };
+        let of_address = self.holdings.range(first..).take_while(|(place, _)| place.address == heard.address);
+        let concerned = of_address.filter(|(_, holding)| {
             let port = holding.port().filter(|port| port.ifindex == ifindex);
-            place.address == heard.address
-                && port.is_some_and(|port| match heard.what {
-                    Says::Holds => true,
-                    // Of two that ask at the same time, the lower MAC address may have it; by RFC 5227 2.1.1 nobody
-                    // would, and two balancers would ask in step for ever.
-                    Says::Asks => heard.mac < port.mac,
-                })
+            port.is_some_and(|port| match heard.what {
+                Says::Holds => true,
+                // Of two that ask at the same time, the lower MAC address may have it; by RFC 5227 2.1.1 nobody
+                // would, and two balancers would ask in step for ever.
+                Says::Asks => holding.is_probing() && heard.mac < port.mac,
+            })
         });
         let places: Vec<Place> = concerned.map(|(place, _)| place.clone()).collect();
+        if places.is_empty() || self.facts.links.values().any(|link| link.mac == Some(heard.mac)) {
+            return false;
+        }
         for place in places {
             self.step(&place, Event::Heard(heard.mac)).await;
+            let Some(holding) = self.holdings.get_mut(&place) else { continue };
+            for action in holding.on_claim(&place, heard.mac, Instant::now()) {
+                self.act(&place, action).await;
+            }
         }
+        true
     }
 
     async fn tick(&mut self) {
@@ -200,13 +208,12 @@ impl Task {
                 None
             }
             (Action::Probe, Some(port)) => {
-                if let Err(error) = self.ears.open(port, place.address) {
-                    warn!(address = %place.address, interface = place.interface, %error, "cannot hear whether other hosts have an address");
-                }
+                self.listen(place, port);
                 self.send(place, port, &wire::probe(place.address, port.mac));
                 None
             }
-            (Action::Announce, Some(port)) => {
+            (Action::Announce | Action::Defend, Some(port)) => {
+                self.listen(place, port);
                 let frames = wire::announcements(place.address, port.mac);
                 let sent = frames.iter().filter(|frame| self.send(place, port, frame)).count();
                 if sent == frames.len() {
@@ -216,6 +223,12 @@ impl Task {
             }
             (Action::Add { detect_duplicates }, Some(port)) => self.add(place, port, detect_duplicates).await,
             (_, None) => None,
+        }
+    }
+
+    fn listen(&mut self, place: &Place, port: Port) {
+        if let Err(error) = self.ears.open(port, place.address) {
+            warn!(address = %place.address, interface = place.interface, %error, "cannot hear whether other hosts have an address");
         }
     }
 
@@ -263,8 +276,8 @@ impl Task {
     fn settle(&mut self) {
         let holdings = &self.holdings;
         self.ears.close_all_but(|ear| {
-            let probing = holdings.iter().filter(|(_, holding)| holding.is_probing());
-            probing
+            let listening = holdings.iter().filter(|(_, holding)| holding.listens());
+            listening
                 .filter_map(|(place, holding)| Some(ears::ear(holding.port()?, place.address)))
                 .any(|needed| needed == *ear)
         });

@@ -120,11 +120,15 @@ pub(super) async fn vip(State(controller): Controller, Path(name): Path<String>)
     Ok(Json(controller.vip(name).await?))
 }
 
-/// All backends, once for each vip that has them.
+/// All backends, once for each vip, and each route of a vip, that has them.
 #[utoipa::path(get, path = "/v1/backends", responses((status = 200, body = Vec<DestStatus>)))]
 pub(super) async fn backends(State(controller): Controller) -> Reply<Vec<DestStatus>> {
     let vips = controller.status().await?.vips;
-    Ok(Json(vips.into_iter().flat_map(|vip| vip.backends).collect()))
+    let all = |vip: VipStatus| {
+        let of_routes = vip.routes.into_iter().flat_map(|route| route.backends);
+        vip.backends.into_iter().chain(of_routes)
+    };
+    Ok(Json(vips.into_iter().flat_map(all).collect()))
 }
 
 /// The vips' addresses: who answers for them, where they are announced, and what is in the way.

@@ -81,12 +81,25 @@ pub struct VipStatus {
     pub counters: CounterValues,
     pub policy: PolicyValues,
     pub backends: Vec<DestStatus>,
+    /// Backends for clients of some prefixes, in the file's order.
+    pub routes: Vec<RouteStatus>,
 }
 
-/// A backend as one vip uses it; `GET /v1/backends`.
+/// A route of a vip, with a ring of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RouteStatus {
+    pub name: String,
+    /// How many prefixes of clients it has; `GET /v1/access` lists them.
+    pub sources: u64,
+    pub backends: Vec<DestStatus>,
+}
+
+/// A backend as one vip, or a route of it, uses it; `GET /v1/backends`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DestStatus {
     pub vip: String,
+    /// The vip's route, for one that is reached through it.
+    pub route: Option<String>,
     pub name: String,
     #[schema(value_type = String)]
     pub address: IpAddr,
@@ -98,6 +111,7 @@ pub struct DestStatus {
     /// Part of the ring, 0 to 1.
     pub share: f64,
     pub next_hop: Option<NextHopStatus>,
+    /// Of the backend in the whole vip, its routes included.
     pub counters: CounterValues,
     /// The runtime change that made it what it is; absent when the file alone did.
     pub changed: Option<ChangeMark>,
@@ -133,12 +147,13 @@ pub struct AddressPlace {
     pub state: AddressPlaceState,
     /// Why it is waiting.
     pub reason: Option<String>,
-    /// With a conflict: the MAC address of the other host, unless the kernel found the conflict by itself.
+    /// With a conflict: the MAC address of the other host, unless the kernel found the conflict by itself. When it is owned:
+    /// that of another host that has claimed it in the last minutes.
     pub other_mac: Option<String>,
     pub last_announced: Option<String>,
     /// Times announced since the address is wanted here, or the daemon has started.
     pub announcements: u64,
-    /// Times that another host had the address, since then.
+    /// Times that another host had the address, or claimed it, since then.
     pub conflicts: u64,
 }
 

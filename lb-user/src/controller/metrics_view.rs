@@ -6,7 +6,9 @@ use lb_common::abi::{RING_PAGE_SLOTS, Reason, RingPage, ring_pages};
 
 use super::engine::Engine;
 use super::view::vip_counters;
-use crate::api::types::{AddressStatus, CounterValues, DestStatus, InterfaceStatus, PolicyValues};
+use crate::api::types::{
+    AddressStatus, CounterValues, DestStatus, InterfaceStatus, PolicyValues, RouteStatus, VipStatus,
+};
 use crate::dataplane::{Dataplane, Limits, MAX_VIPS};
 
 /// Every value of `/metrics`.
@@ -65,13 +67,19 @@ impl<D: Dataplane> Engine<D> {
         let status = self.status();
         let limits = self.setup.config.limits;
         let v4 = self.desired.vips.keys().filter(|key| key.address.is_ipv4()).count() as u64;
-        let pages: u64 = status.vips.iter().map(|vip| u64::from(ring_pages(vip.ring_size))).sum();
+        // Each route has a ring and dests of its own.
+        let rings = |vip: &VipStatus| 1 + vip.routes.len() as u64;
+        let pages: u64 =
+            status.vips.iter().map(|vip| u64::from(ring_pages(vip.ring_size)) * rings(vip)).sum();
+        let of_routes =
+            status.vips.iter().flat_map(|vip| vip.routes.iter().map(|route| route.backends.len()));
+        let blocks = status.vips.iter().map(|vip| vip.backends.len()).chain(of_routes);
         let dormant = self.dormant.len() as u64;
         MetricsSnapshot {
             vips_v4: v4,
             vips_v6: self.desired.vips.len() as u64 - v4,
             vips_capacity: MAX_VIPS as u64,
-            dests: Limits::dests_needed(status.vips.iter().map(|vip| vip.backends.len())),
+            dests: Limits::dests_needed(blocks),
             dests_capacity: u64::from(limits.dests),
             // Each ring twice: a new one is written beside the one in use.
             ring_bytes: 2 * pages * PAGE_BYTES,
@@ -103,7 +111,7 @@ impl<D: Dataplane> Engine<D> {
                         .ring_build
                         .get(key)
                         .map_or(0.0, std::time::Duration::as_secs_f64),
-                    backends: vip.backends,
+                    backends: with_routes(vip.backends, vip.routes),
                 })
                 .collect(),
             version: status.version,
@@ -114,6 +122,16 @@ impl<D: Dataplane> Engine<D> {
             addresses: Vec::new(),
         }
     }
+}
+
+/// The backends of a vip, and those that only its routes have.
+fn with_routes(mut backends: Vec<BackendSample>, routes: Vec<RouteStatus>) -> Vec<BackendSample> {
+    for dest in routes.into_iter().flat_map(|route| route.backends) {
+        if !backends.iter().any(|known| known.name == dest.name) {
+            backends.push(dest);
+        }
+    }
+    backends
 }
 
 impl MetricsSnapshot {

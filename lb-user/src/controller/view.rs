@@ -1,5 +1,6 @@
 //! What the API shows of the engine.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,15 +13,15 @@ use super::engine::{Engine, Refused};
 use crate::announce::{AddressReport, PlaceReport, PlaceState};
 use crate::api::types::{
     AddressPlace, AddressPlaceState, AddressStatus, BackendState, BackendStats, CounterValues, DestStatus,
-    DormantChange, InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, Stats, Status, VipChange,
-    VipChangeKind, VipStats, VipStatus,
+    DormantChange, InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, RouteStatus, Stats, Status,
+    VipChange, VipChangeKind, VipStats, VipStatus,
 };
 use crate::build_info::{OBJECT_SHA256, REVISION, VERSION};
 use crate::config::Config;
 use crate::dataplane::{Dataplane, Totals};
 use crate::state::{
-    Desired, DesiredMember, ForwardDest, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan, VipPlanKind,
-    find_vip,
+    Desired, DesiredMember, ForwardDest, ForwardVip, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan,
+    VipPlanKind, find_vip,
 };
 
 impl<D: Dataplane> Engine<D> {
@@ -61,23 +62,15 @@ impl<D: Dataplane> Engine<D> {
 
     fn vip_status(&self, key: VipKey) -> Option<VipStatus> {
         let (desired, forward) = (self.desired.vips.get(&key)?, self.target.vips.get(&key)?);
-        let dests = forward.dests.iter().zip(forward.shares()).filter_map(|((name, dest), slots)| {
-            let member = desired.members.get(name)?;
-            let change = self.overlay.get(key, name);
-            let (state, reason) = backend_state(member, dest);
-            Some(DestStatus {
-                vip: desired.name.clone(),
-                name: name.clone(),
-                address: dest.address,
-                weight: member.weight,
-                state,
-                reason,
-                slots,
-                share: f64::from(slots) / f64::from(forward.ring_size),
-                next_hop: dest.next_hop.as_ref().ok().map(next_hop),
-                counters: dest_counters(&self.totals, key, dest.address),
-                changed: change.and_then(|change| change.mark()).cloned(),
-            })
+        let routes = desired.routes.iter().zip(self.target.routes_of(key)).map(|(route, (_, forward))| {
+            let backends = self.dests(key, &route.members, forward);
+            RouteStatus {
+                name: route.name.clone(),
+                sources: route.sources.len() as u64,
+                backends: backends
+                    .map(|dest| DestStatus { route: Some(route.name.clone()), ..dest })
+                    .collect(),
+            }
         });
         Some(VipStatus {
             name: desired.name.clone(),
@@ -93,7 +86,36 @@ impl<D: Dataplane> Engine<D> {
             ring_build_us: self.ring_build.get(&key).map_or(0, micros),
             counters: vip_counters(&self.totals, key),
             policy: policy_values(&self.totals, key),
-            backends: dests.collect(),
+            backends: self.dests(key, &desired.members, forward).collect(),
+            routes: routes.collect(),
+        })
+    }
+
+    /// The backends of a vip, or of one of its routes.
+    fn dests<'a>(
+        &'a self,
+        key: VipKey,
+        members: &'a BTreeMap<String, DesiredMember>,
+        forward: &'a ForwardVip,
+    ) -> impl Iterator<Item = DestStatus> + 'a {
+        forward.dests.iter().zip(forward.shares()).filter_map(move |((name, dest), slots)| {
+            let member = members.get(name)?;
+            let change = self.overlay.get(key, name);
+            let (state, reason) = backend_state(member, dest);
+            Some(DestStatus {
+                vip: self.vip_name(key),
+                route: None,
+                name: name.clone(),
+                address: dest.address,
+                weight: member.weight,
+                state,
+                reason,
+                slots,
+                share: f64::from(slots) / f64::from(forward.ring_size),
+                next_hop: dest.next_hop.as_ref().ok().map(next_hop),
+                counters: dest_counters(&self.totals, key, dest.address),
+                changed: change.and_then(|change| change.mark()).cloned(),
+            })
         })
     }
 
@@ -118,10 +140,10 @@ impl<D: Dataplane> Engine<D> {
             counters: vip_counters(&self.totals, *key),
             policy: policy_values(&self.totals, *key),
             backends: vip
-                .members
-                .iter()
+                .all_members()
+                .into_iter()
                 .map(|(name, member)| BackendStats {
-                    name: name.clone(),
+                    name: name.to_owned(),
                     counters: dest_counters(&self.totals, *key, member.address),
                 })
                 .collect(),
@@ -152,7 +174,9 @@ impl<D: Dataplane> Engine<D> {
 pub(super) fn addresses(reports: &[AddressReport]) -> Vec<AddressStatus> {
     let place = |place: &PlaceReport| {
         let (state, other_mac, reason) = match &place.state {
-            PlaceState::Owned => (AddressPlaceState::Owned, None, None),
+            PlaceState::Owned => {
+                (AddressPlaceState::Owned, place.claimed_by.map(|mac| mac.to_string()), None)
+            }
             PlaceState::Probing => (AddressPlaceState::Probing, None, None),
             PlaceState::Conflict { mac } => {
                 (AddressPlaceState::Conflict, mac.map(|mac| mac.to_string()), None)

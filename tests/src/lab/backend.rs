@@ -86,7 +86,20 @@ impl Backend {
     /// # Errors
     /// When the address is in use or not the backend's.
     pub fn serve_udp(&self, address: IpAddr, port: u16) -> Result<Service> {
-        Service::start(&self.namespace, SocketAddr::new(address, port), self.name.clone())
+        Service::start(&self.namespace, SocketAddr::new(address, port), self.name.clone(), Answer::Name)
+    }
+
+    /// As [`Self::serve_udp`]; behind the name comes the datagram itself.
+    ///
+    /// # Errors
+    /// As [`Self::serve_udp`].
+    pub fn echo_udp(&self, address: IpAddr, port: u16) -> Result<Service> {
+        Service::start(
+            &self.namespace,
+            SocketAddr::new(address, port),
+            self.name.clone(),
+            Answer::NameAndEcho,
+        )
     }
 }
 
@@ -134,8 +147,17 @@ pub struct Service {
     thread: Option<JoinHandle<()>>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Name,
+    NameAndEcho,
+}
+
+/// No datagram is longer.
+const LONGEST: usize = 65_535;
+
 impl Service {
-    fn start(namespace: &Namespace, address: SocketAddr, answer: String) -> Result<Self> {
+    fn start(namespace: &Namespace, address: SocketAddr, name: String, answer: Answer) -> Result<Self> {
         let socket = namespace.inside(move || {
             UdpSocket::bind(address).with_context(|| format!("cannot serve UDP on {address}"))
         })?;
@@ -143,11 +165,14 @@ impl Service {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let mut datagram = [0; 2048];
+            let mut datagram = vec![0; LONGEST];
             while !stopped.load(Ordering::Relaxed) {
                 match socket.recv_from(&mut datagram) {
                     // A client that does not get its answer reports it; there is nobody to tell here.
-                    Ok((_, client)) => drop(socket.send_to(answer.as_bytes(), client)),
+                    Ok((len, client)) => {
+                        let echo = if answer == Answer::NameAndEcho { &datagram[..len] } else { &[] };
+                        let _ = socket.send_to(&[name.as_bytes(), echo].concat(), client);
+                    }
                     Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                     Err(_) => break,
                 }

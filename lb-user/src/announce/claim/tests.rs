@@ -42,6 +42,40 @@ impl Run {
 }
 
 #[test]
+fn an_owned_address_is_defended_once_in_ten_seconds_and_kept() {
+    for kernel_owns in [false, true] {
+        let mut run = Run::new(kernel_owns);
+        run.event(Event::Ready { take: true, kernel: Presence::Usable });
+        assert!(run.is_owned());
+        let claimed = Event::Claimed { elected: false };
+        run.run_to(1_000);
+        assert_eq!(run.event(claimed.clone()), [Action::Defend]);
+        for later in [1_000, 5_000, 10_999] {
+            run.run_to(later);
+            assert_eq!(run.event(claimed.clone()), [], "{later} ms");
+        }
+        run.run_to(11_000);
+        assert_eq!(run.event(claimed.clone()), [Action::Defend]);
+        assert!(run.is_owned());
+        run.run_to(60_000);
+        assert_eq!(run.event(Event::Claimed { elected: true }), [], "the election decides");
+    }
+}
+
+#[test]
+fn only_what_is_owned_is_defended() {
+    let claimed = Event::Claimed { elected: false };
+    let mut run = Run::new(false);
+    assert_eq!(run.event(claimed.clone()), []);
+    for before in [ASKED, Event::Release, Event::Lost("down".to_owned())] {
+        run.event(before);
+        let state = run.machine.state.clone();
+        assert_eq!(run.event(claimed.clone()), []);
+        assert_eq!(run.machine.state, state);
+    }
+}
+
+#[test]
 fn silence_for_a_second_makes_an_address_owned_and_announced_again_and_again() {
     let mut run = Run::new(false);
     assert_eq!(run.event(ASKED), [Action::Probe]);
@@ -203,6 +237,7 @@ fn events() -> impl Strategy<Value = Event> {
         1 => Just(Event::MacChanged),
         6 => Just(Event::Tick),
         1 => Just(Event::Heard(OTHER)),
+        1 => any::<bool>().prop_map(|elected| Event::Claimed { elected }),
         2 => presence.prop_map(Event::Kernel),
         1 => Just(Event::Refused("no".to_owned())),
     ]
@@ -219,10 +254,17 @@ proptest! {
         for (event, pause) in steps {
             run.now += Duration::from_millis(pause);
             let heard = matches!(event, Event::Heard(_));
+            let before = run.machine.defended;
             let was_probing = matches!(run.machine.state, State::Probing { .. });
             let actions = run.event(event);
             let state = &run.machine.state;
-            prop_assert_eq!(actions.contains(&Action::Announce) && !run.is_owned(), false);
+            let told = actions.contains(&Action::Announce) || actions.contains(&Action::Defend);
+            prop_assert!(!told || run.is_owned());
+            if actions == [Action::Defend] {
+                // What was due is still due.
+                prop_assert!(before.is_none_or(|before| before + DEFEND_PAUSE <= run.now));
+                continue;
+            }
             let probing = matches!(state, State::Probing { .. });
             prop_assert_eq!(actions.contains(&Action::Probe), probing && !actions.is_empty());
             prop_assert!(actions.len() <= 1);

@@ -49,6 +49,25 @@ fn only_what_changes_is_news() {
 }
 
 #[test]
+fn a_claim_against_an_owned_address_is_counted_and_shown_for_some_minutes() {
+    let place =
+        Place { address: "192.0.2.1".parse().unwrap(), interface: "eth0".to_owned(), mode: Announce::Arp };
+    let other = MacAddress([2, 0, 0, 0, 0, 9]);
+    for (claim, defence) in [(Claim::Ask, vec![Action::Defend]), (Claim::Take, vec![])] {
+        let (mut holding, now) = (Holding::new(Announce::Arp), Instant::now());
+        assert_eq!(holding.on_claim(&place, other, now), [], "nothing is owned yet");
+        holding.update(situation(claim, Ok(PORT), Presence::Absent));
+        holding.on_event(&place, Event::Ready { take: true, kernel: Presence::Absent }, now);
+        assert_eq!(holding.on_claim(&place, other, now), defence);
+        assert_eq!(holding.on_claim(&place, other, now), []);
+        let report = holding.report("eth0");
+        assert_eq!((report.state, report.conflicts, report.claimed_by), (PlaceState::Owned, 2, Some(other)));
+        holding.on_event(&place, Event::Tick, now + CLAIM_SHOWN);
+        assert_eq!(holding.report("eth0").claimed_by, None);
+    }
+}
+
+#[test]
 fn a_report_counts_conflicts_and_remembers_the_last_announcement() {
     let place =
         Place { address: "192.0.2.1".parse().unwrap(), interface: "eth0".to_owned(), mode: Announce::Arp };

@@ -59,6 +59,7 @@ fn state(state: AddressPlaceState) -> Cell {
 pub(super) fn note(place: &AddressPlace) -> String {
     match (place.state, &place.other_mac) {
         (AddressPlaceState::Conflict, Some(mac)) => format!("{mac} has it"),
+        (AddressPlaceState::Owned, Some(mac)) => format!("{mac} claims it, too ({} times)", place.conflicts),
         (AddressPlaceState::Conflict, None) => "another host has it".to_owned(),
         _ => place.reason.clone().unwrap_or_default(),
     }
@@ -121,5 +122,15 @@ ADDRESS       ANNOUNCE  INTERFACE  STATE     LAST ANNOUNCED        TIMES  NOTE
     fn a_duplicate_found_by_the_kernel_has_no_mac_address() {
         assert_eq!(note(&place("eth0", AddressPlaceState::Conflict)), "another host has it");
         assert_eq!(note(&place("eth0", AddressPlaceState::Owned)), "");
+    }
+
+    #[test]
+    fn a_rival_of_an_owned_address_is_named() {
+        let claimed = AddressPlace {
+            other_mac: Some("02:00:00:00:00:09".to_owned()),
+            conflicts: 3,
+            ..place("eth0", AddressPlaceState::Owned)
+        };
+        assert_eq!(note(&claimed), "02:00:00:00:00:09 claims it, too (3 times)");
     }
 }

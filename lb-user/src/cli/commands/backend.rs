@@ -51,7 +51,7 @@ fn list(dests: &[DestStatus], style: Style) -> String {
     ]);
     for dest in dests {
         table.row([
-            dest.vip.as_str().into(),
+            place(dest).into(),
             dest.name.as_str().into(),
             dest.address.to_string().into(),
             dest.weight.to_string().into(),
@@ -64,6 +64,11 @@ fn list(dests: &[DestStatus], style: Style) -> String {
         ]);
     }
     table.render(style)
+}
+
+/// The vip, and the route in it.
+fn place(DestStatus { vip, route, .. }: &DestStatus) -> String {
+    route.as_ref().map_or_else(|| vip.clone(), |route| format!("{vip}, route {route}"))
 }
 
 /// What a change or a reload did to each vip.

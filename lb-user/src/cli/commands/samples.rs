@@ -55,6 +55,7 @@ pub(super) fn contested_address() -> AddressStatus {
 fn dest(name: &str, address: &str, state: BackendState) -> DestStatus {
     DestStatus {
         vip: "web".to_owned(),
+        route: None,
         name: name.to_owned(),
         address: ip(address),
         weight: 100,
@@ -111,6 +112,7 @@ pub(super) fn vip() -> VipStatus {
         counters: BUSY,
         policy: Default::default(),
         backends: vec![active, draining, unresolved],
+        routes: Vec::new(),
     }
 }
 

@@ -70,17 +70,18 @@ fn troubles(status: &Status) -> Vec<(Tone, String)> {
         troubles.push((Tone::Waiting, text));
     }
     for vip in &status.vips {
-        if !vip.backends.iter().any(|dest| dest.slots > 0) {
-            troubles
-                .push((Tone::Bad, format!("vip {}: no backend serves it, packets are dropped", vip.name)));
-        }
-        for dest in &vip.backends {
-            let reason = dest.reason.as_deref().unwrap_or("no reason given");
-            if dest.state == BackendState::Unresolved {
-                troubles.push((
-                    Tone::Bad,
-                    format!("vip {}: backend {} is unresolved: {reason}", vip.name, dest.name),
-                ));
+        let of_routes = vip.routes.iter().map(|route| {
+            (format!("vip {}, route {}", vip.name, route.name), &route.backends, route.backends.is_empty())
+        });
+        // A route without backends is a way to say that its clients get nothing.
+        let own = (format!("vip {}", vip.name), &vip.backends, false);
+        for (place, backends, meant) in std::iter::once(own).chain(of_routes) {
+            if !meant && !backends.iter().any(|dest| dest.slots > 0) {
+                troubles.push((Tone::Bad, format!("{place}: no backend serves it, packets are dropped")));
+            }
+            for dest in backends.iter().filter(|dest| dest.state == BackendState::Unresolved) {
+                let reason = dest.reason.as_deref().unwrap_or("no reason given");
+                troubles.push((Tone::Bad, format!("{place}: backend {} is unresolved: {reason}", dest.name)));
             }
         }
     }

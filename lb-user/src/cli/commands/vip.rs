@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::api::client::path_segment;
-use crate::api::types::{BackendState, DestStatus, NextHopStatus, PolicyValues, VipStatus};
+use crate::api::types::{BackendState, DestStatus, NextHopStatus, PolicyValues, RouteStatus, VipStatus};
 use crate::cli::args::VipCommand;
 use crate::cli::error::CliError;
 use crate::cli::output::Style;
@@ -88,6 +88,16 @@ fn show(vip: &VipStatus, style: Style) -> String {
             count(source_limited),
         ));
     }
+    text.push_str(&backends(&vip.backends, style));
+    for RouteStatus { name, sources, backends: of_route } in &vip.routes {
+        let prefixes = if *sources == 1 { "prefix" } else { "prefixes" };
+        text.push_str(&format!("\nroute {name}: clients of {sources} {prefixes}\n"));
+        text.push_str(&backends(of_route, style));
+    }
+    text
+}
+
+fn backends(dests: &[DestStatus], style: Style) -> String {
     let mut table = Table::new([
         left("BACKEND"),
         left("ADDRESS"),
@@ -101,7 +111,7 @@ fn show(vip: &VipStatus, style: Style) -> String {
         left("NEXT HOP"),
         left("NOTE"),
     ]);
-    for dest in &vip.backends {
+    for dest in dests {
         table.row([
             dest.name.as_str().into(),
             dest.address.to_string().into(),
@@ -116,8 +126,7 @@ fn show(vip: &VipStatus, style: Style) -> String {
             note(dest).into(),
         ]);
     }
-    text.push_str(&table.render(style));
-    text
+    table.render(style)
 }
 
 /// A line with the options that are not as usual, or nothing.
@@ -183,6 +192,20 @@ web-2    10.0.0.12      50  draining        0    0.0 %        7   700 B         
 web-3    10.0.0.13     100  unresolved      0    0.0 %        0     0 B          0                                                  no route to 10.0.0.13; add a route
 "
         );
+    }
+
+    #[test]
+    fn the_backends_of_routes_have_tables_of_their_own() {
+        let mut vip = samples::vip();
+        let own = DestStatus { route: Some("eu".to_owned()), ..vip.backends.remove(0) };
+        let routes = vec![
+            RouteStatus { name: "eu".to_owned(), sources: 3, backends: vec![own] },
+            RouteStatus { name: "nobody".to_owned(), sources: 1, backends: Vec::new() },
+        ];
+        let shown = show(&VipStatus { routes, ..vip }, Style::PLAIN);
+        let (_, routes) = shown.split_once("\nroute eu: clients of 3 prefixes\n").expect("the first route");
+        assert!(routes.lines().nth(1).is_some_and(|line| line.starts_with("web-1    10.0.0.11")), "{shown}");
+        assert!(routes.contains("\nroute nobody: clients of 1 prefix\nBACKEND"), "{shown}");
     }
 
     #[test]

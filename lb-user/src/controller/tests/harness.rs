@@ -240,6 +240,7 @@ fn played_place(interface: &str) -> PlaceReport {
         last_announced: Some(std::time::SystemTime::UNIX_EPOCH),
         announcements: 5,
         conflicts: 2,
+        claimed_by: None,
     }
 }
 
