@@ -103,8 +103,8 @@ impl<'a> Runtime<'a> {
         if let Some(change) = &change.weight {
             self.newest(weight, &change.mark);
         }
-        if let Some(mark) = &change.drained {
-            self.drained.insert(path(&["vip", vip, "backends", backend, "drained"]), mark);
+        if let Some(drain) = &change.drained {
+            self.drained.insert(path(&["vip", vip, "backends", backend, "drained"]), &drain.mark);
         }
     }
 

@@ -7,20 +7,20 @@ use lb_common::abi::{ABI_VERSION, Counters, Reason};
 use tracing::{info, warn};
 
 use super::access_view::policy_values;
+use super::backend_state::backend_state;
 use super::clock;
 use super::engine::{Engine, Refused};
 use crate::announce::{AddressReport, PlaceReport, PlaceState};
 use crate::api::types::{
-    AddressPlace, AddressPlaceState, AddressStatus, BackendState, BackendStats, CounterValues, DestStatus,
-    DormantChange, InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, Stats, Status, VipChange,
-    VipChangeKind, VipStats, VipStatus,
+    AddressPlace, AddressPlaceState, AddressStatus, BackendStats, CounterValues, DestStatus, DormantChange,
+    InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, Stats, Status, VipChange, VipChangeKind,
+    VipStats, VipStatus,
 };
 use crate::build_info::{OBJECT_SHA256, REVISION, VERSION};
 use crate::config::Config;
 use crate::dataplane::{Dataplane, Totals};
 use crate::state::{
-    Desired, DesiredMember, ForwardDest, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan, VipPlanKind,
-    find_vip,
+    Desired, Drain, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan, VipPlanKind, find_vip,
 };
 
 impl<D: Dataplane> Engine<D> {
@@ -64,7 +64,10 @@ impl<D: Dataplane> Engine<D> {
         let dests = forward.dests.iter().zip(forward.shares()).filter_map(|((name, dest), slots)| {
             let member = desired.members.get(name)?;
             let change = self.overlay.get(key, name);
-            let (state, reason) = backend_state(member, dest);
+            let flows = self.remembered(key, dest.address);
+            let may_have_flows = self.may_have_flows(key, dest.address);
+            let (state, reason) = backend_state(member, dest, may_have_flows);
+            let drain = change.and_then(|change| change.drained.as_ref());
             Some(DestStatus {
                 vip: desired.name.clone(),
                 name: name.clone(),
@@ -76,6 +79,9 @@ impl<D: Dataplane> Engine<D> {
                 share: f64::from(slots) / f64::from(forward.ring_size),
                 next_hop: dest.next_hop.as_ref().ok().map(next_hop),
                 counters: dest_counters(&self.totals, key, dest.address),
+                flows,
+                drain_deadline: drain.and_then(Drain::deadline).map(clock::text),
+                slow_start_percent: member.slow_percent(),
                 changed: change.and_then(|change| change.mark()).cloned(),
             })
         });
@@ -86,6 +92,7 @@ impl<D: Dataplane> Engine<D> {
             protocol: key.protocol,
             mode: desired.mode,
             ring_size: desired.ring_size,
+            slots_in_transition: self.slots_in_transition(key),
             affinity: desired.affinity,
             fragments: desired.options.fragments,
             group: desired.options.group.clone(),
@@ -178,16 +185,6 @@ pub(super) fn addresses(reports: &[AddressReport]) -> Vec<AddressStatus> {
     shown.collect()
 }
 
-fn backend_state(member: &DesiredMember, dest: &ForwardDest) -> (BackendState, Option<String>) {
-    let unresolved = dest.next_hop.as_ref().err().map(ToString::to_string);
-    match (member.drained, member.weight, unresolved) {
-        (true, _, reason) => (BackendState::Draining, reason),
-        (false, 0, reason) => (BackendState::Unused, Some(reason.unwrap_or("its weight is 0".to_owned()))),
-        (false, _, Some(reason)) => (BackendState::Unresolved, Some(reason)),
-        (false, _, None) => (BackendState::Active, None),
-    }
-}
-
 fn next_hop(hop: &NextHop) -> NextHopStatus {
     NextHopStatus {
         interface: hop.interface.clone(),
@@ -230,6 +227,7 @@ pub(super) fn plan(plans: &[VipPlan], before: &Desired, after: &Desired) -> Vec<
         },
         ring_size: plan.ring_size,
         slots_moved: plan.slots_moved,
+        ..VipChange::default()
     });
     shown.collect()
 }
