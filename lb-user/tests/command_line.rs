@@ -98,6 +98,14 @@ async fn each_command_makes_the_request_it_stands_for() {
             r#"POST /v1/changes?dry_run=false {"action":"drain","backend":"b","vip":"v"}"#,
         ),
         (
+            "backend drain b --timeout 1500ms --force",
+            r#"POST /v1/changes?dry_run=false {"action":"drain","backend":"b","vip":null,"timeout_seconds":2,"force":true}"#,
+        ),
+        (
+            "backend remove b --force",
+            r#"POST /v1/changes?dry_run=false {"action":"remove","backend":"b","vip":null,"force":true}"#,
+        ),
+        (
             "backend undrain b --dry-run",
             r#"POST /v1/changes?dry_run=true {"action":"undrain","backend":"b","vip":null}"#,
         ),

@@ -111,7 +111,9 @@ impl Page {
             self.gauge("backend_state", "1 for the state that a backend of a vip is in, else 0", None);
         let slots = self.gauge("backend_slots", "Slots of a vip's ring that a backend owns", None);
         let weights = self.gauge("backend_weight", "Weight that was asked for", None);
+        let flows = self.gauge("backend_flows", "Remembered flows of a vip that go on with a backend", None);
         for (vip, backend) in snapshot.backends() {
+            flows.set_value(of(vip, backend), backend.flows as f64);
             for (state, label) in STATES {
                 let mut labels = of(vip, backend);
                 labels.push(("state", label.to_owned()));
@@ -121,10 +123,16 @@ impl Page {
             weights.set_value(of(vip, backend), f64::from(backend.weight));
         }
         let rings = self.gauge("vip_ring_slots", "Slots of a vip's ring", None);
+        let transitions = self.gauge(
+            "vip_slots_in_transition",
+            "Slots of a vip's ring that have changed hands while older flows go on with the backend before",
+            None,
+        );
         let builds =
             self.gauge("vip_ring_build", "How long the last build of a vip's ring took", Some(Unit::Seconds));
         for vip in &snapshot.vips {
             rings.set_value(vec![("vip", vip.name.clone())], f64::from(vip.ring_slots));
+            transitions.set_value(vec![("vip", vip.name.clone())], f64::from(vip.slots_in_transition));
             builds.set_value(vec![("vip", vip.name.clone())], vip.ring_build_seconds);
         }
         let attached =
@@ -264,9 +272,12 @@ fn sorted(text: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-const STATES: [(BackendState, &str); 4] = [
-    (BackendState::Active, "active"),
+const STATES: [(BackendState, &str); 7] = [
+    (BackendState::Initial, "initial"),
+    (BackendState::Healthy, "healthy"),
+    (BackendState::Unhealthy, "unhealthy"),
     (BackendState::Draining, "draining"),
+    (BackendState::Drained, "drained"),
     (BackendState::Unused, "unused"),
     (BackendState::Unresolved, "unresolved"),
 ];

@@ -70,6 +70,9 @@ pub struct VipStatus {
     pub protocol: Protocol,
     pub mode: Mode,
     pub ring_size: u32,
+    /// Slots that have changed hands, while flows from before go on with their backends.
+    #[serde(default)]
+    pub slots_in_transition: u32,
     pub affinity: Affinity,
     pub fragments: Fragments,
     /// Vips of one group have the same backends.
@@ -113,6 +116,15 @@ pub struct DestStatus {
     pub next_hop: Option<NextHopStatus>,
     /// Of the backend in the whole vip, its routes included.
     pub counters: CounterValues,
+    /// Remembered flows that go on. Only flows in slots that have changed hands are remembered, unless the vip tracks all.
+    #[serde(default)]
+    pub flows: u64,
+    /// Until when a drained backend's flows are meant to have ended.
+    #[serde(default)]
+    pub drain_deadline: Option<String>,
+    /// The part of its share that it gets while it starts slowly, below 100.
+    #[serde(default)]
+    pub slow_start_percent: Option<u32>,
     /// The runtime change that made it what it is; absent when the file alone did.
     pub changed: Option<ChangeMark>,
 }
@@ -120,11 +132,17 @@ pub struct DestStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendState {
+    /// Not known yet: its next hop is being looked up.
+    Initial,
     /// In the ring.
-    Active,
-    /// Gets no new flows because somebody drained it.
+    Healthy,
+    /// Taken out of the ring because it fails its check.
+    Unhealthy,
+    /// Drained: gets no new flows, and may still have some.
     Draining,
-    /// Weight 0.
+    /// Drained, and no flow is left.
+    Drained,
+    /// Weight 0: gets no new flows.
     Unused,
     /// Taken out of the ring for want of a next hop.
     Unresolved,
@@ -236,7 +254,7 @@ pub struct ChangeOptions {
 }
 
 /// What a change did, or with `dry_run` would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeResult {
     pub dry_run: bool,
     pub vips: Vec<VipChange>,
@@ -244,20 +262,41 @@ pub struct ChangeResult {
     pub notes: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VipChange {
     pub vip: String,
     pub kind: VipChangeKind,
     pub ring_size: u32,
-    /// Slots whose flows get another backend.
+    /// Slots whose new flows get another backend.
     pub slots_moved: u32,
+    /// Of these, slots that go into transition: flows that have begun stay with their backend.
+    #[serde(default)]
+    pub transitions: u32,
+    /// Remembered flows that stay with their backend although it has fewer slots.
+    #[serde(default)]
+    pub flows_kept: u64,
+    /// Remembered flows that go to another backend, which resets TCP connections.
+    #[serde(default)]
+    pub flows_lost: u64,
+    /// Backends that begin to serve, and get their share in steps.
+    #[serde(default)]
+    pub slow_starts: Vec<SlowStartPlan>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SlowStartPlan {
+    pub backend: String,
+    pub takes_seconds: f64,
+    /// Changes of the ring that follow.
+    pub steps: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VipChangeKind {
     Added,
     Removed,
+    #[default]
     Changed,
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -20,7 +21,7 @@ use crate::state::Protocol;
 #[derive(Debug, Parser)]
 #[command(
     name = "ferrolev",
-    after_help = "Exit codes: 0 done · 1 refused or failed · 2 usage · 3 the daemon cannot be reached · 4 the configuration is invalid"
+    after_help = "Exit codes: 0 done · 1 refused or failed · 2 usage · 3 the daemon cannot be reached, or flows were left when the time of `backend drain --wait` was over · 4 the configuration is invalid"
 )]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -193,10 +194,16 @@ pub(super) enum BackendCommand {
         #[command(flatten)]
         change: ChangeArgs,
     },
-    /// Take a backend out of a vip, or of all
-    Remove(BackendArgs),
-    /// Give a backend no new flows, in a vip or in all
-    Drain(BackendArgs),
+    /// Take a backend out of a vip, or of all; flows that it has go on
+    Remove {
+        #[command(flatten)]
+        backend: BackendArgs,
+        /// Give its flows up: they go to other backends, which reset TCP connections
+        #[arg(long)]
+        force: bool,
+    },
+    /// Give a backend no new flows, in a vip or in all; flows that it has go on
+    Drain(DrainArgs),
     /// Undo a drain: the backend gets the same slots back
     Undrain(BackendArgs),
     /// Give a backend another weight, in a vip or in all
@@ -212,6 +219,22 @@ pub(super) enum BackendCommand {
         #[command(flatten)]
         change: ChangeArgs,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DrainArgs {
+    #[command(flatten)]
+    pub(super) backend: BackendArgs,
+    /// So long its flows are meant to take at most, such as 300s or 5min
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Option<Duration>,
+    /// Give up the flows that are left after the timeout, or at once without one: they go to other backends, which reset
+    /// TCP connections
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Wait until no flow is left; exit code 3 when the timeout is over before
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) wait: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -295,103 +318,4 @@ pub(super) struct StatsArgs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Command, clap::Error> {
-        Args::try_parse_from(line.split_whitespace()).map(|args| args.command)
-    }
-
-    #[test]
-    fn the_grammar_is_consistent() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn every_line_of_the_agreed_surface_is_understood() {
-        for line in [
-            "ferrolev run",
-            "ferrolev run --config a.toml --instance b --bpffs /x --state-dir /y --socket /z --xdp-mode generic --detach-on-exit",
-            "ferrolev check",
-            "ferrolev check a.toml",
-            "ferrolev detach --instance b --bpffs /x",
-            "ferrolev status -o json --socket /z",
-            "ferrolev vip list",
-            "ferrolev vip show 192.0.2.1:80/tcp",
-            "ferrolev backend list",
-            "ferrolev backend add web-3 --vip web --address 10.0.0.13 --weight 5 --dry-run",
-            "ferrolev backend remove web-3",
-            "ferrolev backend drain web-3 --vip web --dry-run",
-            "ferrolev backend undrain web-3",
-            "ferrolev backend weight web-3 0 --vip web",
-            "ferrolev addresses -o json",
-            "ferrolev reload --dry-run",
-            "ferrolev config show",
-            "ferrolev config show --toml",
-            "ferrolev changes",
-            "ferrolev explain 198.51.100.7:40000 192.0.2.1:80 tcp",
-            "ferrolev explain [2001:db8::7]:1 [2001:db8::1]:443 udp -o json",
-            "ferrolev stats --watch",
-            "ferrolev stats --watch 5",
-            "ferrolev metrics",
-            "ferrolev decap --dev eth0 --source 192.0.2.0/24 --source 2001:db8::/64 --xdp-mode native",
-            "ferrolev completions bash",
-            "ferrolev man /tmp/man",
-        ] {
-            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-        }
-    }
-
-    #[test]
-    fn the_service_files_call_commands_that_exist() {
-        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
-        for (name, commands) in [("ferrolev.service", 2), ("ferrolev-decap@.service", 1)] {
-            let text = std::fs::read_to_string(dir.join(name)).expect(name);
-            let lines = text.lines().filter_map(|line| line.strip_prefix("Exec")?.split_once("=/usr/bin/"));
-            let lines: Vec<_> = lines.map(|(_, line)| line.replace("$FERROLEV_DECAP_OPTIONS", "")).collect();
-            assert_eq!(lines.len(), commands, "{name}");
-            for line in lines {
-                parse(&line).unwrap_or_else(|error| panic!("{name}: {line}: {error}"));
-            }
-        }
-    }
-
-    #[test]
-    fn usage_errors_are_found_before_the_daemon_is_asked() {
-        for line in [
-            "ferrolev",
-            "ferrolev run --instance ../x",
-            "ferrolev backend add web-3",
-            "ferrolev backend weight web-3 65536",
-            "ferrolev backend weight web-3 heavy",
-            "ferrolev explain 198.51.100.7 192.0.2.1:80 tcp",
-            "ferrolev explain 198.51.100.7:1 192.0.2.1:80 sctp",
-            "ferrolev stats --watch 0",
-            "ferrolev status -o yaml",
-            "ferrolev decap",
-            "ferrolev decap --dev eth0 --source 192.0.2.1/24",
-        ] {
-            let error = parse(line).expect_err(line);
-            assert_eq!(error.exit_code(), 2, "{line}");
-        }
-    }
-
-    #[test]
-    fn watch_without_a_number_means_every_second() {
-        let Ok(Command::Stats(args)) = parse("ferrolev stats --watch") else {
-            panic!("stats");
-        };
-        assert_eq!(args.watch, Some(1));
-    }
-
-    #[test]
-    fn the_version_names_the_build() {
-        let long = command().render_long_version();
-        assert!(long.starts_with(&format!("ferrolev {VERSION}\nrevision ")), "{long}");
-        assert!(
-            long.contains(&format!("\nABI version {}\neBPF object SHA-256 ", lb_common::abi::ABI_VERSION)),
-            "{long}"
-        );
-        assert_eq!(OBJECT_SHA256.len(), 64);
-    }
-}
+mod tests;

@@ -18,6 +18,11 @@ pub enum CliError {
     /// Why the daemon could not start or go on.
     #[error("{0:#}")]
     Daemon(anyhow::Error),
+    /// The time of a drain was over before its flows were.
+    #[error(
+        "backend {backend} is not drained in time: {what}; they go on. Wait longer with `ferrolev backend drain {backend} --wait`, or give them up with `ferrolev backend drain {backend} --force`: other backends then reset them"
+    )]
+    FlowsLeft { backend: String, what: String },
     /// Anything else that went wrong; names what was tried.
     #[error("{0}")]
     Operation(String),
@@ -43,11 +48,12 @@ impl CliError {
         }
     }
 
-    /// 1: refused or failed, 3: the daemon cannot be reached, 4: the configuration is invalid. (2 is clap's, for usage.)
+    /// 1: refused or failed, 3: the daemon cannot be reached, or flows are left, 4: the configuration is invalid. (2 is clap's, for usage.)
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Client(ClientError::Unreachable { .. } | ClientError::Timeout { .. }) => 3,
+            Self::Client(ClientError::Unreachable { .. } | ClientError::Timeout { .. })
+            | Self::FlowsLeft { .. } => 3,
             Self::Config(_) | Self::Reload(_) => 4,
             Self::Client(_) | Self::Daemon(_) | Self::Operation(_) => 1,
         }
@@ -89,6 +95,7 @@ mod tests {
             (CliError::from(refused), 1),
             (CliError::from_daemon(anyhow::anyhow!("no")), 1),
             (CliError::operation("cannot write")("full"), 1),
+            (CliError::FlowsLeft { backend: "b".to_owned(), what: "1 flow left in web".to_owned() }, 3),
         ] {
             assert_eq!(error.exit_code(), code, "{error}");
         }

@@ -17,7 +17,7 @@ use super::decode::{bytes, choice, dscp, duration, expected, number, socket_addr
 use super::error::Problems;
 use super::prefix;
 use super::reader::{Located, Source, TableReader};
-use super::settings::{ACCESS, BACKEND, LIMITS, Section, TOP, TUNNEL, VIP};
+use super::settings::{ACCESS, BACKEND, FLOWS as FLOWS_SECTION, LIMITS, Section, TOP, TUNNEL, VIP};
 use super::words::{OVERSIZES, XDP_MODES};
 use crate::dataplane::XdpMode;
 use crate::state::{Dscp, GueVariant, Oversize, Prefix, SourcePrefix};
@@ -30,6 +30,7 @@ pub(super) struct ConfigFile {
     pub(super) metrics_listen: Option<Located<SocketAddr>>,
     pub(super) tunnel: TunnelFile,
     pub(super) limits: LimitsFile,
+    pub(super) flows: FlowsFile,
     pub(super) access: AccessFile,
     pub(super) backends: Vec<BackendFile>,
     pub(super) vips: Vec<VipFile>,
@@ -51,9 +52,22 @@ pub(super) struct LimitsFile {
     pub(super) dests: Option<Located<u32>>,
     pub(super) ring_memory: Option<Located<u64>>,
     pub(super) fragments: Option<Located<u32>>,
+    pub(super) flows: Option<Located<u32>>,
     pub(super) replies_per_second: Option<Located<u32>>,
     pub(super) fragments_per_second: Option<Located<u32>>,
     pub(super) fragment_timeout: Option<Located<Duration>>,
+}
+
+/// How long flows are remembered.
+#[derive(Debug, Default)]
+pub(super) struct FlowsFile {
+    pub(super) tcp_idle: Option<Located<Duration>>,
+    pub(super) udp_idle: Option<Located<Duration>>,
+    pub(super) opened: Option<Located<Duration>>,
+    pub(super) closing: Option<Located<Duration>>,
+    pub(super) transition: Option<Located<Duration>>,
+    pub(super) quiet: Option<Located<Duration>>,
+    pub(super) udp_learning: Option<Located<Duration>>,
 }
 
 /// Access rules of one vip or of all.
@@ -68,6 +82,12 @@ pub(super) struct AccessFile {
 const DESTS: RangeInclusive<u32> = 1..=1 << 20;
 /// Datagrams in fragments that are followed at once.
 const FRAGMENTS: RangeInclusive<u32> = 1..=1 << 20;
+/// Flows that are remembered at once.
+const FLOWS: RangeInclusive<u32> = 1024..=1 << 26;
+/// Times of flows are counted in 16 bits of about a second, see `lb_common::flow::MAX_TICKS`.
+const FLOW_TIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(14 * 3600);
+/// May be off.
+const LEARNING: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const FRAGMENT_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
 impl ConfigFile {
@@ -83,6 +103,8 @@ impl ConfigFile {
                 .map_or_else(TunnelFile::default, |table| TunnelFile::read(&table, problems)),
             limits: section(&top, problems, "limits", &LIMITS)
                 .map_or_else(LimitsFile::default, |table| LimitsFile::read(&table, problems)),
+            flows: section(&top, problems, "flows", &FLOWS_SECTION)
+                .map_or_else(FlowsFile::default, |table| FlowsFile::read(&table, problems)),
             access: section(&top, problems, "access", &ACCESS)
                 .map_or_else(AccessFile::default, |table| AccessFile::read(&table, problems)),
             backends: blocks(&top, problems, "backend", &BACKEND)
@@ -120,9 +142,25 @@ impl LimitsFile {
             dests: table.optional(problems, "dests", number(DESTS)),
             ring_memory: table.optional(problems, "ring_memory", bytes),
             fragments: table.optional(problems, "fragments", number(FRAGMENTS)),
+            flows: table.optional(problems, "flows", number(FLOWS)),
             replies_per_second: table.optional(problems, "replies_per_second", number(0..=1_000_000)),
             fragments_per_second: table.optional(problems, "fragments_per_second", number(0..=10_000_000)),
             fragment_timeout: table.optional(problems, "fragment_timeout", duration(FRAGMENT_TIMEOUTS)),
+        }
+    }
+}
+
+impl FlowsFile {
+    fn read(table: &TableReader<'_, '_>, problems: &mut Problems) -> Self {
+        let mut time = |key| table.optional(problems, key, duration(FLOW_TIMES));
+        Self {
+            tcp_idle: time("tcp_idle"),
+            udp_idle: time("udp_idle"),
+            opened: time("opened"),
+            closing: time("closing"),
+            transition: time("transition"),
+            quiet: time("quiet"),
+            udp_learning: table.optional(problems, "udp_learning", duration(LEARNING)),
         }
     }
 }

@@ -25,6 +25,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::de::DeTable;
 
@@ -41,7 +42,7 @@ pub(crate) use validate::why_no_name;
 pub use values::{Origin, Provenance, Value, path};
 pub use words::{
     affinity as affinity_word, announce as announce_word, fragments as fragments_word, mode as mode_word,
-    xdp_mode as xdp_mode_word,
+    tracking as tracking_word, xdp_mode as xdp_mode_word,
 };
 
 /// A backend's weight when nobody says otherwise.
@@ -82,6 +83,8 @@ pub struct BackendConfig {
     /// Wins over the vip's.
     pub mode: Option<Mode>,
     pub server_id: Option<ServerId>,
+    /// Wins over the vip's.
+    pub slow_start: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +94,8 @@ pub struct VipConfig {
     pub ring_size: u32,
     pub affinity: Affinity,
     pub options: VipOptions,
+    /// So long a backend that begins to serve takes to get its whole share; zero: none.
+    pub slow_start: Duration,
     /// Where `options.access` comes from.
     pub access_source: AccessSource,
     pub routes: Vec<RouteConfig>,

@@ -8,7 +8,7 @@ use super::values::path;
 use super::words::{mode, oversize, xdp_mode};
 use super::{AccessSource, BackendConfig, Config, DEFAULT_TTL, DEFAULT_WEIGHT};
 use crate::dataplane::{Limits, XdpMode};
-use crate::state::{Answers, Dscp, GueVariant, Prefix, SourcePrefix, Tunnel};
+use crate::state::{Answers, Dscp, FlowTimes, GueVariant, Prefix, SourcePrefix, Tunnel};
 
 impl Config {
     /// The text of a file that reads back as this configuration.
@@ -28,6 +28,7 @@ impl Config {
         }
         self.section(&mut out, "tunnel", Self::tunnel);
         self.section(&mut out, "limits", Self::limits);
+        self.section(&mut out, "flows", Self::flows);
         self.section(&mut out, "access", |config, out| {
             config.access(out, &["access"], &config.access_source)
         });
@@ -77,6 +78,7 @@ impl Config {
         let memory = quoted(&bytes(limits.ring_memory));
         self.some(out, &["limits", "ring_memory"], memory, limits.ring_memory != default.ring_memory);
         self.some(out, &["limits", "fragments"], limits.fragments, limits.fragments != default.fragments);
+        self.some(out, &["limits", "flows"], limits.flows, limits.flows != default.flows);
         let (answers, default) = (self.answers, Answers::default());
         let replies = answers.replies_per_second;
         self.some(out, &["limits", "replies_per_second"], replies, replies != default.replies_per_second);
@@ -85,6 +87,14 @@ impl Config {
         let timeout = quoted(&duration(answers.fragment_timeout));
         let differs = answers.fragment_timeout != default.fragment_timeout;
         self.some(out, &["limits", "fragment_timeout"], timeout, differs);
+    }
+
+    fn flows(&self, out: &mut String) {
+        let default = FlowTimes::default();
+        let usual = FlowTimes { quiet: FlowTimes::usual_quiet(self.flows.transition), ..default };
+        for ((key, time), (_, usual)) in flow_times(&self.flows).into_iter().zip(flow_times(&usual)) {
+            self.some(out, &["flows", key], quoted(&time), time != usual);
+        }
     }
 
     /// The lists of the table at `parts`, as they are written.
@@ -112,6 +122,9 @@ impl Config {
         self.some(out, &["backend", name, "weight"], backend.weight, backend.weight != DEFAULT_WEIGHT);
         if let Some(own) = backend.mode {
             line(out, "mode", quoted(mode(own)));
+        }
+        if let Some(span) = backend.slow_start {
+            line(out, "slow_start", quoted(&duration(span)));
         }
         if let Some(id) = backend.server_id {
             line(out, "server_id", quoted(&id.to_string()));
@@ -149,6 +162,21 @@ pub(super) fn gue_variant(variant: GueVariant) -> u8 {
 
 pub(super) fn duration(span: std::time::Duration) -> String {
     humantime::format_duration(span).to_string()
+}
+
+/// In the order of the reference.
+pub(super) fn flow_times(times: &FlowTimes) -> [(&'static str, String); 7] {
+    let FlowTimes { tcp_idle, udp_idle, opened, closing, transition, quiet, udp_learning } = *times;
+    [
+        ("tcp_idle", tcp_idle),
+        ("udp_idle", udp_idle),
+        ("opened", opened),
+        ("closing", closing),
+        ("transition", transition),
+        ("quiet", quiet),
+        ("udp_learning", udp_learning),
+    ]
+    .map(|(key, time)| (key, duration(time)))
 }
 
 pub(super) fn dscp(dscp: Dscp) -> String {

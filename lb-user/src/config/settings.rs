@@ -4,7 +4,7 @@
 mod general;
 mod objects;
 
-pub(super) use general::{ACCESS, LIMITS, TOP, TUNNEL};
+pub(super) use general::{ACCESS, FLOWS, LIMITS, TOP, TUNNEL};
 pub(super) use objects::{BACKEND, MEMBER, ROUTE, VIP};
 
 /// A table of the file.
@@ -43,7 +43,7 @@ const fn setting(key: &'static str, form: &'static str, absent: Absent, doc: &'s
 }
 
 /// All tables with a heading of their own, in the order of the reference.
-pub(super) const SECTIONS: &[&Section] = &[&TOP, &TUNNEL, &LIMITS, &ACCESS, &BACKEND, &VIP, &ROUTE];
+pub(super) const SECTIONS: &[&Section] = &[&TOP, &TUNNEL, &LIMITS, &FLOWS, &ACCESS, &BACKEND, &VIP, &ROUTE];
 
 impl Section {
     pub(super) fn keys(&self) -> impl Iterator<Item = &'static str> {

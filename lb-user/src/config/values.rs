@@ -73,6 +73,8 @@ impl Config {
             values.push(self.value(&["backend", name, "address"], backend.address));
             values.push(self.value(&["backend", name, "weight"], backend.weight));
             values.push(self.value(&["backend", name, "mode"], backend.mode.map_or("", words::mode)));
+            let slow_start = backend.slow_start.map(render::duration);
+            values.push(self.value(&["backend", name, "slow_start"], slow_start.unwrap_or_default()));
             let id = backend.server_id.map(|id| id.to_string());
             values.push(self.value(&["backend", name, "server_id"], id.unwrap_or_default()));
         }
@@ -88,7 +90,7 @@ impl Config {
     }
 
     fn settings(&self) -> Vec<Value> {
-        let Self { tunnel, limits, answers, .. } = self;
+        let Self { tunnel, limits, answers, flows, .. } = self;
         let metrics_listen = self.metrics_listen.map(|socket| socket.to_string());
         let mut values = vec![
             self.value(&["interfaces"], self.interfaces.join(", ")),
@@ -105,10 +107,12 @@ impl Config {
             self.value(&["limits", "dests"], limits.dests),
             self.value(&["limits", "ring_memory"], render::bytes(limits.ring_memory)),
             self.value(&["limits", "fragments"], limits.fragments),
+            self.value(&["limits", "flows"], limits.flows),
             self.value(&["limits", "replies_per_second"], answers.replies_per_second),
             self.value(&["limits", "fragments_per_second"], answers.fragments_per_second),
             self.value(&["limits", "fragment_timeout"], render::duration(answers.fragment_timeout)),
         ];
+        values.extend(render::flow_times(flows).map(|(key, time)| self.value(&["flows", key], time)));
         values.extend(self.access_values(&["access"], &self.access_source));
         values
     }
@@ -128,7 +132,7 @@ impl Config {
         let name = vip.name.as_str();
         let value = |what, text: String| self.value(&["vip", name, what], text);
         let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
-        let VipOptions { group, fragments, limits, quic, tracking: _, access: _ } = &vip.options;
+        let VipOptions { group, fragments, limits, quic, tracking, access: _ } = &vip.options;
         let mut values = vec![
             value("name", name.to_owned()),
             value("address", key.address.to_string()),
@@ -140,6 +144,8 @@ impl Config {
             value("backends", joined(vip.backends.keys())),
             value("group", group.clone().unwrap_or_default()),
             value("fragments", words::fragments(*fragments).to_owned()),
+            value("tracking", words::tracking(*tracking).to_owned()),
+            value("slow_start", render::duration(vip.slow_start)),
             value("new_flows_per_second", number(limits.vip_per_second)),
             value("source_new_flows_per_second", number(limits.source_per_second)),
             value("source_prefix4", limits.source_prefix4.to_string()),

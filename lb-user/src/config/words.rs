@@ -1,7 +1,7 @@
 //! The words of the configuration file for things of which there are a few.
 
 use crate::dataplane::XdpMode;
-use crate::state::{Affinity, Announce, Fragments, Mode, Oversize, Protocol, UnknownPorts};
+use crate::state::{Affinity, Announce, Fragments, Mode, Oversize, Protocol, TrackingMode, UnknownPorts};
 
 pub(super) const XDP_MODES: &[(&str, XdpMode)] =
     &[("native", XdpMode::Native), ("generic", XdpMode::Generic), ("offload", XdpMode::Offload)];
@@ -15,6 +15,8 @@ pub(super) const AFFINITIES: &[(&str, Affinity)] = &[
 ];
 pub(super) const FRAGMENTS: &[(&str, Fragments)] =
     &[("track", Fragments::Track), ("hash", Fragments::Hash), ("drop", Fragments::Drop)];
+pub(super) const TRACKINGS: &[(&str, TrackingMode)] =
+    &[("adaptive", TrackingMode::Adaptive), ("full", TrackingMode::Full), ("none", TrackingMode::None)];
 pub(super) const ANNOUNCES: &[(&str, Announce)] =
     &[("none", Announce::None), ("arp", Announce::Arp), ("address", Announce::Address)];
 pub(super) const UNKNOWN_PORTS: &[(&str, UnknownPorts)] =
@@ -47,6 +49,12 @@ pub fn affinity(affinity: Affinity) -> &'static str {
 #[must_use]
 pub fn fragments(fragments: Fragments) -> &'static str {
     word(FRAGMENTS, fragments)
+}
+
+/// The word for which flows are remembered in the configuration file.
+#[must_use]
+pub fn tracking(tracking: TrackingMode) -> &'static str {
+    word(TRACKINGS, tracking)
 }
 
 /// The word for who announces an address in the configuration file.

@@ -52,6 +52,7 @@ impl<D: Dataplane> Engine<D> {
                 weight: member.weight,
                 mode: None,
                 server_id: member.server_id,
+                slow_start: None,
             });
             if change.weight.is_some() || change.member.is_some() {
                 let own = (member.weight != defined.weight).then_some(member.weight);
@@ -102,8 +103,8 @@ impl<'a> Runtime<'a> {
         if let Some(change) = &change.weight {
             self.newest(weight, &change.mark);
         }
-        if let Some(mark) = &change.drained {
-            self.drained.insert(path(&["vip", vip, "backends", backend, "drained"]), mark);
+        if let Some(drain) = &change.drained {
+            self.drained.insert(path(&["vip", vip, "backends", backend, "drained"]), &drain.mark);
         }
     }
 

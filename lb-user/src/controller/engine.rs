@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lb_common::maglev;
 use tracing::{error, info, warn};
 
-use super::handle::Caller;
+use super::advance::is_reachable;
 use super::{clock, view};
 use crate::announce::Wanted;
 use crate::api::types::ChangeResult;
@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::dataplane::{Dataplane, DataplaneError, FlowTable, OpenOptions, Totals, XdpMode};
 use crate::net::Links;
 use crate::state::{
-    Change, ChangeError, ChangeMark, Desired, Dormant, Forwarding, Found, JournalEntry, MacAddress, Merged,
-    NextHop, NextHops, Overlay, Previous, Store, StoreError, Unresolved, VipKey, merge,
+    ChangeError, Desired, Dormant, Forwarding, Found, Merged, NextHops, Overlay, Previous, SlowStart, Store,
+    StoreError, VipKey, merge,
 };
 
 /// Reads the configuration file anew; the error is ready to be shown.
@@ -62,17 +62,6 @@ pub enum Refused {
     Stopped,
 }
 
-/// What would run after a change or a reload, validated but not yet done.
-#[derive(Debug)]
-pub struct Candidate {
-    /// On a reload: the file that was read.
-    config: Option<Config>,
-    overlay: Overlay,
-    merged: Merged,
-    entry: Option<JournalEntry>,
-    notes: Vec<String>,
-}
-
 /// The state, the store and the dataplane of a running instance.
 pub struct Engine<D> {
     pub(super) setup: Setup,
@@ -82,6 +71,9 @@ pub struct Engine<D> {
     pub(super) overlay: Overlay,
     pub(super) desired: Desired,
     pub(super) dormant: Vec<Dormant>,
+    /// When `desired` changes by itself.
+    pub(super) next_deadline: Option<SystemTime>,
+    pub(super) slow_start: SlowStart,
     pub(super) hops: NextHops,
     /// What should be forwarded.
     pub(super) target: Forwarding,
@@ -119,7 +111,7 @@ impl Setup {
         Ok(settled)
     }
 
-    fn open_options(&self, config: &Config) -> OpenOptions {
+    pub(super) fn open_options(&self, config: &Config) -> OpenOptions {
         OpenOptions {
             pin_dir: self.pin_dir.clone(),
             interfaces: config.interfaces.clone(),
@@ -136,7 +128,8 @@ impl Setup {
     /// When the store cannot be read.
     pub fn wanted(&self) -> Result<BTreeSet<IpAddr>, StoreError> {
         let found = self.found.rings.values().flat_map(|history| &history.dests).map(|dest| dest.address);
-        Ok(addresses(&merge(&self.config, &self.store.overlay()?).desired).into_iter().chain(found).collect())
+        let merged = merge(&self.config, &self.store.overlay()?, SystemTime::now());
+        Ok(addresses(&merged.desired).into_iter().chain(found).collect())
     }
 }
 
@@ -151,7 +144,10 @@ impl<D: Dataplane> Engine<D> {
         open: impl FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
     ) -> Result<Self, Refused> {
         let overlay = setup.overlay()?;
-        let Merged { desired, dormant } = merge(&setup.config, &overlay);
+        let now = SystemTime::now();
+        let Merged { mut desired, dormant, next_deadline } = merge(&setup.config, &overlay, now);
+        let mut slow_start = SlowStart::resumed(setup.store.slow_starts()?);
+        slow_start.follow(&mut desired, is_reachable(&hops), now);
         let mut ring_build = BTreeMap::new();
         let found = std::mem::take(&mut setup.found);
         let target = build(&desired, &hops, Previous::Found(&found), &mut ring_build);
@@ -159,7 +155,6 @@ impl<D: Dataplane> Engine<D> {
         for change in &dormant {
             warn!(vip = %change.vip, backend = change.backend, reason = %change.reason, "runtime change has no effect");
         }
-        let now = SystemTime::now();
         let mut engine = Self {
             setup,
             started_at: now,
@@ -168,6 +163,8 @@ impl<D: Dataplane> Engine<D> {
             overlay,
             desired,
             dormant,
+            next_deadline,
+            slow_start,
             hops,
             applied: target.clone(),
             target,
@@ -201,107 +198,6 @@ impl<D: Dataplane> Engine<D> {
         Wanted { addresses: self.applied.addresses.clone(), attached: attached.collect() }
     }
 
-    /// Validates a runtime change.
-    ///
-    /// # Errors
-    /// When the change is not possible.
-    pub fn prepare_change(&self, change: &Change, caller: &Caller) -> Result<Candidate, Refused> {
-        let mark = ChangeMark { by: caller.user.clone(), pid: caller.pid, at: clock::now_text() };
-        let changed = self.overlay.apply(change, &mark, &self.setup.config)?;
-        let entry = (changed.overlay != self.overlay).then(|| JournalEntry { mark, change: change.clone() });
-        Ok(Candidate {
-            config: None,
-            merged: merge(&self.setup.config, &changed.overlay),
-            overlay: changed.overlay,
-            entry,
-            notes: changed.notes,
-        })
-    }
-
-    /// Reads and validates the configuration file.
-    ///
-    /// # Errors
-    /// When the file is not valid.
-    pub fn prepare_reload(&self) -> Result<Candidate, Refused> {
-        let config = (self.setup.load)().map_err(Refused::Config)?;
-        let overlay = self.overlay.settled(&config);
-        let merged = merge(&config, &overlay);
-        Ok(Candidate {
-            notes: view::reload_notes(&self.setup.config, &config, &merged),
-            config: Some(config),
-            merged,
-            overlay,
-            entry: None,
-        })
-    }
-
-    /// What `candidate` would do, with the assumption that backends whose next hop is not known yet have one.
-    #[must_use]
-    pub fn preview(&self, candidate: &Candidate) -> ChangeResult {
-        let desired = &candidate.merged.desired;
-        let hops = addresses(desired)
-            .into_iter()
-            .map(|address| match self.hops.get(&address) {
-                Some(known) if !known.as_ref().is_err_and(Unresolved::is_open) => (address, known.clone()),
-                _ => (address, Ok(any_next_hop(address))),
-            })
-            .collect();
-        let next = build(desired, &hops, Previous::Forwarding(&self.target), &mut BTreeMap::new());
-        let vips = view::plan(&self.applied.plan(&next), &self.desired, desired);
-        ChangeResult { dry_run: true, vips, notes: candidate.notes.clone() }
-    }
-
-    /// Stores and applies `candidate`; all or nothing.
-    ///
-    /// # Errors
-    /// When the store or the dataplane refuses.
-    pub fn commit(&mut self, candidate: Candidate) -> Result<ChangeResult, Refused> {
-        let desired = &candidate.merged.desired;
-        let mut ring_build = self.ring_build.clone();
-        let target = build(desired, &self.hops, Previous::Forwarding(&self.target), &mut ring_build);
-        let plan = view::plan(&self.applied.plan(&target), &self.desired, desired);
-        let notes =
-            candidate.notes.into_iter().chain(view::unresolved_notes(&self.desired, desired, &target));
-        let notes = notes.collect();
-        let stores = candidate.overlay != self.overlay || candidate.entry.is_some();
-        let undo = stores
-            .then(|| self.setup.store.commit(&self.overlay, &candidate.overlay, candidate.entry.as_ref()))
-            .transpose()?;
-        if let Err(refusal) = self.write(candidate.config.as_ref(), &target) {
-            self.tallies.apply_errors += 1;
-            if let Some(undo) = undo {
-                self.setup.store.revert(undo).inspect_err(|stuck| {
-                    error!(%refusal, %stuck, "a refused change stays stored and counts from the next start");
-                })?;
-            }
-            return Err(Refused::Dataplane(refusal));
-        }
-        ring_build.retain(|key, _| target.vips.contains_key(key));
-        self.ring_build = ring_build;
-        self.applied = target.clone();
-        self.target = target;
-        self.dataplane_error = None;
-        self.overlay = candidate.overlay;
-        self.desired = candidate.merged.desired;
-        self.dormant = candidate.merged.dormant;
-        if let Some(config) = candidate.config {
-            self.setup.config = config;
-        }
-        self.warn();
-        Ok(ChangeResult { dry_run: false, vips: plan, notes })
-    }
-
-    fn write(&mut self, config: Option<&Config>, target: &Forwarding) -> Result<(), DataplaneError> {
-        let before = self.setup.open_options(&self.setup.config);
-        let options = config.map(|config| self.setup.open_options(config));
-        match options.filter(|options| *options != before) {
-            Some(options) => self.dataplane.reopen(&options, target)?,
-            None if *target == self.applied && self.dataplane_error.is_none() => return Ok(()),
-            None => self.dataplane.apply(target)?,
-        };
-        Ok(())
-    }
-
     /// Books how a reload ended.
     pub fn reload_ended(&mut self, result: Result<&ChangeResult, &Refused>) {
         match result {
@@ -323,6 +219,11 @@ impl<D: Dataplane> Engine<D> {
     pub fn refresh(&mut self, hops: NextHops) {
         view::log_hops(&self.desired, &self.hops, &hops);
         self.hops = hops;
+        self.follow(SystemTime::now());
+    }
+
+    /// Makes the kernel forward as `desired` asks.
+    pub(super) fn rebuild(&mut self) {
         let previous = Previous::Forwarding(&self.target);
         self.target = build(&self.desired, &self.hops, previous, &mut self.ring_build);
         self.retry();
@@ -403,16 +304,8 @@ impl<D> fmt::Debug for Engine<D> {
     }
 }
 
-impl Candidate {
-    /// The addresses whose next hops it needs.
-    #[must_use]
-    pub fn wanted(&self) -> BTreeSet<IpAddr> {
-        addresses(&self.merged.desired)
-    }
-}
-
 /// [`Forwarding::build`], noting how long each new ring took.
-fn build(
+pub(super) fn build(
     desired: &Desired,
     hops: &NextHops,
     previous: Previous<'_>,
@@ -426,21 +319,7 @@ fn build(
     })
 }
 
-fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {
+pub(super) fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {
     let vips = desired.vips.values();
     vips.flat_map(|vip| vip.all_members().into_values().map(|member| member.address)).collect()
-}
-
-/// A stand-in for previews.
-fn any_next_hop(address: IpAddr) -> NextHop {
-    NextHop {
-        ifindex: 0,
-        interface: String::new(),
-        source_mac: MacAddress([0; 6]),
-        destination_mac: MacAddress([0; 6]),
-        gateway: None,
-        vlan: None,
-        preferred_source: Some(address),
-        mtu: 0,
-    }
 }

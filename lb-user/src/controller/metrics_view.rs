@@ -55,6 +55,7 @@ pub struct VipSample {
     pub counters: CounterValues,
     pub policy: PolicyValues,
     pub ring_slots: u32,
+    pub slots_in_transition: u32,
     pub ring_build_seconds: f64,
     pub backends: Vec<BackendSample>,
 }
@@ -107,6 +108,7 @@ impl<D: Dataplane> Engine<D> {
                     policy: vip.policy,
                     name: vip.name,
                     ring_slots: vip.ring_size,
+                    slots_in_transition: vip.slots_in_transition,
                     ring_build_seconds: self
                         .ring_build
                         .get(key)

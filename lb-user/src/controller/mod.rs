@@ -11,22 +11,28 @@
 #![forbid(unsafe_code)]
 
 mod access_view;
+mod advance;
+mod backend_state;
+mod candidate;
 mod clock;
 mod config_view;
 pub mod daemon;
 mod engine;
 mod explain_view;
+mod flows_view;
 mod handle;
 mod metrics_view;
 pub mod options;
+mod plan_view;
 mod service;
 mod sizes;
 mod socket;
 mod task;
 mod view;
 
+pub use candidate::Candidate;
 pub use daemon::run;
-pub use engine::{Candidate, Engine, LoadConfig, Refused, Setup};
+pub use engine::{Engine, LoadConfig, Refused, Setup};
 pub use handle::{Caller, ControllerHandle};
 pub use metrics_view::{BackendSample, MetricsSnapshot, VipSample};
 pub use socket::{SocketError, SocketLock};

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, sleep_until, timeout_at};
 use tracing::{error, warn};
 
-use super::engine::{Candidate, Engine, Refused};
+use super::candidate::Candidate;
+use super::engine::{Engine, Refused};
 use super::handle::{Command, ControllerHandle};
 use super::view;
 use crate::announce::Announcer;
@@ -89,6 +90,9 @@ impl<D: Dataplane> Task<D> {
                     Ok(()) => self.follow_links(),
                     Err(_) => self.facts_live = false,
                 },
+                () = until(self.engine.next_due()) => {
+                    block_in_place(|| self.engine.advance(SystemTime::now()));
+                }
                 () = self.retry.due() => block_in_place(|| self.engine.retry()),
                 _ = self.ticks.tick(), if self.engine.needs_tick() => block_in_place(|| self.engine.tick()),
             }
@@ -218,6 +222,15 @@ impl<D: Dataplane> Task<D> {
 fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     // The one who asked may have gone; what was done stays done.
     let _ = reply.send(value);
+}
+
+/// Sleeps until a time on the wall; for a minute at most, since that clock may be set.
+async fn until(due: Option<SystemTime>) {
+    const MOST: Duration = Duration::from_secs(60);
+    match due {
+        Some(due) => sleep(due.duration_since(SystemTime::now()).unwrap_or_default().min(MOST)).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether nothing about `wanted` is open any more.

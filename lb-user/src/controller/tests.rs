@@ -2,6 +2,7 @@
 
 mod changes;
 mod daemon;
+mod drain;
 pub(crate) mod harness;
 mod reload;
 mod resolve;

@@ -8,19 +8,20 @@ use lb_common::abi::{ABI_VERSION, Counters, Reason};
 use tracing::{info, warn};
 
 use super::access_view::policy_values;
+use super::backend_state::backend_state;
 use super::clock;
 use super::engine::{Engine, Refused};
 use crate::announce::{AddressReport, PlaceReport, PlaceState};
 use crate::api::types::{
-    AddressPlace, AddressPlaceState, AddressStatus, BackendState, BackendStats, CounterValues, DestStatus,
-    DormantChange, InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, RouteStatus, Stats, Status,
-    VipChange, VipChangeKind, VipStats, VipStatus,
+    AddressPlace, AddressPlaceState, AddressStatus, BackendStats, CounterValues, DestStatus, DormantChange,
+    InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, RouteStatus, Stats, Status, VipChange,
+    VipChangeKind, VipStats, VipStatus,
 };
 use crate::build_info::{OBJECT_SHA256, REVISION, VERSION};
 use crate::config::Config;
 use crate::dataplane::{Dataplane, Totals};
 use crate::state::{
-    Desired, DesiredMember, ForwardDest, ForwardVip, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan,
+    Desired, DesiredMember, Drain, ForwardVip, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan,
     VipPlanKind, find_vip,
 };
 
@@ -79,6 +80,7 @@ impl<D: Dataplane> Engine<D> {
             protocol: key.protocol,
             mode: desired.mode,
             ring_size: desired.ring_size,
+            slots_in_transition: self.slots_in_transition(key),
             affinity: desired.affinity,
             fragments: desired.options.fragments,
             group: desired.options.group.clone(),
@@ -101,7 +103,10 @@ impl<D: Dataplane> Engine<D> {
         forward.dests.iter().zip(forward.shares()).filter_map(move |((name, dest), slots)| {
             let member = members.get(name)?;
             let change = self.overlay.get(key, name);
-            let (state, reason) = backend_state(member, dest);
+            let flows = self.remembered(key, dest.address);
+            let may_have_flows = self.may_have_flows(key, dest.address);
+            let (state, reason) = backend_state(member, dest, may_have_flows);
+            let drain = change.and_then(|change| change.drained.as_ref());
             Some(DestStatus {
                 vip: self.vip_name(key),
                 route: None,
@@ -114,6 +119,9 @@ impl<D: Dataplane> Engine<D> {
                 share: f64::from(slots) / f64::from(forward.ring_size),
                 next_hop: dest.next_hop.as_ref().ok().map(next_hop),
                 counters: dest_counters(&self.totals, key, dest.address),
+                flows,
+                drain_deadline: drain.and_then(Drain::deadline).map(clock::text),
+                slow_start_percent: member.slow_percent(),
                 changed: change.and_then(|change| change.mark()).cloned(),
             })
         })
@@ -202,16 +210,6 @@ pub(super) fn addresses(reports: &[AddressReport]) -> Vec<AddressStatus> {
     shown.collect()
 }
 
-fn backend_state(member: &DesiredMember, dest: &ForwardDest) -> (BackendState, Option<String>) {
-    let unresolved = dest.next_hop.as_ref().err().map(ToString::to_string);
-    match (member.drained, member.weight, unresolved) {
-        (true, _, reason) => (BackendState::Draining, reason),
-        (false, 0, reason) => (BackendState::Unused, Some(reason.unwrap_or("its weight is 0".to_owned()))),
-        (false, _, Some(reason)) => (BackendState::Unresolved, Some(reason)),
-        (false, _, None) => (BackendState::Active, None),
-    }
-}
-
 fn next_hop(hop: &NextHop) -> NextHopStatus {
     NextHopStatus {
         interface: hop.interface.clone(),
@@ -254,6 +252,7 @@ pub(super) fn plan(plans: &[VipPlan], before: &Desired, after: &Desired) -> Vec<
         },
         ring_size: plan.ring_size,
         slots_moved: plan.slots_moved,
+        ..VipChange::default()
     });
     shown.collect()
 }

@@ -10,7 +10,7 @@ use lb_common::maglev;
 use super::overlay::{
     Dormant, MemberOverride, Merged, Overlay, Override, WeightOverride, file_member, merge,
 };
-use super::{Change, ChangeMark, Desired, DesiredVip, VipKey};
+use super::{Change, ChangeMark, Desired, DesiredVip, Drain, VipKey};
 use crate::config::{Config, DEFAULT_WEIGHT, why_no_name, why_unusable};
 use crate::dataplane::Limits;
 
@@ -70,6 +70,8 @@ pub struct Changed {
     pub overlay: Overlay,
     /// What the caller should know besides.
     pub notes: Vec<String>,
+    /// Backends whose flows are given up with this change, though nothing of it is kept in the overlay.
+    pub given_up: Vec<(VipKey, IpAddr)>,
 }
 
 impl Overlay {
@@ -78,7 +80,9 @@ impl Overlay {
     /// # Errors
     /// When the change names something unknown, contradicts what runs or exceeds a limit.
     pub fn apply(&self, change: &Change, mark: &ChangeMark, config: &Config) -> Result<Changed, ChangeError> {
-        let Merged { desired, dormant } = merge(config, self);
+        let now = mark.time();
+        let Merged { desired, dormant, .. } = merge(config, self, now);
+        let mut given_up = Vec::new();
         let mut next = self.clone();
         let asked = match change {
             Change::Add { vip, backend, address, weight } => {
@@ -89,13 +93,15 @@ impl Overlay {
                 }
                 asked
             }
-            Change::Remove { backend, vip } => {
+            Change::Remove { backend, vip, force } => {
                 let vips = match targets(&desired, backend, vip.as_deref()) {
                     Ok(vips) => vips,
                     // What has no effect any more can at least be forgotten.
                     Err(error) => dormant_targets(&dormant, backend, vip.as_deref()).ok_or(error)?,
                 };
                 for key in &groups::widened(config, &vips) {
+                    let member = desired.vips.get(key).and_then(|vip| vip.members.get(backend));
+                    given_up.extend(member.filter(|_| *force).map(|member| (*key, member.address)));
                     let removed = Override {
                         member: Some(MemberOverride::Removed { mark: mark.clone() }),
                         ..Override::default()
@@ -105,10 +111,13 @@ impl Overlay {
                 }
                 vips
             }
-            Change::Drain { backend, vip } => {
+            Change::Drain { backend, vip, timeout_seconds, force } => {
                 let vips = targets(&desired, backend, vip.as_deref())?;
+                let asked = Drain { mark: mark.clone(), timeout_seconds: *timeout_seconds, force: *force };
                 next.edit(config, &vips, backend, |change| {
-                    change.drained.get_or_insert_with(|| mark.clone());
+                    if change.drained.is_none() || !asked.is_plain() {
+                        change.drained = Some(asked.clone());
+                    }
                 });
                 vips
             }
@@ -130,15 +139,15 @@ impl Overlay {
                 vips
             }
         };
-        let after = merge(config, &next).desired;
+        let after = merge(config, &next, now).desired;
         check_limits(config, &after)?;
         let vips = groups::widened(config, &asked);
         let mut notes = notes(&desired, &after, &vips, change);
         notes.extend(groups::notes(config, &asked, &vips, &after));
-        if next == *self {
+        if next == *self && given_up.is_empty() {
             notes.push("nothing to change: it is so already".to_owned());
         }
-        Ok(Changed { overlay: next, notes })
+        Ok(Changed { overlay: next, notes, given_up })
     }
 
     fn added(

@@ -1,6 +1,7 @@
 //! A runtime change, as users ask for it, and the mark that it leaves.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,10 +18,26 @@ pub enum Change {
         address: Option<IpAddr>,
         weight: Option<u32>,
     },
-    /// Takes a backend out of a vip, or of all.
-    Remove { backend: String, vip: Option<String> },
-    /// No new flows for a backend of a vip, or of all.
-    Drain { backend: String, vip: Option<String> },
+    /// Takes a backend out of a vip, or of all. Flows that it has go on.
+    Remove {
+        backend: String,
+        vip: Option<String>,
+        /// Its flows are given up: they go to other backends, which reset TCP connections.
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
+    },
+    /// No new flows for a backend of a vip, or of all. Flows that it has go on.
+    Drain {
+        backend: String,
+        vip: Option<String>,
+        /// So long the flows are meant to take at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_seconds: Option<u64>,
+        /// Flows that are left after the timeout, or at once without one, are given up: they go to other backends, which
+        /// reset TCP connections.
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
+    },
     /// Undoes a drain: the same slots come back.
     Undrain { backend: String, vip: Option<String> },
     /// Gives a backend another weight, in a vip or in all.
@@ -43,4 +60,17 @@ pub struct ChangeMark {
 pub struct JournalEntry {
     pub mark: ChangeMark,
     pub change: Change,
+}
+
+impl ChangeMark {
+    /// When it was; the epoch when the text is no time.
+    #[must_use]
+    pub fn time(&self) -> SystemTime {
+        humantime::parse_rfc3339(&self.at).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(super) const fn is_false(flag: &bool) -> bool {
+    !*flag
 }

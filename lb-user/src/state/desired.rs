@@ -181,18 +181,34 @@ pub struct DesiredMember {
     pub mode: Mode,
     /// What the backend writes into its QUIC connection ids.
     pub server_id: Option<ServerId>,
+    /// So long it takes to get its whole share when it begins to serve.
+    pub slow_start: Duration,
+    /// The weight for the ring in place of `weight`, while a backend of the ring starts slowly.
+    pub slow_weight: Option<u32>,
 }
 
 impl DesiredMember {
     /// A backend with nothing special about it.
     #[must_use]
     pub const fn new(address: IpAddr, weight: u32) -> Self {
-        Self { address, weight, drained: false, mode: Mode::Ipip, server_id: None }
+        Self {
+            address,
+            weight,
+            drained: false,
+            mode: Mode::Ipip,
+            server_id: None,
+            slow_start: Duration::ZERO,
+            slow_weight: None,
+        }
     }
 
     /// The weight that counts in the ring.
     #[must_use]
     pub const fn effective_weight(&self) -> u32 {
-        if self.drained { 0 } else { self.weight }
+        match self.slow_weight {
+            _ if self.drained => 0,
+            None => self.weight,
+            Some(weight) => weight,
+        }
     }
 }

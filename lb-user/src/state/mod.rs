@@ -8,6 +8,7 @@ mod access;
 mod apply;
 mod change;
 mod desired;
+mod drain;
 mod forwarding;
 mod history;
 mod next_hop;
@@ -15,6 +16,7 @@ mod options;
 mod overlay;
 pub mod path_mtu;
 mod predict;
+mod slow_start;
 mod store;
 mod vip_key;
 
@@ -26,6 +28,7 @@ pub use desired::{
     Affinity, Answers, Desired, DesiredMember, DesiredRoute, DesiredVip, Dscp, GueVariant, Mode, Oversize,
     SourcePrefix, Tunnel,
 };
+pub use drain::Drain;
 pub use forwarding::{ForwardDest, ForwardVip, Forwarding, Found, Previous, VipPlan, VipPlanKind, identity};
 pub use history::History;
 pub use next_hop::{MacAddress, NextHop, NextHops, Unresolved};
@@ -35,5 +38,6 @@ pub use options::{
 };
 pub use overlay::{Dormant, DormantReason, MemberOverride, Merged, Overlay, Override, WeightOverride, merge};
 pub use predict::{Denied, Prediction, predict};
-pub use store::{JOURNAL_LEN, Store, StoreError, Undo};
+pub use slow_start::{SlowStart, Warming};
+pub use store::{JOURNAL_LEN, SlowStarts, Store, StoreError, Undo};
 pub use vip_key::{ParseVipKeyError, Protocol, VipKey};

@@ -52,6 +52,14 @@ pub struct FlowTimes {
     pub udp_learning: Duration,
 }
 
+impl FlowTimes {
+    /// `quiet` when nobody says otherwise.
+    #[must_use]
+    pub fn usual_quiet(transition: Duration) -> Duration {
+        transition.min(Duration::from_secs(60))
+    }
+}
+
 impl Default for FlowTimes {
     fn default() -> Self {
         let seconds = Duration::from_secs;

@@ -8,11 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use super::apply::quic::why_unfit;
-use super::{ChangeMark, Desired, DesiredMember, DesiredRoute, DesiredVip, VipKey};
+use super::{ChangeMark, Desired, DesiredMember, DesiredRoute, DesiredVip, Drain, VipKey};
 use crate::config::{Config, VipConfig};
 
 /// All runtime changes.
@@ -28,7 +29,7 @@ pub struct Override {
     pub member: Option<MemberOverride>,
     pub weight: Option<WeightOverride>,
     /// Set while drained.
-    pub drained: Option<ChangeMark>,
+    pub drained: Option<Drain>,
 }
 
 /// A backend that the vip has, or lacks, only at run time.
@@ -79,17 +80,29 @@ pub enum DormantReason {
 pub struct Merged {
     pub desired: Desired,
     pub dormant: Vec<Dormant>,
+    /// When it will be another with the same file and the same changes: flows of a drained backend are given up.
+    pub next_deadline: Option<SystemTime>,
 }
 
-/// Lays `overlay` over `config`.
+/// Lays `overlay` over `config`, as it is at the time `now`.
 #[must_use]
-pub fn merge(config: &Config, overlay: &Overlay) -> Merged {
+pub fn merge(config: &Config, overlay: &Overlay, now: SystemTime) -> Merged {
     let mut dormant = Vec::new();
-    let vips = config
+    let mut vips: BTreeMap<_, _> = config
         .vips
         .iter()
         .map(|(key, vip)| (*key, merge_vip(config, *key, vip, overlay, &mut dormant)))
         .collect();
+    let mut next_deadline = None;
+    for (key, vip) in &mut vips {
+        for (at, address) in forced_drains(vip, overlay.of_vip(*key)) {
+            if at <= now {
+                vip.given_up.insert(address);
+            } else {
+                next_deadline = Some(next_deadline.map_or(at, |next: SystemTime| next.min(at)));
+            }
+        }
+    }
     let gone = overlay.iter().filter(|(key, _, _)| !config.vips.contains_key(key));
     dormant.extend(gone.map(|(key, backend, _)| Dormant {
         vip: key,
@@ -105,7 +118,19 @@ pub fn merge(config: &Config, overlay: &Overlay) -> Merged {
         addresses: config.addresses.clone(),
         vips,
     };
-    Merged { desired, dormant }
+    Merged { desired, dormant, next_deadline }
+}
+
+/// The backends of a vip whose flows are given up, and when.
+fn forced_drains<'a>(
+    vip: &DesiredVip,
+    changes: impl Iterator<Item = (&'a str, &'a Override)>,
+) -> Vec<(SystemTime, IpAddr)> {
+    let forced = changes.filter_map(|(backend, change)| {
+        let member = vip.members.get(backend).filter(|member| member.drained)?;
+        Some((change.drained.as_ref()?.gives_up_at()?, member.address))
+    });
+    forced.collect()
 }
 
 fn merge_vip(
@@ -150,11 +175,10 @@ fn merge_vip(
         } else {
             let known = config.backends.get(backend);
             let member = DesiredMember {
-                address,
-                weight,
-                drained: false,
                 mode: known.and_then(|known| known.mode).unwrap_or(vip.mode),
                 server_id: known.and_then(|known| known.server_id),
+                slow_start: known.and_then(|known| known.slow_start).unwrap_or(vip.slow_start),
+                ..DesiredMember::new(address, weight)
             };
             members.insert(backend.to_owned(), change.over(&member, weight));
         }
@@ -214,11 +238,10 @@ fn known_member(
 ) -> Option<DesiredMember> {
     let known = config.backends.get(backend)?;
     Some(DesiredMember {
-        address: known.address,
-        weight: weight.unwrap_or(known.weight),
-        drained: false,
         mode: known.mode.unwrap_or(vip.mode),
         server_id: known.server_id,
+        slow_start: known.slow_start.unwrap_or(vip.slow_start),
+        ..DesiredMember::new(known.address, weight.unwrap_or(known.weight))
     })
 }
 
@@ -276,8 +299,9 @@ impl Override {
     pub fn mark(&self) -> Option<&ChangeMark> {
         let member = self.member.as_ref().map(MemberOverride::mark);
         let weight = self.weight.as_ref().map(|weight| &weight.mark);
+        let drained = self.drained.as_ref().map(|drain| &drain.mark);
         // RFC 3339 in UTC sorts as text.
-        [member, weight, self.drained.as_ref()].into_iter().flatten().max_by(|a, b| a.at.cmp(&b.at))
+        [member, weight, drained].into_iter().flatten().max_by(|a, b| a.at.cmp(&b.at))
     }
 
     /// Whether it adds a backend that the file knows by another address.
@@ -327,7 +351,7 @@ impl fmt::Display for Override {
             MemberOverride::Removed { .. } => "removed".to_owned(),
         });
         let weight = self.weight.as_ref().map(|change| format!("weight {}", change.weight));
-        let drained = self.drained.as_ref().map(|_| "drained".to_owned());
+        let drained = self.drained.as_ref().map(Drain::to_string);
         let parts: Vec<String> = [member, weight, drained].into_iter().flatten().collect();
         f.write_str(&parts.join(", "))
     }

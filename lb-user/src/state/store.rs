@@ -4,17 +4,22 @@
 //! meta       "format" -> 1
 //! overrides  (vip, backend) -> Override as JSON
 //! journal    sequence number -> JournalEntry as JSON; the newest 10,000
+//! slow       (vip, backend's address) -> when its slow start began, in milliseconds since the epoch; made when needed
 //! ```
 //!
 //! Every commit is fsynced before it returns, and redb never overwrites a committed page, so whatever kills the process
 //! the last returned state is what the next start finds. Nothing here ever deletes a file that it cannot read.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 use std::{fs, fs::File};
 
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
+    WriteTransaction,
 };
 
 use super::{JournalEntry, Overlay, VipKey};
@@ -24,9 +29,13 @@ const FORMAT_KEY: &str = "format";
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const OVERRIDES: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("overrides");
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+const SLOW: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("slow");
 
 /// Entries that the journal keeps.
 pub const JOURNAL_LEN: u64 = 10_000;
+
+/// By vip and the backend's address.
+pub type SlowStarts = BTreeMap<(VipKey, IpAddr), SystemTime>;
 
 /// The open database; a second open of the same file fails while this lives.
 #[derive(Debug)]
@@ -116,6 +125,44 @@ impl Store {
             entries.push(serde_json::from_slice(value.value()).map_err(|error| self.corrupt(error))?);
         }
         Ok(entries)
+    }
+
+    /// When the slow starts that are under way began.
+    ///
+    /// # Errors
+    /// When the file is damaged or cannot be read.
+    pub fn slow_starts(&self) -> Result<SlowStarts, StoreError> {
+        let read = self.database.begin_read().map_err(|error| self.error(error))?;
+        let table = match read.open_table(SLOW) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(SlowStarts::new()),
+            other => other.map_err(|error| self.error(error))?,
+        };
+        let mut found = SlowStarts::new();
+        for row in table.iter().map_err(|error| self.error(error))? {
+            let (key, began) = row.map_err(|error| self.error(error))?;
+            let (vip, address) = key.value();
+            let vip = vip.parse().map_err(|error| self.corrupt(error))?;
+            let address = address.parse().map_err(|error| self.corrupt(error))?;
+            found.insert((vip, address), SystemTime::UNIX_EPOCH + Duration::from_millis(began.value()));
+        }
+        Ok(found)
+    }
+
+    /// Replaces them. Durable on return.
+    ///
+    /// # Errors
+    /// When the disk refuses; then nothing is changed.
+    pub fn put_slow_starts(&self, began: &SlowStarts) -> Result<(), StoreError> {
+        self.write(|write| {
+            let mut table = write.open_table(SLOW)?;
+            table.retain(|_, _| false)?;
+            for ((vip, address), began) in began {
+                let since_epoch = began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let (vip, address) = (vip.to_string(), address.to_string());
+                table.insert((vip.as_str(), address.as_str()), since_epoch.as_millis() as u64)?;
+            }
+            Ok(())
+        })
     }
 
     /// Replaces `before`, which must be what is stored, by `after`, and appends to the journal. Durable on return.

@@ -217,7 +217,7 @@ impl Daemon {
                     .flat_map(|vip| &vip.backends)
                     .filter(|dest| dest.name == *name)
                     .collect();
-                if dests.is_empty() || dests.iter().any(|dest| dest.state != BackendState::Active) {
+                if dests.is_empty() || dests.iter().any(|dest| dest.state != BackendState::Healthy) {
                     bail!("{name} is not active everywhere: {dests:#?}");
                 }
             }

@@ -73,7 +73,7 @@ async fn states_reloads_and_refusals_are_counted() {
     let text = scrape(&running).await;
     for (series, expected) in [
         (r#"ferrolev_backend_state{vip="web",backend="web-1",state="draining"}"#, 1.0),
-        (r#"ferrolev_backend_state{vip="web",backend="web-1",state="active"}"#, 0.0),
+        (r#"ferrolev_backend_state{vip="web",backend="web-1",state="healthy"}"#, 0.0),
         (r#"ferrolev_backend_slots{vip="web",backend="web-1"}"#, 0.0),
         (r#"ferrolev_reloads_total{result="success"}"#, 1.0),
         (r#"ferrolev_reloads_total{result="failure"}"#, 1.0),

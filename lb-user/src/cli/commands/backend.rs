@@ -1,8 +1,8 @@
 //! `backend`: list, and the runtime changes.
 
 use super::vip::{note, state};
-use crate::api::types::{Change, ChangeResult, DestStatus, VipChange, VipChangeKind};
-use crate::cli::args::{BackendArgs, BackendCommand, ChangeArgs};
+use crate::api::types::{Change, ChangeResult, DestStatus, SlowStartPlan, VipChange, VipChangeKind};
+use crate::cli::args::{BackendArgs, BackendCommand, ChangeArgs, DrainArgs};
 use crate::cli::error::CliError;
 use crate::cli::output::Style;
 use crate::cli::table::{Table, left, right};
@@ -23,17 +23,33 @@ pub(in crate::cli) async fn run(command: &BackendCommand) -> Result<(), CliError
             let weigh = Change::Weight { backend: name.clone(), vip: vip.clone(), weight: *weight };
             (change, weigh)
         }
-        BackendCommand::Remove(args) => simple(args, |backend, vip| Change::Remove { backend, vip }),
-        BackendCommand::Drain(args) => simple(args, |backend, vip| Change::Drain { backend, vip }),
-        BackendCommand::Undrain(args) => simple(args, |backend, vip| Change::Undrain { backend, vip }),
+        BackendCommand::Remove { backend: BackendArgs { name, vip, change }, force } => {
+            let remove = Change::Remove { backend: name.clone(), vip: vip.clone(), force: *force };
+            (change, remove)
+        }
+        BackendCommand::Drain(args) => return drain(args).await,
+        BackendCommand::Undrain(BackendArgs { name, vip, change }) => {
+            (change, Change::Undrain { backend: name.clone(), vip: vip.clone() })
+        }
     };
+    send(args, &change).await
+}
+
+async fn send(args: &ChangeArgs, change: &Change) -> Result<(), CliError> {
     let path = format!("/v1/changes?dry_run={}", args.dry_run);
-    let reply = args.client.client().post(&path, &change).await?;
+    let reply = args.client.client().post(&path, change).await?;
     args.client.show(&reply, |result: &ChangeResult, _| changed(result))
 }
 
-fn simple(args: &BackendArgs, change: fn(String, Option<String>) -> Change) -> (&ChangeArgs, Change) {
-    (&args.change, change(args.name.clone(), args.vip.clone()))
+async fn drain(args: &DrainArgs) -> Result<(), CliError> {
+    let DrainArgs { backend: BackendArgs { name, vip, change }, timeout, force, wait } = args;
+    let timeout_seconds = timeout.map(|timeout| timeout.as_millis().div_ceil(1000) as u64);
+    let drain = Change::Drain { backend: name.clone(), vip: vip.clone(), timeout_seconds, force: *force };
+    send(change, &drain).await?;
+    if *wait {
+        super::drain::wait(&change.client, name, vip.as_deref(), *force).await?;
+    }
+    Ok(())
 }
 
 fn list(dests: &[DestStatus], style: Style) -> String {
@@ -44,6 +60,7 @@ fn list(dests: &[DestStatus], style: Style) -> String {
         right("WEIGHT"),
         left("STATE"),
         right("SHARE"),
+        right("FLOWS"),
         right("PACKETS"),
         right("BYTES"),
         right("NEW FLOWS"),
@@ -57,6 +74,7 @@ fn list(dests: &[DestStatus], style: Style) -> String {
             dest.weight.to_string().into(),
             state(dest.state),
             percent(dest.share).into(),
+            count(dest.flows).into(),
             count(dest.counters.packets).into(),
             bytes(dest.counters.bytes).into(),
             count(dest.counters.new_flows).into(),
@@ -96,14 +114,32 @@ fn line(change: &VipChange, dry_run: bool) -> String {
         (VipChangeKind::Changed, true) => "would change",
     };
     let part = f64::from(change.slots_moved) / f64::from(change.ring_size.max(1));
-    format!(
+    let mut text = format!(
         "vip {} {kind}: {} of {} slots {} ({})\n",
         change.vip,
         change.slots_moved,
         change.ring_size,
         if dry_run { "would move" } else { "moved" },
         percent(part)
-    )
+    );
+    if change.transitions > 0 {
+        text.push_str(&format!(
+            "  {} in transition: flows that have begun stay where they are\n",
+            change.transitions
+        ));
+    }
+    if (change.flows_kept, change.flows_lost) != (0, 0) {
+        let (kept, lost) = (count(change.flows_kept), count(change.flows_lost));
+        text.push_str(&format!(
+            "  of the flows that are remembered {kept} stay, {lost} go to other backends\n"
+        ));
+    }
+    for SlowStartPlan { backend, takes_seconds, steps } in &change.slow_starts {
+        text.push_str(&format!(
+            "  {backend} starts slowly: it gets the rest of its share in {steps} steps within {takes_seconds} s\n"
+        ));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -116,10 +152,10 @@ mod tests {
         assert_eq!(
             list(&samples::vip().backends, Style::PLAIN),
             "\
-VIP  BACKEND  ADDRESS    WEIGHT  STATE         SHARE  PACKETS   BYTES  NEW FLOWS  NOTE
-web  web-1    10.0.0.11     100  active      100.0 %    12.3k  3.4 MB        456
-web  web-2    10.0.0.12      50  draining      0.0 %        7   700 B          1  changed by root, 2026-01-02T03:04:07Z
-web  web-3    10.0.0.13     100  unresolved    0.0 %        0     0 B          0  no route to 10.0.0.13; add a route
+VIP  BACKEND  ADDRESS    WEIGHT  STATE         SHARE  FLOWS  PACKETS   BYTES  NEW FLOWS  NOTE
+web  web-1    10.0.0.11     100  healthy     100.0 %      0    12.3k  3.4 MB        456
+web  web-2    10.0.0.12      50  draining      0.0 %     12        7   700 B          1  until 2026-01-02T03:09:07Z; changed by root, 2026-01-02T03:04:07Z
+web  web-3    10.0.0.13     100  unresolved    0.0 %      0        0     0 B          0  no route to 10.0.0.13; add a route
 "
         );
     }
@@ -131,6 +167,7 @@ web  web-3    10.0.0.13     100  unresolved    0.0 %        0     0 B          0
             kind,
             ring_size: 65_537,
             slots_moved,
+            ..VipChange::default()
         };
         let mut result = ChangeResult {
             dry_run: false,
@@ -147,8 +184,21 @@ web  web-3    10.0.0.13     100  unresolved    0.0 %        0     0 B          0
         assert!(
             changed(&result).starts_with("vip web would change: 21900 of 65537 slots would move (33.4 %)\n")
         );
-        result.vips.clear();
+        result.vips.truncate(1);
         result.notes.clear();
+        result.vips[0].transitions = 21_900;
+        result.vips[0].flows_kept = 1200;
+        result.vips[0].flows_lost = 3;
+        result.vips[0].slow_starts =
+            vec![SlowStartPlan { backend: "web-3".to_owned(), takes_seconds: 30.0, steps: 9 }];
+        assert_eq!(
+            changed(&result),
+            "vip web would change: 21900 of 65537 slots would move (33.4 %)\n  \
+             21900 in transition: flows that have begun stay where they are\n  \
+             of the flows that are remembered 1.2k stay, 3 go to other backends\n  \
+             web-3 starts slowly: it gets the rest of its share in 9 steps within 30 s\n"
+        );
+        result.vips.clear();
         assert_eq!(changed(&result), "nothing would change\n");
     }
 }

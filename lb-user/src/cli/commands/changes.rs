@@ -31,14 +31,18 @@ pub(super) fn mark(mark: &ChangeMark) -> String {
 /// A change as the command that makes it.
 fn change(change: &Change) -> String {
     let of = |vip: &Option<String>| vip.as_ref().map(|vip| format!(" --vip {vip}")).unwrap_or_default();
+    let by_force = |force| if force { " --force" } else { "" };
     match change {
         Change::Add { vip, backend, address, weight } => {
             let address = address.map(|address| format!(" --address {address}")).unwrap_or_default();
             let weight = weight.map(|weight| format!(" --weight {weight}")).unwrap_or_default();
             format!("add {backend} --vip {vip}{address}{weight}")
         }
-        Change::Remove { backend, vip } => format!("remove {backend}{}", of(vip)),
-        Change::Drain { backend, vip } => format!("drain {backend}{}", of(vip)),
+        Change::Remove { backend, vip, force } => format!("remove {backend}{}{}", of(vip), by_force(*force)),
+        Change::Drain { backend, vip, timeout_seconds, force } => {
+            let timeout = timeout_seconds.map(|seconds| format!(" --timeout {seconds}s")).unwrap_or_default();
+            format!("drain {backend}{}{timeout}{}", of(vip), by_force(*force))
+        }
         Change::Undrain { backend, vip } => format!("undrain {backend}{}", of(vip)),
         Change::Weight { backend, vip, weight } => format!("weight {backend} {weight}{}", of(vip)),
     }
@@ -60,10 +64,12 @@ mod tests {
                 address: Some("10.0.0.13".parse().expect("address")),
                 weight: Some(5),
             },
-            Change::Drain { backend: backend(), vip: vip.clone() },
+            Change::Drain { backend: backend(), vip: vip.clone(), timeout_seconds: None, force: false },
+            Change::Drain { backend: backend(), vip: None, timeout_seconds: Some(300), force: true },
             Change::Undrain { backend: backend(), vip: None },
             Change::Weight { backend: backend(), vip, weight: 7 },
-            Change::Remove { backend: backend(), vip: None },
+            Change::Remove { backend: backend(), vip: None, force: false },
+            Change::Remove { backend: backend(), vip: None, force: true },
         ];
         let entries = changes.map(|change| JournalEntry { mark: samples::mark(), change });
         assert_eq!(
@@ -72,9 +78,11 @@ mod tests {
 TIME                  BY    CHANGE
 2026-01-02T03:04:07Z  root  add web-3 --vip web --address 10.0.0.13 --weight 5
 2026-01-02T03:04:07Z  root  drain web-3 --vip web
+2026-01-02T03:04:07Z  root  drain web-3 --timeout 300s --force
 2026-01-02T03:04:07Z  root  undrain web-3
 2026-01-02T03:04:07Z  root  weight web-3 7 --vip web
 2026-01-02T03:04:07Z  root  remove web-3
+2026-01-02T03:04:07Z  root  remove web-3 --force
 "
         );
     }

@@ -6,6 +6,7 @@ pub(super) mod backend;
 pub(super) mod changes;
 pub(super) mod config;
 pub(super) mod daemon;
+mod drain;
 pub(super) mod explain;
 pub(super) mod shell;
 pub(super) mod stats;

@@ -65,6 +65,9 @@ fn dest(name: &str, address: &str, state: BackendState) -> DestStatus {
         share: 0.0,
         next_hop: None,
         counters: CounterValues::default(),
+        flows: 0,
+        drain_deadline: None,
+        slow_start_percent: None,
         changed: None,
     }
 }
@@ -73,7 +76,7 @@ fn hop(mac: &str) -> NextHopStatus {
     NextHopStatus { interface: "eth0".to_owned(), mac: mac.to_owned(), gateway: None, vlan: None }
 }
 
-/// A vip with an active, a draining and an unresolved backend.
+/// A vip with a healthy, a draining and an unresolved backend.
 pub(super) fn vip() -> VipStatus {
     let active = DestStatus {
         slots: 65_537,
@@ -84,12 +87,14 @@ pub(super) fn vip() -> VipStatus {
             ..hop("02:00:00:00:00:01")
         }),
         counters: BUSY,
-        ..dest("web-1", "10.0.0.11", BackendState::Active)
+        ..dest("web-1", "10.0.0.11", BackendState::Healthy)
     };
     let draining = DestStatus {
         weight: 50,
         next_hop: Some(hop("02:00:00:00:00:02")),
         counters: CounterValues { packets: 7, bytes: 700, new_flows: 1 },
+        flows: 12,
+        drain_deadline: Some("2026-01-02T03:09:07Z".to_owned()),
         changed: Some(mark()),
         ..dest("web-2", "10.0.0.12", BackendState::Draining)
     };
@@ -104,6 +109,7 @@ pub(super) fn vip() -> VipStatus {
         protocol: Protocol::Tcp,
         mode: Mode::Ipip,
         ring_size: 65_537,
+        slots_in_transition: 21_900,
         affinity: Affinity::FiveTuple,
         fragments: Fragments::Track,
         group: None,

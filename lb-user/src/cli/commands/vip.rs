@@ -39,8 +39,8 @@ pub(super) fn list(vips: &[VipStatus], style: Style) -> String {
         right("NEW FLOWS"),
     ]);
     for vip in vips {
-        let active = vip.backends.iter().filter(|dest| dest.state == BackendState::Active).count();
-        let tone = match active {
+        let healthy = vip.backends.iter().filter(|dest| dest.state == BackendState::Healthy).count();
+        let tone = match healthy {
             0 => Tone::Bad,
             n if n < vip.backends.len() => Tone::Waiting,
             _ => Tone::Good,
@@ -51,7 +51,7 @@ pub(super) fn list(vips: &[VipStatus], style: Style) -> String {
             config::mode_word(vip.mode).into(),
             vip.ring_size.to_string().into(),
             config::affinity_word(vip.affinity).into(),
-            Cell::new(format!("{active}/{}", vip.backends.len()), tone),
+            Cell::new(format!("{healthy}/{}", vip.backends.len()), tone),
             count(vip.counters.packets).into(),
             bytes(vip.counters.bytes).into(),
             count(vip.counters.new_flows).into(),
@@ -64,7 +64,7 @@ fn show(vip: &VipStatus, style: Style) -> String {
     let mut text = format!(
         "vip {}: {}, mode {}, affinity {}\n\
          {}\
-         ring of {} slots, built in {} µs\n\
+         ring of {} slots, built in {} µs{}\n\
          {} packets, {}, {} new flows\n\n",
         vip.name,
         key(vip),
@@ -73,6 +73,7 @@ fn show(vip: &VipStatus, style: Style) -> String {
         options(vip),
         vip.ring_size,
         vip.ring_build_us,
+        in_transition(vip),
         count(vip.counters.packets),
         bytes(vip.counters.bytes),
         count(vip.counters.new_flows),
@@ -105,6 +106,7 @@ fn backends(dests: &[DestStatus], style: Style) -> String {
         left("STATE"),
         right("SLOTS"),
         right("SHARE"),
+        right("FLOWS"),
         right("PACKETS"),
         right("BYTES"),
         right("NEW FLOWS"),
@@ -119,6 +121,7 @@ fn backends(dests: &[DestStatus], style: Style) -> String {
             state(dest.state),
             dest.slots.to_string().into(),
             percent(dest.share).into(),
+            count(dest.flows).into(),
             count(dest.counters.packets).into(),
             bytes(dest.counters.bytes).into(),
             count(dest.counters.new_flows).into(),
@@ -127,6 +130,13 @@ fn backends(dests: &[DestStatus], style: Style) -> String {
         ]);
     }
     table.render(style)
+}
+
+fn in_transition(vip: &VipStatus) -> String {
+    match vip.slots_in_transition {
+        0 => String::new(),
+        slots => format!("; {slots} in transition"),
+    }
 }
 
 /// A line with the options that are not as usual, or nothing.
@@ -147,8 +157,11 @@ fn key(vip: &VipStatus) -> String {
 /// A state in its colour.
 pub(super) fn state(state: BackendState) -> Cell {
     match state {
-        BackendState::Active => Cell::new("active", Tone::Good),
+        BackendState::Initial => Cell::new("initial", Tone::Waiting),
+        BackendState::Healthy => Cell::new("healthy", Tone::Good),
+        BackendState::Unhealthy => Cell::new("unhealthy", Tone::Bad),
         BackendState::Draining => Cell::new("draining", Tone::Waiting),
+        BackendState::Drained => Cell::new("drained", Tone::Faint),
         BackendState::Unused => Cell::new("unused", Tone::Faint),
         BackendState::Unresolved => Cell::new("unresolved", Tone::Bad),
     }
@@ -168,7 +181,10 @@ fn next_hop(hop: &NextHopStatus) -> String {
 /// Why the state is what it is, and who made it so.
 pub(super) fn note(dest: &DestStatus) -> String {
     let changed = dest.changed.as_ref().map(|mark| format!("changed by {}", super::changes::mark(mark)));
-    let parts: Vec<_> = dest.reason.clone().into_iter().chain(changed).collect();
+    let slow = dest.slow_start_percent.map(|percent| format!("slow start {percent} %"));
+    let is_draining = dest.state == BackendState::Draining;
+    let deadline = dest.drain_deadline.as_ref().filter(|_| is_draining).map(|at| format!("until {at}"));
+    let parts: Vec<_> = dest.reason.clone().into_iter().chain(slow).chain(deadline).chain(changed).collect();
     parts.join("; ")
 }
 
@@ -183,13 +199,13 @@ mod tests {
             show(&samples::vip(), Style::PLAIN),
             "\
 vip web: 192.0.2.1:80/tcp, mode ipip, affinity five-tuple
-ring of 65537 slots, built in 850 µs
+ring of 65537 slots, built in 850 µs; 21900 in transition
 12.3k packets, 3.4 MB, 456 new flows
 
-BACKEND  ADDRESS    WEIGHT  STATE       SLOTS    SHARE  PACKETS   BYTES  NEW FLOWS  NEXT HOP                                        NOTE
-web-1    10.0.0.11     100  active      65537  100.0 %    12.3k  3.4 MB        456  eth0 via 192.0.2.254 02:00:00:00:00:01 vlan 42
-web-2    10.0.0.12      50  draining        0    0.0 %        7   700 B          1  eth0 02:00:00:00:00:02                          changed by root, 2026-01-02T03:04:07Z
-web-3    10.0.0.13     100  unresolved      0    0.0 %        0     0 B          0                                                  no route to 10.0.0.13; add a route
+BACKEND  ADDRESS    WEIGHT  STATE       SLOTS    SHARE  FLOWS  PACKETS   BYTES  NEW FLOWS  NEXT HOP                                        NOTE
+web-1    10.0.0.11     100  healthy     65537  100.0 %      0    12.3k  3.4 MB        456  eth0 via 192.0.2.254 02:00:00:00:00:01 vlan 42
+web-2    10.0.0.12      50  draining        0    0.0 %     12        7   700 B          1  eth0 02:00:00:00:00:02                          until 2026-01-02T03:09:07Z; changed by root, 2026-01-02T03:04:07Z
+web-3    10.0.0.13     100  unresolved      0    0.0 %      0        0     0 B          0                                                  no route to 10.0.0.13; add a route
 "
         );
     }
@@ -221,9 +237,15 @@ web-3    10.0.0.13     100  unresolved      0    0.0 %        0     0 B         
     }
 
     #[test]
+    fn a_slow_start_is_noted() {
+        let dest = DestStatus { slow_start_percent: Some(40), ..samples::vip().backends.remove(0) };
+        assert_eq!(note(&dest), "slow start 40 %");
+    }
+
+    #[test]
     fn states_have_colours_on_a_terminal() {
         let shown = show(&samples::vip(), Style::COLOURED);
-        for painted in ["\u{1b}[32mactive", "\u{1b}[33mdraining", "\u{1b}[31munresolved"] {
+        for painted in ["\u{1b}[32mhealthy", "\u{1b}[33mdraining", "\u{1b}[31munresolved"] {
             assert!(shown.contains(painted), "{painted:?}");
         }
         let listed = list(&[samples::vip()], Style::COLOURED);

@@ -1,16 +1,19 @@
 //! Backends, vips and routes as they are written.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::{AccessFile, blocks, prefixes, texts};
-use crate::config::decode::{address, choice, expected, number, rate, server_id, text, truth};
+use crate::config::decode::{address, choice, duration, expected, number, rate, server_id, text, truth};
 use crate::config::error::Problems;
 use crate::config::reader::{Located, TableReader, printable};
 use crate::config::settings::{MEMBER, ROUTE};
-use crate::config::words::{AFFINITIES, ANNOUNCES, FRAGMENTS, MODES, PROTOCOLS, UNKNOWN_PORTS};
-use crate::state::{Affinity, Announce, Fragments, Mode, Prefix, Protocol, ServerId, UnknownPorts, VipKey};
+use crate::config::words::{AFFINITIES, ANNOUNCES, FRAGMENTS, MODES, PROTOCOLS, TRACKINGS, UNKNOWN_PORTS};
+use crate::state::{
+    Affinity, Announce, Fragments, Mode, Prefix, Protocol, ServerId, TrackingMode, UnknownPorts, VipKey,
+};
 
 #[derive(Debug)]
 pub(in crate::config) struct BackendFile {
@@ -21,6 +24,7 @@ pub(in crate::config) struct BackendFile {
     pub(in crate::config) weight: Option<Located<u32>>,
     pub(in crate::config) mode: Option<Located<Mode>>,
     pub(in crate::config) server_id: Option<Located<ServerId>>,
+    pub(in crate::config) slow_start: Option<Located<Duration>>,
 }
 
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(in crate::config) struct VipFile {
     pub(in crate::config) backends: Option<Vec<MemberFile>>,
     pub(in crate::config) group: Option<Located<String>>,
     pub(in crate::config) fragments: Option<Located<Fragments>>,
+    pub(in crate::config) tracking: Option<Located<TrackingMode>>,
+    pub(in crate::config) slow_start: Option<Located<Duration>>,
     pub(in crate::config) flow_limits: FlowLimitsFile,
     pub(in crate::config) access: AccessFile,
     pub(in crate::config) quic_server_id_length: Option<Located<u8>>,
@@ -84,6 +90,8 @@ pub(in crate::config) struct MemberFile {
 
 /// Weights fit the ring's credit arithmetic with room to spare.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 0..=65_535;
+const SLOW_STARTS: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+
 impl BackendFile {
     pub(super) fn read(mut table: TableReader<'_, '_>, problems: &mut Problems) -> Self {
         if let Some(name) = peek(&table, "name").and_then(DeValue::as_str) {
@@ -95,6 +103,7 @@ impl BackendFile {
             weight: table.optional(problems, "weight", number(WEIGHTS)),
             mode: table.optional(problems, "mode", choice(MODES)),
             server_id: table.optional(problems, "server_id", server_id),
+            slow_start: table.optional(problems, "slow_start", duration(SLOW_STARTS)),
             object: table.object,
         }
     }
@@ -119,6 +128,8 @@ impl VipFile {
             backends: members(&table, problems),
             group: table.optional(problems, "group", text),
             fragments: table.optional(problems, "fragments", choice(FRAGMENTS)),
+            tracking: table.optional(problems, "tracking", choice(TRACKINGS)),
+            slow_start: table.optional(problems, "slow_start", duration(SLOW_STARTS)),
             flow_limits: FlowLimitsFile::read(&table, problems),
             access: AccessFile::read(&table, problems),
             quic_server_id_length: table.optional(problems, "quic_server_id_length", number(1..=8)),

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use lb_common::maglev::DEFAULT_RING_SIZE;
 
-use super::{line, list, quoted};
-use crate::config::words::{affinity, announce, fragments as fragments_word, mode, unknown_ports};
+use super::{duration, line, list, quoted};
+use crate::config::words::{
+    affinity, announce, fragments as fragments_word, mode, tracking as tracking_word, unknown_ports,
+};
 use crate::config::{Config, VipConfig};
 use crate::state::{
-    Affinity, Announce, FlowLimits, Fragments, Mode, Prefix, UnknownPorts, VipKey, VipOptions,
+    Affinity, Announce, FlowLimits, Fragments, Mode, Prefix, TrackingMode, UnknownPorts, VipKey, VipOptions,
 };
 
 impl Config {
@@ -36,12 +38,16 @@ impl Config {
 
     fn vip_options(&self, out: &mut String, vip: &VipConfig) {
         let name = vip.name.as_str();
-        let VipOptions { group, fragments, limits, quic, tracking: _, access: _ } = &vip.options;
+        let VipOptions { group, fragments, limits, quic, tracking, access: _ } = &vip.options;
         if let Some(group) = group {
             line(out, "group", quoted(group));
         }
         let differs = *fragments != Fragments::default();
         self.some(out, &["vip", name, "fragments"], quoted(fragments_word(*fragments)), differs);
+        let differs = *tracking != TrackingMode::default();
+        self.some(out, &["vip", name, "tracking"], quoted(tracking_word(*tracking)), differs);
+        let slow_start = quoted(&duration(vip.slow_start));
+        self.some(out, &["vip", name, "slow_start"], slow_start, !vip.slow_start.is_zero());
         if let Some(rate) = limits.vip_per_second {
             line(out, "new_flows_per_second", rate);
         }

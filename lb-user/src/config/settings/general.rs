@@ -35,6 +35,7 @@ pub(in crate::config) const TOP: Section = Section {
     tables: &[
         ("tunnel", &TUNNEL),
         ("limits", &LIMITS),
+        ("flows", &FLOWS),
         ("access", &ACCESS),
         ("backend", &BACKEND),
         ("vip", &VIP),
@@ -83,7 +84,7 @@ pub(in crate::config) const TUNNEL: Section = Section {
 
 pub(in crate::config) const LIMITS: Section = Section {
     title: "[limits]",
-    doc: "Sizes of the kernel's tables, and rates of what is not simply forwarded. Memory for the tables (`dests`, `ring_memory`, `fragments`) is taken when the program is loaded; a change loads it anew without stopping traffic. The other keys count at once.",
+    doc: "Sizes of the kernel's tables, and rates of what is not simply forwarded. Memory for the tables (`dests`, `ring_memory`, `fragments`, `flows`) is taken when the program is loaded; a change loads it anew without stopping traffic. The other keys count at once.",
     settings: &[
         setting(
             "dests",
@@ -104,6 +105,12 @@ pub(in crate::config) const LIMITS: Section = Section {
             "Room for datagrams in fragments that are followed at once, for vips with `fragments = \"track\"`, and for pings in fragments. When it is full, the ones that were quiet for longest are forgotten. An entry takes about 200 bytes.",
         ),
         setting(
+            "flows",
+            "1024 to 67108864, a multiple of 8",
+            Value("1048576"),
+            "Room for remembered flows, 8 bytes each; the default takes 8 MiB. Only flows in ring slots that change hands are remembered, and those of vips with `tracking = \"full\"`. When there is no room, flows of which one packet was seen are forgotten first, then those that were quiet for longest.",
+        ),
+        setting(
             "replies_per_second",
             "0 to 1000000",
             Value("1000"),
@@ -120,6 +127,53 @@ pub(in crate::config) const LIMITS: Section = Section {
             "a text such as `\"15s\"` or `\"500ms\"`, from 100ms to 10min",
             Value("\"15s\""),
             "How long the next fragment of a datagram is waited for. A later one is taken for the first that comes of another datagram.",
+        ),
+    ],
+    tables: &[],
+};
+
+const TIME: &str = "a text such as `\"90s\"` or `\"15min\"`, from 1s to 14h";
+
+pub(in crate::config) const FLOWS: Section = Section {
+    title: "[flows]",
+    doc: "What is remembered of flows whose backend changes, and for how long. A flow goes where its ring slot says, without any memory of it. When a change of the backends gives a slot to another backend, the slot is *in transition*: flows that began before go on to the backend that they are with, new ones go to the new one, and which is which is remembered, 8 bytes a flow. `tracking` of a vip turns that off, or extends it to all flows. Longer times keep quiet flows with their backends; shorter ones end transitions sooner and need less room (`limits.flows`).",
+    settings: &[
+        setting(
+            "tcp_idle",
+            TIME,
+            Value("\"15min\""),
+            "A remembered TCP connection without a packet for so long is over. Give connections that may be quiet for longer keepalives, or a longer time here.",
+        ),
+        setting(
+            "udp_idle",
+            TIME,
+            Value("\"60s\""),
+            "A remembered UDP flow without a packet for so long is over.",
+        ),
+        setting(
+            "opened",
+            TIME,
+            Value("\"60s\""),
+            "A flow of which only the first packet was seen is over so soon. In a SYN flood it says how long each SYN is remembered.",
+        ),
+        setting("closing", TIME, Value("\"30s\""), "A TCP connection that was seen to end is over so soon."),
+        setting(
+            "transition",
+            TIME,
+            Value("\"5min\""),
+            "So long after a slot has changed hands, TCP packets of flows without a record are taken to be of older flows, and go to the backend before. A connection that was quiet during all of that goes to the new backend afterwards, which resets it.",
+        ),
+        setting(
+            "quiet",
+            TIME,
+            Words("`\"60s\"`, or `transition` when that is shorter"),
+            "That ends so soon already when the backend before has no flow that is remembered. Not above `transition`.",
+        ),
+        setting(
+            "udp_learning",
+            "a text such as `\"10s\"`, from 0s to 1h",
+            Value("\"10s\""),
+            "UDP does not say which datagram begins a flow. So long after a slot has changed hands, datagrams without a record are taken to be of older flows, later ones to begin new flows. With 0s UDP flows move at once.",
         ),
     ],
     tables: &[],

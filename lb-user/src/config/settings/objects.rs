@@ -32,6 +32,12 @@ pub(in crate::config) const BACKEND: Section = Section {
             "How packets reach this backend, in all vips.",
         ),
         setting(
+            "slow_start",
+            "a text such as `\"30s\"`, from 0s to 1h",
+            Words("the vip's slow start"),
+            "So long the backend takes to get its whole share of a vip, in all vips.",
+        ),
+        setting(
             "server_id",
             "2 to 16 hexadecimal digits, such as `\"c0ffee01\"`",
             Words("none"),
@@ -99,6 +105,18 @@ pub(in crate::config) const VIP: Section = Section {
             "`track`, `hash` or `drop`",
             Value("\"track\""),
             "Where fragments go: with `track` where the rest of their flow goes, remembered in a table; with `hash` by the client's address alone, without a table, which is seldom where the flow's whole packets go unless `affinity = \"source\"`; or nowhere. `hash` is as `track` where several vips of the same protocol share the address, since a later fragment does not say for which of them it is.",
+        ),
+        setting(
+            "tracking",
+            "`adaptive`, `full` or `none`",
+            Value("\"adaptive\""),
+            "Which flows are remembered (`[flows]`), so that they stay with their backend when the ring changes: those in slots that change hands, while that matters; all of them, which costs every packet a look at the flow table and 8 bytes of `limits.flows` a flow, and keeps flows that are quiet for longer than a transition; or none: flows move when their slot does.",
+        ),
+        setting(
+            "slow_start",
+            "a text such as `\"30s\"`, from 0s to 1h",
+            Value("\"0s\""),
+            "So long a backend that is added to the running vip, undrained or reachable again takes to get its whole share: its weight grows in at most ten steps. With 0s it has it at once. When no other backend serves, there is no slow start.",
         ),
         setting(
             "new_flows_per_second",

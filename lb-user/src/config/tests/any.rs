@@ -63,12 +63,14 @@ prop_compose! {
         weights in prop::collection::vec(prop_oneof![Just(100u32), 0..=65_535u32], 6),
         modes in prop::collection::vec(prop::option::of(one_of(&[Mode::Ipip, Mode::Gue, Mode::L2])), 6),
         ids in prop::collection::btree_set(1u8..=255, 6),
+        slow_start in prop::option::of(0..=3600u64),
         len in prop::option::of(1u8..=8),
     ) -> (BTreeMap<String, BackendConfig>, Option<u8>) {
         let rest = addresses.into_iter().zip(weights).zip(modes).zip(ids);
         let backends = names.into_iter().zip(rest).map(|(name, (((address, weight), mode), id))| {
             let server_id = len.map(|len| ServerId { bytes: [id, 0, 0, 0, 0, 0, 0, 0], len });
-            (name, BackendConfig { address, weight, mode, server_id })
+            let slow_start = slow_start.map(Duration::from_secs);
+            (name, BackendConfig { address, weight, mode, server_id, slow_start })
         });
         (backends.collect(), len)
     }
@@ -144,6 +146,7 @@ prop_compose! {
         ),
         members in prop::sample::subsequence(backends.clone(), 0..=backends.len()),
         weight in prop::option::of(0..=65_535u32),
+        (tracking, slow_start) in (tracking(), prop_oneof![Just(0), 0..=3_600_000u64]),
         fragments in one_of(&[Fragments::Track, Fragments::Hash, Fragments::Drop]),
         (access, access_source) in access(),
         limits in flow_limits(),
@@ -157,8 +160,9 @@ prop_compose! {
         let quic = quic.map(|(config_id, server_id_len)| QuicRouting { server_id_len, config_id });
         let group = (grouped && affinity == Affinity::Source).then(|| name.clone());
         let backends = members.into_iter().map(|name| (name, weight)).collect();
-        let options = VipOptions { group, fragments, access, limits, quic, tracking: TrackingMode::default() };
-        (key, VipConfig { name, mode, ring_size, affinity, options, access_source, routes, backends })
+        let options = VipOptions { group, fragments, access, limits, quic, tracking };
+        let slow_start = Duration::from_millis(slow_start);
+        (key, VipConfig { name, mode, ring_size, affinity, options, slow_start, access_source, routes, backends })
     }
 }
 
@@ -211,8 +215,30 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn limits()(dests in 400..=1u32 << 20, pages in 20_000u64..=(4 << 20), fragments in 1..=1u32 << 20) -> Limits {
-        Limits { dests, ring_memory: pages << 10, fragments, ..Limits::default() }
+    fn limits()(
+        dests in 400..=1u32 << 20,
+        pages in 20_000u64..=(4 << 20),
+        fragments in 1..=1u32 << 20,
+        buckets in 128..=1u32 << 23,
+    ) -> Limits {
+        Limits { dests, ring_memory: pages << 10, fragments, flows: 8 * buckets }
+    }
+}
+
+fn tracking() -> impl Strategy<Value = TrackingMode> {
+    one_of(&[TrackingMode::Adaptive, TrackingMode::Full, TrackingMode::None])
+}
+
+prop_compose! {
+    fn flow_times()(
+        times in prop::array::uniform6(1_000..=50_400_000u64),
+        udp_learning in 0..=3_600_000u64,
+        usual_quiet in any::<bool>(),
+    ) -> FlowTimes {
+        let [tcp_idle, udp_idle, opened, closing, transition, quiet] = times.map(Duration::from_millis);
+        let quiet = if usual_quiet { FlowTimes::usual_quiet(transition) } else { quiet.min(transition) };
+        let udp_learning = Duration::from_millis(udp_learning);
+        FlowTimes { tcp_idle, udp_idle, opened, closing, transition, quiet, udp_learning }
     }
 }
 
@@ -221,27 +247,37 @@ fn settings() -> impl Strategy<Value = Config> {
     let interfaces = prop::collection::btree_set("[a-km-z][a-z][a-z0-9.\"'#=-]{0,13}", 1..4);
     let mode = one_of(&[XdpMode::Native, XdpMode::Generic, XdpMode::Offload]);
     let metrics = prop::option::of((any::<IpAddr>(), 1..=u16::MAX));
-    (interfaces, mode, any::<u64>(), metrics, limits(), tunnel(), answers(), access()).prop_map(
-        |(interfaces, xdp_mode, hash_seed, metrics, limits, tunnel, answers, (access, access_source))| {
-            Config {
-                path: PathBuf::from("f.toml"),
-                interfaces: interfaces.into_iter().collect(),
+    (interfaces, mode, any::<u64>(), metrics, limits(), tunnel(), (answers(), flow_times()), access())
+        .prop_map(
+            |(
+                interfaces,
                 xdp_mode,
                 hash_seed,
-                metrics_listen: metrics.map(SocketAddr::from),
+                metrics,
                 limits,
                 tunnel,
-                answers,
-                flows: FlowTimes::default(),
-                access,
-                access_source,
-                addresses: BTreeMap::new(),
-                backends: BTreeMap::new(),
-                vips: BTreeMap::new(),
-                provenance: Provenance::default(),
-            }
-        },
-    )
+                (answers, flows),
+                (access, access_source),
+            )| {
+                Config {
+                    path: PathBuf::from("f.toml"),
+                    interfaces: interfaces.into_iter().collect(),
+                    xdp_mode,
+                    hash_seed,
+                    metrics_listen: metrics.map(SocketAddr::from),
+                    limits,
+                    tunnel,
+                    answers,
+                    flows,
+                    access,
+                    access_source,
+                    addresses: BTreeMap::new(),
+                    backends: BTreeMap::new(),
+                    vips: BTreeMap::new(),
+                    provenance: Provenance::default(),
+                }
+            },
+        )
 }
 
 /// Any valid configuration; its lists are those of [`list`].

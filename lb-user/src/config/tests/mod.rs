@@ -3,6 +3,7 @@
 mod access;
 mod addresses;
 mod any;
+mod flows;
 mod groups;
 mod mistakes;
 mod objects;
@@ -171,7 +172,7 @@ fn the_reference_page_begins_with_a_valid_file() {
 
 #[test]
 fn the_defaults_of_the_reference_are_the_real_ones() {
-    use super::settings::{ACCESS, Absent, BACKEND, LIMITS, Section, TOP, TUNNEL, VIP};
+    use super::settings::{ACCESS, Absent, BACKEND, FLOWS, LIMITS, Section, TOP, TUNNEL, VIP};
     let given = |section: &Section| -> String {
         let lines = section.settings.iter().filter_map(|setting| match setting.absent {
             Absent::Value(value) => Some(format!("{} = {value}\n", setting.key)),
@@ -183,10 +184,11 @@ fn the_defaults_of_the_reference_are_the_real_ones() {
     let vip = "[[vip]]\naddress = \"192.0.2.1\"\nport = 80\nprotocol = \"tcp\"\n";
     let short = format!("interfaces = [\"eth0\"]\n{bare}{vip}");
     let long = format!(
-        "interfaces = [\"eth0\"]\n{}[tunnel]\n{}[limits]\n{}[access]\n{}{bare}{}{vip}{}",
+        "interfaces = [\"eth0\"]\n{}[tunnel]\n{}[limits]\n{}[flows]\n{}[access]\n{}{bare}{}{vip}{}",
         given(&TOP),
         given(&TUNNEL),
         given(&LIMITS),
+        given(&FLOWS),
         given(&ACCESS),
         given(&BACKEND),
         given(&VIP)

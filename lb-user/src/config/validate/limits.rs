@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use lb_common::abi::{ACCESS_PREFIXES, RING_PAGE_SLOTS, ring_pages};
+use lb_common::abi::{ACCESS_PREFIXES, FLOW_WAYS, RING_PAGE_SLOTS, ring_pages};
 
 use super::Check;
 use super::objects::Objects;
 use crate::config::VipConfig;
 use crate::config::file::ConfigFile;
+use crate::config::reader::Located;
 use crate::config::render::bytes;
 use crate::dataplane::{Limits, MAX_ENTRIES, MAX_VIPS};
 use crate::state::{AccessRules, VipKey};
@@ -25,6 +26,9 @@ pub(super) fn validate(
     let end = file.vips.last().map_or(1, |vip| vip.line);
     let dests_line = file.limits.dests.as_ref().map_or(end, |found| found.line);
     let memory_line = file.limits.ring_memory.as_ref().map_or(end, |found| found.line);
+    if let Some(found) = &file.limits.flows {
+        whole_buckets(check, found);
+    }
     let limits = Limits {
         dests: check.take(&["limits", "dests"], file.limits.dests.clone()).unwrap_or(default.dests),
         ring_memory: check
@@ -33,13 +37,24 @@ pub(super) fn validate(
         fragments: check
             .take(&["limits", "fragments"], file.limits.fragments.clone())
             .unwrap_or(default.fragments),
-        flows: default.flows,
+        flows: check.take(&["limits", "flows"], file.limits.flows.clone()).unwrap_or(default.flows),
     };
     vips(check, file, objects);
     access(check, file, objects, rules);
     dests(check, limits, objects, dests_line);
     ring_memory(check, limits, objects, memory_line);
     limits
+}
+
+/// Records lie in buckets.
+fn whole_buckets(check: &mut Check<'_>, flows: &Located<u32>) {
+    let bucket = FLOW_WAYS as u32;
+    let (below, above) = (flows.value / bucket * bucket, flows.value.next_multiple_of(bucket));
+    if below != above {
+        let text =
+            format!("[limits]: flows: {} is no multiple of {bucket}; write {below} or {above}", flows.value);
+        check.problems.add(flows.line, text);
+    }
 }
 
 /// The table of a family has room for so many vips, and for so many vips, routes and addresses together.

@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod flows;
 mod groups;
 mod limits;
 mod objects;
@@ -23,7 +24,7 @@ use super::reader::{Located, printable};
 use super::settings::ACCESS;
 use super::values::path;
 use super::{AccessSource, Config, DEFAULT_GUE_PORT, DEFAULT_TTL, Provenance};
-use crate::state::{AccessRules, Answers, FlowTimes, SourcePrefix, Tunnel};
+use crate::state::{AccessRules, Answers, SourcePrefix, Tunnel};
 
 use objects::Objects;
 
@@ -55,7 +56,7 @@ pub(super) fn validate(
         limits,
         tunnel,
         answers: check.answers(&file.limits),
-        flows: FlowTimes::default(),
+        flows: flows::validate(&mut check, &file.flows),
         access,
         access_source,
         addresses,

@@ -82,6 +82,7 @@ impl Objects {
             weight,
             mode: check.take(&["backend", &name.value, "mode"], file.mode.clone()),
             server_id: check.take(&["backend", &name.value, "server_id"], file.server_id.clone()),
+            slow_start: check.take(&["backend", &name.value, "slow_start"], file.slow_start.clone()),
         };
         self.backends.insert(name.value.clone(), backend);
     }

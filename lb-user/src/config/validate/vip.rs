@@ -10,7 +10,7 @@ use crate::config::VipConfig;
 use crate::config::file::VipFile;
 use crate::config::reader::{Located, printable};
 use crate::config::values::path;
-use crate::state::{FlowLimits, TrackingMode, VipKey, VipOptions};
+use crate::state::{FlowLimits, VipKey, VipOptions};
 
 impl Objects {
     pub(super) fn vip(&mut self, check: &mut Check<'_>, file: &VipFile) {
@@ -31,7 +31,7 @@ impl Objects {
             access,
             limits: flow_limits(check, file),
             quic: self.quic(check, file),
-            tracking: TrackingMode::default(),
+            tracking: file.tracking.as_ref().map(|tracking| tracking.value).unwrap_or_default(),
         };
         let Some(key) = file.key() else { return };
         if let Some(first) = self.vip_lines.get(&key) {
@@ -56,6 +56,7 @@ impl Objects {
                 .unwrap_or(DEFAULT_RING_SIZE),
             affinity: file.affinity.as_ref().map(|affinity| affinity.value).unwrap_or_default(),
             options,
+            slow_start: file.slow_start.as_ref().map(|span| span.value).unwrap_or_default(),
             access_source,
             routes,
             backends: members,
@@ -167,6 +168,8 @@ fn note_origins(check: &mut Check<'_>, file: &VipFile, name: &str) {
         ("backends", file.backends.is_some()),
         ("group", file.group.is_some()),
         ("fragments", file.fragments.is_some()),
+        ("tracking", file.tracking.is_some()),
+        ("slow_start", file.slow_start.is_some()),
         ("new_flows_per_second", flow_limits.new_flows_per_second.is_some()),
         ("source_new_flows_per_second", flow_limits.source_new_flows_per_second.is_some()),
         ("source_prefix4", flow_limits.source_prefix4.is_some()),

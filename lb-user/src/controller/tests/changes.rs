@@ -12,11 +12,14 @@ async fn a_drained_backend_stays_drained_after_a_crash() {
     assert_eq!(running.web_slots()["web-1"], 0);
     let moved = reply["vips"][0]["slots_moved"].as_u64().unwrap();
     assert!((80..200).contains(&moved), "{reply}");
+    let (_, vip) = running.get("/v1/vips/web").await;
+    assert_eq!(vip["backends"][0]["state"], "draining");
+    assert_eq!(vip["slots_in_transition"], moved);
 
     let running = start_in(running.crash().await).await;
     assert_eq!(running.web_slots()["web-1"], 0);
     let (_, vip) = running.get("/v1/vips/web").await;
-    assert_eq!(vip["backends"][0]["state"], "draining");
+    assert_eq!(vip["backends"][0]["state"], "drained", "the played kernel has forgotten all flows");
     assert_eq!(vip["backends"][0]["changed"]["by"], "root");
     assert_eq!(vip["backends"][0]["changed"]["pid"], std::process::id());
     let (_, journal) = running.get("/v1/changes").await;

@@ -16,7 +16,7 @@ async fn a_backend_without_next_hop_leaves_the_ring_and_says_why() {
     assert_eq!(vip["backends"][1]["slots"], 0);
 
     running.net.mend_routes();
-    running.until(|status| status.vips[1].backends[1].state == BackendState::Active).await;
+    running.until(|status| status.vips[1].backends[1].state == BackendState::Healthy).await;
     assert!(running.web_slots()["web-2"] > 0);
 }
 

@@ -1,3 +1,4 @@
+mod drains;
 mod groups;
 mod model;
 mod quic;
@@ -5,6 +6,7 @@ mod refusals;
 mod reload;
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::*;
 use crate::state::{DesiredMember, NextHops};
@@ -47,6 +49,11 @@ fn config() -> Config {
     parse(FILE)
 }
 
+/// As things are before any deadline.
+fn merge(config: &Config, overlay: &Overlay) -> Merged {
+    super::merge(config, overlay, SystemTime::UNIX_EPOCH)
+}
+
 fn parse(text: &str) -> Config {
     Config::parse(Path::new("/etc/test.toml"), text).unwrap()
 }
@@ -61,11 +68,12 @@ fn add(vip: &str, backend: &str, address: Option<&str>, weight: Option<u32>) -> 
 }
 
 fn remove(backend: &str, vip: Option<&str>) -> Change {
-    Change::Remove { backend: backend.to_owned(), vip: vip.map(str::to_owned) }
+    Change::Remove { backend: backend.to_owned(), vip: vip.map(str::to_owned), force: false }
 }
 
 fn drain(backend: &str, vip: Option<&str>) -> Change {
-    Change::Drain { backend: backend.to_owned(), vip: vip.map(str::to_owned) }
+    let vip = vip.map(str::to_owned);
+    Change::Drain { backend: backend.to_owned(), vip, timeout_seconds: None, force: false }
 }
 
 fn undrain(backend: &str, vip: Option<&str>) -> Change {

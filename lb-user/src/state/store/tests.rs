@@ -2,14 +2,17 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::state::{Change, ChangeMark, MemberOverride, Override};
+use crate::state::{Change, ChangeMark, Drain, MemberOverride, Override};
 
 fn mark(n: u64) -> ChangeMark {
     ChangeMark { by: "alice".to_owned(), pid: Some(7), at: format!("2026-01-01T00:{:02}:00Z", n % 60) }
 }
 
 fn entry(n: u64) -> JournalEntry {
-    JournalEntry { mark: mark(n), change: Change::Drain { backend: format!("web-{n}"), vip: None } }
+    JournalEntry {
+        mark: mark(n),
+        change: Change::Drain { backend: format!("web-{n}"), vip: None, timeout_seconds: None, force: false },
+    }
 }
 
 fn overlay(n: u64) -> Overlay {
@@ -19,7 +22,7 @@ fn overlay(n: u64) -> Overlay {
             weight: n as u32,
             mark: mark(n),
         }),
-        drained: n.is_multiple_of(2).then(|| mark(n)),
+        drained: n.is_multiple_of(2).then(|| Drain { mark: mark(n), timeout_seconds: Some(n), force: n > 2 }),
         ..Override::default()
     };
     let vip = "[2001:db8::1]:443/udp".parse().unwrap();
@@ -52,6 +55,37 @@ fn a_reverted_commit_leaves_no_trace() {
     let store = Store::open(&path).unwrap();
     assert_eq!(store.overlay().unwrap(), overlay(1));
     assert_eq!(store.journal().unwrap(), [entry(1)]);
+}
+
+#[test]
+fn slow_starts_are_there_after_opening_anew_and_older_files_have_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.redb");
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.slow_starts().unwrap(), SlowStarts::new());
+    let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+    let place = |vip: &str, address: &str| (vip.parse().unwrap(), address.parse().unwrap());
+    let two = SlowStarts::from([
+        (place("[2001:db8::1]:443/udp", "2001:db8::9"), at(1_767_225_600_123)),
+        (place("192.0.2.1:80/tcp", "10.0.0.9"), at(5)),
+    ]);
+    store.put_slow_starts(&two).unwrap();
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.slow_starts().unwrap(), two);
+    store.put_slow_starts(&SlowStarts::new()).unwrap();
+    assert!(store.slow_starts().unwrap().is_empty());
+}
+
+#[test]
+fn what_an_older_version_stored_is_read() {
+    let old = r#"{"member":null,"weight":null,"drained":{"by":"alice","pid":7,"at":"2026-01-01T00:00:00Z"}}"#;
+    let read: Override = serde_json::from_str(old).unwrap();
+    let drained = Some(Drain { mark: mark(0), timeout_seconds: None, force: false });
+    assert_eq!(read, Override { drained, ..Override::default() });
+    let old = r#"{"mark":{"by":"alice","pid":7,"at":"2026-01-01T00:00:00Z"},"change":{"action":"remove","backend":"a","vip":null}}"#;
+    let read: JournalEntry = serde_json::from_str(old).unwrap();
+    assert_eq!(read.change, Change::Remove { backend: "a".to_owned(), vip: None, force: false });
 }
 
 #[test]

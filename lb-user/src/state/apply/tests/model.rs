@@ -37,8 +37,8 @@ fn act(model: &mut Model, file: &Model, change: &Change) -> bool {
             members.entry(backend.clone()).or_insert(member);
             return possible;
         }
-        Change::Remove { backend, vip }
-        | Change::Drain { backend, vip }
+        Change::Remove { backend, vip, .. }
+        | Change::Drain { backend, vip, .. }
         | Change::Undrain { backend, vip }
         | Change::Weight { backend, vip, .. } => (backend, vip),
     };

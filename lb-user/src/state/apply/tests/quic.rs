@@ -41,7 +41,7 @@ fn an_added_backend_sleeps_while_the_file_gives_its_server_id_to_another() {
     let overlay = overlay(&config, &[add("two", "a", None, None)]);
     assert!(merge(&config, &overlay).dormant.is_empty());
     for (file, why) in [(with("03"), "has the same server_id 03 as c"), (quic(), "has no server_id")] {
-        let Merged { desired, dormant } = merge(&parse(&file), &overlay);
+        let Merged { desired, dormant, .. } = merge(&parse(&file), &overlay);
         assert_eq!(dormant[0].reason, DormantReason::ServerId(why.to_owned()));
         assert!(!desired.vips[&find_vip(&desired, "two").unwrap()].members.contains_key("a"));
     }

@@ -1,0 +1,69 @@
+//! What changes by itself as time goes by: steps of slow starts, and flows that are given up when a drain's deadline is
+//! reached.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use tracing::{info, warn};
+
+use super::engine::Engine;
+use crate::dataplane::Dataplane;
+use crate::state::{Desired, Merged, NextHops, SlowStart, merge};
+
+impl<D: Dataplane> Engine<D> {
+    /// When [`Self::advance`] has something to do next.
+    #[must_use]
+    pub fn next_due(&self) -> Option<SystemTime> {
+        self.next_deadline.into_iter().chain(self.slow_start.next_step(&self.desired)).min()
+    }
+
+    /// Does what is due at the time `now`.
+    pub fn advance(&mut self, now: SystemTime) {
+        let Merged { desired, next_deadline, .. } = merge(&self.setup.config, &self.overlay, now);
+        log_given_up(&self.desired, &desired);
+        self.desired = desired;
+        self.next_deadline = next_deadline;
+        let before = self.target.clone();
+        self.follow(now);
+        for plan in before.plan(&self.target) {
+            let vip = self.desired.vips.get(&plan.key).map_or_else(String::new, |vip| vip.name.clone());
+            info!(vip, slots_moved = plan.slots_moved, "slow start or drain");
+        }
+    }
+
+    /// Takes in who serves at the time `now`, and makes the kernel forward so.
+    pub(super) fn follow(&mut self, now: SystemTime) {
+        let mut slow_start = self.slow_start.clone();
+        slow_start.follow(&mut self.desired, is_reachable(&self.hops), now);
+        self.keep_slow_start(slow_start);
+        self.rebuild();
+    }
+
+    /// Stores which slow starts are under way: the next daemon goes on with them.
+    pub(super) fn keep_slow_start(&mut self, next: SlowStart) {
+        for warming in next.begun_since(&self.slow_start, &self.desired) {
+            info!(vip = %warming.vip, backend = warming.backend, takes = ?warming.takes, "slow start");
+        }
+        if next.began() != self.slow_start.began()
+            && let Err(error) = self.setup.store.put_slow_starts(next.began())
+        {
+            warn!(%error, "slow starts would not go on after a restart");
+        }
+        self.slow_start = next;
+    }
+}
+
+pub(super) fn is_reachable(hops: &NextHops) -> impl Fn(IpAddr) -> bool {
+    |address| hops.get(&address).is_some_and(Result::is_ok)
+}
+
+fn log_given_up(before: &Desired, after: &Desired) {
+    for (key, vip) in &after.vips {
+        let known = before.vips.get(key).map(|vip| &vip.given_up);
+        for address in
+            vip.given_up.iter().filter(|address| known.is_none_or(|known| !known.contains(*address)))
+        {
+            info!(vip = vip.name, %address, "deadline of the drain: flows that are left go to other backends");
+        }
+    }
+}
