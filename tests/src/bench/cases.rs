@@ -81,6 +81,7 @@ pub(super) fn all(long: bool) -> Vec<Case> {
     let mut all = plain();
     all.extend(quic_and_icmp());
     all.extend(options());
+    all.extend(transition());
     if long {
         all.extend(million());
     }
@@ -240,6 +241,20 @@ fn too_big() -> Case {
     let packet = Packet { payload, ..Packet::new(Kind::Ack, CLIENT4, "198.51.100.1:80") };
     let case = Case::stop("too big, answered", Kind::Ack, "198.51.100.1:80", Reason::TooBigReply);
     Case { frame: packet.frame(), grown: 28, cut: ALL as u32 - QUOTED, ..case }
+}
+
+/// Every slot is treated as one that has changed hands.
+fn transition() -> Vec<Case> {
+    let case =
+        |name, kind, vip, grown| Case { place: Place::Transition, ..Case::forward(name, kind, vip, grown) };
+    vec![
+        case("v4 TCP in transition, one flow", Kind::Ack, V4, 20).expecting(40.0),
+        Case { flows: 1 << 19, ..case("v4 TCP in transition, 512k flows", Kind::Ack, V4, 20) }
+            .expecting(110.0),
+        case("v4 TCP SYN in transition", Kind::Syn, V4, 20),
+        case("v4 UDP in transition", Kind::Udp, UDP4, 20),
+        case("v6 TCP in transition", Kind::Ack, V6, 40),
+    ]
 }
 
 fn million() -> Vec<Case> {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use lb_user::state::{
     AccessRules, Announce, DesiredAddress, Dscp, FlowLimits, Mode, Prefix, QuicRouting, ServerId,
-    UnknownPorts,
+    TrackingMode, UnknownPorts,
 };
 
 use crate::world::{World, prefixes, rules};
@@ -52,6 +52,8 @@ pub(super) enum Place {
     ListForAll,
     /// [`LISTED`] with the long list.
     Million,
+    /// [`Self::Plain`], with all flows remembered.
+    Transition,
 }
 
 impl Place {
@@ -61,6 +63,7 @@ impl Place {
             Self::Options => options(),
             Self::ListForAll => list_for_all(),
             Self::Million => million(),
+            Self::Transition => transition(),
         };
         world.desired.answers.replies_per_second = UNLIMITED;
         world.desired.answers.fragments_per_second = UNLIMITED;
@@ -155,6 +158,12 @@ fn options() -> World {
     }
     world.desired.tunnel.dscp = Dscp::Fixed(10);
     world.entropy("172.16.0.0", 16, "2001:db8:e::", 112)
+}
+
+fn transition() -> World {
+    let mut world = plain();
+    world.desired.vips.values_mut().for_each(|vip| vip.options.tracking = TrackingMode::Full);
+    world
 }
 
 fn list_for_all() -> World {

@@ -43,7 +43,7 @@ impl Wrapper {
     /// `object` is the wrapper's object file.
     pub(super) fn load(object: &Path, forwarding: &Forwarding) -> Result<Self> {
         let kernel = Kernel::open_with(forwarding, |options| {
-            options.limits = Limits { dests: 8192, ..options.limits };
+            options.limits = Limits { dests: 8192, flows: 1 << 20, ..options.limits };
             // Reading the clock is part of the cost.
             options.pinned_clock = false;
         })?;

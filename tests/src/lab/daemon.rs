@@ -87,6 +87,13 @@ impl DaemonConfig {
         self
     }
 
+    /// More lines before the objects, such as a section.
+    #[must_use]
+    pub fn general_line(mut self, line: &str) -> Self {
+        let _ = writeln!(self.head, "{line}");
+        self
+    }
+
     /// More lines for the backend that was added last.
     #[must_use]
     pub fn backend_line(mut self, line: &str) -> Self {

@@ -14,6 +14,7 @@
 //! the next one starts. All traffic stays inside.
 
 mod backend;
+mod connections;
 mod daemon;
 mod interrupt;
 mod lab_dir;
@@ -27,6 +28,7 @@ mod tools;
 mod transfer;
 
 pub use backend::{Backend, Service};
+pub use connections::Connections;
 pub use daemon::{Cli, Daemon, DaemonConfig, ferrolev};
 pub use interrupt::{catch_interrupts, interrupted};
 pub use lab_dir::Lab;

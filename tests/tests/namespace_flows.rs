@@ -1,0 +1,164 @@
+//! Open connections of real clients while backends and the balancer change.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use lb_user::api::types::{BackendState, DestStatus};
+use tests::lab::{
+    Connections, Daemon, DaemonConfig, Load, Network, Shape, VIP4, VIP6, privileged, wait_until,
+};
+
+const NAMES: [&str; 3] = ["web-1", "web-2", "web-3"];
+const CONNECTIONS: usize = 60;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn network() -> Network {
+    Network::new(Shape { balancers: 1, backends: 3 }).unwrap()
+}
+
+fn config(network: &Network) -> DaemonConfig {
+    let mut config = DaemonConfig::default();
+    for backend in &network.backends {
+        config = config.backend(&backend.name, backend.address4);
+    }
+    config.vip("web", VIP4, 80, "tcp", &NAMES).vip("web6", VIP6, 80, "tcp", &NAMES)
+}
+
+fn start(network: &Network, config: &DaemonConfig) -> Daemon {
+    let daemon = Daemon::start(&network.lab, &network.balancers[0], "test", config, &[]).unwrap();
+    daemon.wait_active(&NAMES).unwrap();
+    daemon
+}
+
+/// Open connections to both vips.
+fn connect(network: &Network) -> [Connections; 2] {
+    [IpAddr::from(VIP4), IpAddr::from(VIP6)].map(|vip| {
+        let server = SocketAddr::from((vip, 80));
+        let open = Connections::open(&network.client, server, CONNECTIONS).unwrap();
+        assert!(NAMES.iter().all(|name| open.to(name) > 0), "{vip}: too few connections for three backends");
+        open
+    })
+}
+
+fn ask(open: &mut [Connections; 2]) {
+    open.iter_mut().for_each(|open| open.ask().unwrap());
+}
+
+fn dest(daemon: &Daemon, vip: &str, name: &str) -> DestStatus {
+    let status = daemon.status().unwrap();
+    let vip = status.vips.into_iter().find(|of| of.name == vip).unwrap();
+    vip.backends.into_iter().find(|of| of.name == name).unwrap()
+}
+
+#[test]
+fn no_connection_is_lost_while_backends_are_drained_weighed_added_and_removed() {
+    if !privileged() {
+        return;
+    }
+    let network = network();
+    let daemon = start(&network, &config(&network));
+    let mut open = connect(&network);
+    let load = Load::start(&network.client, &[(VIP4, 80).into(), (VIP6, 80).into()], 2).unwrap();
+    let address = network.backends[2].address4.to_string();
+    let changes: [&[&str]; 7] = [
+        &["backend", "drain", "web-2"],
+        &["backend", "weight", "web-1", "300"],
+        &["backend", "undrain", "web-2"],
+        &["backend", "weight", "web-1", "10"],
+        &["backend", "remove", "web-3"],
+        &["backend", "add", "web-3", "--vip", "web", "--address", &address],
+        &["backend", "weight", "web-2", "1"],
+    ];
+    for change in changes {
+        daemon.cli(change.iter().copied()).unwrap();
+        ask(&mut open);
+    }
+    let report = load.stop().unwrap();
+    assert!(report.failures().is_empty(), "{:?}", report.failures());
+}
+
+#[test]
+fn a_thousand_changes_lose_no_connection_and_no_room_for_rings() {
+    if !privileged() {
+        return;
+    }
+    let network = network();
+    let daemon = start(&network, &config(&network));
+    let mut open = connect(&network);
+    let load = Load::start(&network.client, &[(VIP4, 80).into()], 1).unwrap();
+    for change in 0..250 {
+        for name in ["web-1", "web-2"] {
+            daemon.cli(["backend", "drain", name]).unwrap();
+            daemon.cli(["backend", "undrain", name]).unwrap();
+        }
+        if change % 50 == 0 {
+            ask(&mut open);
+        }
+    }
+    ask(&mut open);
+    let report = load.stop().unwrap();
+    assert!(report.failures().is_empty(), "{:?}", report.failures());
+    assert_eq!(daemon.status().unwrap().dataplane_error, None);
+}
+
+#[test]
+fn no_connection_is_lost_when_the_daemon_dies_and_starts_in_the_middle_of_a_drain() {
+    if !privileged() {
+        return;
+    }
+    let network = network();
+    let mut daemon = start(&network, &config(&network));
+    let mut open = connect(&network);
+    daemon.cli(["backend", "drain", "web-2"]).unwrap();
+    let mut begun_meanwhile = connect_to_two(&network);
+    for _ in 0..3 {
+        daemon.kill().unwrap();
+        ask(&mut open);
+        daemon.restart().unwrap();
+        daemon.wait_active(&["web-1", "web-3"]).unwrap();
+        ask(&mut open);
+        ask(&mut begun_meanwhile);
+    }
+    assert_eq!(dest(&daemon, "web", "web-2").state, BackendState::Draining);
+    daemon.cli(["backend", "undrain", "web-2"]).unwrap();
+    ask(&mut open);
+    ask(&mut begun_meanwhile);
+}
+
+/// Connections while one of the three is drained.
+fn connect_to_two(network: &Network) -> [Connections; 2] {
+    [IpAddr::from(VIP4), IpAddr::from(VIP6)].map(|vip| {
+        let open = Connections::open(&network.client, (vip, 80).into(), CONNECTIONS).unwrap();
+        assert_eq!(open.to("web-2"), 0, "{vip}: a drained backend got a new connection");
+        open
+    })
+}
+
+#[test]
+fn a_drain_is_over_when_the_last_connection_is() {
+    if !privileged() {
+        return;
+    }
+    let network = network();
+    let config = config(&network).general_line("[flows]\nquiet = \"1s\"\nclosing = \"1s\"");
+    let daemon = start(&network, &config);
+    let mut open = connect(&network);
+    daemon.cli(["backend", "drain", "web-2"]).unwrap();
+    ask(&mut open);
+    wait_until("all flows are seen", PATIENCE, || {
+        let flows = dest(&daemon, "web", "web-2").flows;
+        anyhow::ensure!(flows == open[0].to("web-2") as u64, "{flows} of {}", open[0].to("web-2"));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(dest(&daemon, "web", "web-2").state, BackendState::Draining);
+    open.iter_mut().for_each(|open| open.close("web-2"));
+    wait_until("the drain is over", PATIENCE, || {
+        let found = dest(&daemon, "web", "web-2");
+        anyhow::ensure!(found.state == BackendState::Drained, "{:?}, {} flows", found.state, found.flows);
+        Ok(())
+    })
+    .unwrap();
+    ask(&mut open);
+}
