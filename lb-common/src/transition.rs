@@ -156,7 +156,7 @@ impl<D: Copy + Ord> Ring<D> {
             *wave = *next.entry(key).or_insert_with(|| {
                 let Wave { since, past } = &self.waves[usize::from(key.0)];
                 let mut wave = Wave { since: if begins { now } else { *since }, past: past.clone() };
-                wave.past.extend(before.owner);
+                wave.past.extend(before.owner.filter(|owner| serves(*owner)));
                 self.waves.push(wave);
                 (self.waves.len() - 1) as u16
             });

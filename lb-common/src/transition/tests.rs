@@ -87,6 +87,15 @@ fn a_dest_that_dies_is_given_up_at_once() {
 }
 
 #[test]
+fn a_dest_that_dies_as_it_loses_a_slot_in_transition_leaves_no_records_behind() {
+    let mut ring = Ring::steady([Some('a')]);
+    ring.give([Some('b')], all, 0);
+    ring.give([Some('c')], |dest| dest != 'b', 10);
+    assert_eq!(ring.slots()[0].previous, Some('a'));
+    assert_eq!(ring.past(), BTreeSet::from(['a']));
+}
+
+#[test]
 fn a_thousand_changes_leave_no_more_waves_than_histories() {
     let owners = ['a', 'b', 'c', 'd'];
     let mut ring = Ring::steady((0..64).map(|_| Some('a')));

@@ -52,6 +52,14 @@ impl Client {
         self.call(Method::POST, path, body.into()).await
     }
 
+    /// Sends `body` as it is.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached, or with what it refused.
+    pub async fn post_text(&self, path: &str, body: String) -> Result<Reply, ClientError> {
+        self.call(Method::POST, path, body.into()).await
+    }
+
     /// Sends no body.
     ///
     /// # Errors

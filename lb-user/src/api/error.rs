@@ -24,7 +24,7 @@ impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         let status = match &refused {
             Refused::Change(change) if change.is_unknown_object() => StatusCode::NOT_FOUND,
-            Refused::Change(_) | Refused::Dataplane(_) => StatusCode::CONFLICT,
+            Refused::Change(_) | Refused::Dataplane(_) | Refused::Flows(_) => StatusCode::CONFLICT,
             Refused::Config(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Refused::Store(_) | Refused::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Refused::Stopped => StatusCode::SERVICE_UNAVAILABLE,

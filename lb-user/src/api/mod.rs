@@ -8,6 +8,9 @@
 pub mod client;
 mod error;
 mod extract;
+pub mod flow_dump;
+mod flow_types;
+mod flows;
 mod metrics;
 mod openapi;
 mod peer;

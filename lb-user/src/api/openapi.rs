@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::server;
+use super::{flows, server};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,6 +18,10 @@ use super::server;
         server::addresses,
         server::stats,
         server::access,
+        flows::flows,
+        flows::count,
+        flows::export,
+        flows::import,
         server::config,
         server::journal,
         server::change,
@@ -25,7 +29,8 @@ use super::server;
         server::explain,
         server::openapi,
         server::metrics,
-    )
+    ),
+    components(schemas(super::types::FlowDumpHead))
 )]
 struct Document;
 

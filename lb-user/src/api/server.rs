@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::error::Failure;
 use super::extract::{Body, Options};
+use super::flows;
 use super::peer::Peer;
 use super::types::{
     AccessOptions, AccessPrefix, AddressStatus, ApiError, Change, ChangeOptions, ChangeResult, ConfigShow,
@@ -64,6 +65,10 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<ControllerHandle>)> {
         ("/v1/addresses", get(addresses)),
         ("/v1/stats", get(stats)),
         ("/v1/access", get(access)),
+        ("/v1/flows", get(flows::flows)),
+        ("/v1/flows/count", get(flows::count)),
+        ("/v1/flows/export", get(flows::export)),
+        ("/v1/flows/import", flows::import_route()),
         ("/v1/config", get(config)),
         ("/v1/changes", get(journal).post(change)),
         ("/v1/reload", post(reload)),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use super::flow_types::{FlowCount, FlowDumpHead, FlowEntry, FlowEntryState, FlowImport, FlowOptions};
 use crate::dataplane::XdpMode;
 use crate::state::{Affinity, Announce, Fragments, Mode, Protocol};
 pub use crate::state::{Change, ChangeMark, JournalEntry};

@@ -58,6 +58,9 @@ pub(super) enum Command {
     /// Show what access lists and routes decide
     #[command(subcommand)]
     Access(AccessCommand),
+    /// Show, count, export or import remembered flows
+    #[command(subcommand)]
+    Flows(FlowsCommand),
     /// Read the configuration file again: all of it, or nothing when it is invalid
     Reload(ReloadArgs),
     /// Show the running configuration
@@ -306,6 +309,55 @@ pub(super) struct AccessArgs {
     pub(super) top: usize,
     #[command(flatten)]
     pub(super) client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum FlowsCommand {
+    /// List remembered flows: those in ring slots that have changed hands, and all of vips with tracking = "full"
+    List {
+        #[command(flatten)]
+        filter: FlowFilter,
+        /// How many flows
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        top: usize,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Count remembered flows by vip and backend
+    Count {
+        #[command(flatten)]
+        filter: FlowFilter,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Write remembered flows for another balancer, one JSON object a line
+    Export {
+        #[command(flatten)]
+        filter: FlowFilter,
+        /// Where to write; else standard output
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        daemon: SocketArgs,
+    },
+    /// Remember the flows of an export; hash_seed and limits.flows must be those of the balancer that wrote it
+    Import {
+        /// What to read; else standard input
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct FlowFilter {
+    /// Only those of this vip: its name or ADDRESS:PORT/PROTOCOL
+    #[arg(long)]
+    pub(super) vip: Option<String>,
+    /// Only those on this backend: its name or address
+    #[arg(long)]
+    pub(super) backend: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,9 @@ use clap::{CommandFactory, FromArgMatches};
 pub use error::CliError;
 
 use args::{Args, Command};
-use commands::{access, addresses, backend, changes, config, daemon, explain, shell, stats, status, vip};
+use commands::{
+    access, addresses, backend, changes, config, daemon, explain, flows, shell, stats, status, vip,
+};
 
 /// Runs the command that the process was called with.
 #[must_use]
@@ -51,6 +53,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Backend(command) => on_runtime(backend::run(&command)),
         Command::Addresses(client) => on_runtime(addresses::run(&client)),
         Command::Access(command) => on_runtime(access::run(&command)),
+        Command::Flows(command) => on_runtime(flows::run(&command)),
         Command::Reload(args) => on_runtime(config::reload(&args)),
         Command::Config(command) => on_runtime(config::run(&command)),
         Command::Changes(client) => on_runtime(changes::run(&client)),

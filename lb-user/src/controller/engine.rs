@@ -58,6 +58,8 @@ pub enum Refused {
     Dataplane(DataplaneError),
     #[error("cannot read from the dataplane: {0}")]
     Read(DataplaneError),
+    #[error("{0}")]
+    Flows(String),
     #[error("the daemon is stopping")]
     Stopped,
 }

@@ -4,9 +4,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Refused;
 use super::metrics_view::MetricsSnapshot;
+use crate::api::flow_dump::FlowDump;
 use crate::api::types::{
-    AccessOptions, AccessPrefix, AddressStatus, ChangeResult, ConfigShow, ExplainReply, JournalEntry, Stats,
-    Status, VipStatus,
+    AccessOptions, AccessPrefix, AddressStatus, ChangeResult, ConfigShow, ExplainReply, FlowCount,
+    FlowImport, FlowOptions, JournalEntry, Stats, Status, VipStatus,
 };
 use crate::dataplane::Flow;
 use crate::state::Change;
@@ -29,6 +30,9 @@ pub(super) enum Command {
     Stats(Reply<Result<Stats, Refused>>),
     Config(Reply<ConfigShow>),
     Journal(Reply<Result<Vec<JournalEntry>, Refused>>),
+    Flows(FlowOptions, Reply<Result<FlowDump, Refused>>),
+    FlowCounts(FlowOptions, Reply<Result<Vec<FlowCount>, Refused>>),
+    ImportFlows(FlowDump, Reply<Result<FlowImport, Refused>>),
     Addresses(Reply<Vec<AddressStatus>>),
     Metrics(Reply<MetricsSnapshot>),
     Explain(Flow, Reply<Result<ExplainReply, Refused>>),
@@ -66,6 +70,21 @@ impl ControllerHandle {
     /// Prefixes of access lists and routes, most hits first.
     pub async fn access(&self, options: AccessOptions) -> Result<Vec<AccessPrefix>, Refused> {
         self.ask(|reply| Command::Access(options, reply)).await?
+    }
+
+    /// Remembered flows.
+    pub async fn flows(&self, options: FlowOptions) -> Result<FlowDump, Refused> {
+        self.ask(|reply| Command::Flows(options, reply)).await?
+    }
+
+    /// Remembered flows by vip and backend.
+    pub async fn flow_counts(&self, options: FlowOptions) -> Result<Vec<FlowCount>, Refused> {
+        self.ask(|reply| Command::FlowCounts(options, reply)).await?
+    }
+
+    /// Remembers another balancer's flows.
+    pub async fn import_flows(&self, dump: FlowDump) -> Result<FlowImport, Refused> {
+        self.ask(|reply| Command::ImportFlows(dump, reply)).await?
     }
 
     pub async fn config(&self) -> Result<ConfigShow, Refused> {

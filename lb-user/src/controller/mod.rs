@@ -19,6 +19,7 @@ mod config_view;
 pub mod daemon;
 mod engine;
 mod explain_view;
+mod flow_commands;
 mod flows_view;
 mod handle;
 mod metrics_view;

@@ -110,6 +110,15 @@ impl<D: Dataplane> Task<D> {
             Command::Access(options, reply) => {
                 answer(reply, block_in_place(|| self.engine.access(&options)));
             }
+            Command::Flows(options, reply) => {
+                answer(reply, block_in_place(|| self.engine.flow_dump(&options)));
+            }
+            Command::FlowCounts(options, reply) => {
+                answer(reply, block_in_place(|| self.engine.flow_counts(&options)));
+            }
+            Command::ImportFlows(dump, reply) => {
+                answer(reply, block_in_place(|| self.engine.import_flows(&dump)));
+            }
             Command::Stats(reply) => answer(reply, block_in_place(|| self.engine.stats())),
             Command::Config(reply) => answer(reply, self.engine.config_show()),
             Command::Journal(reply) => answer(reply, block_in_place(|| self.engine.journal())),

@@ -11,6 +11,7 @@ use aya::programs::{ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::{
     FLOW_OWNERS, FLOW_WAYS, Interface, InterfaceKey, LOOPBACK_IFINDEX, RING_PAGE_SLOTS, RingPage, Stage,
+    Tracking,
 };
 use lb_common::flow;
 
@@ -19,8 +20,9 @@ use super::layout::{Capacity, EntryKey, Layout, ListUse};
 use super::pins::PinDir;
 use super::tables::Tables;
 use super::{
-    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowTable, Limits,
-    OBJECT, OpenOptions, PrefixHits, Totals, attach, explain, found, interfaces, layout::Write,
+    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowRecords,
+    FlowTable, Limits, OBJECT, OpenOptions, PrefixHits, Remembered, Totals, attach, explain, found,
+    interfaces, layout::Write,
 };
 use crate::net::Links;
 use crate::state::{Forwarding, Protocol};
@@ -166,8 +168,7 @@ impl Dataplane for BpfDataplane {
 
     fn flows(&mut self, forwarding: &Forwarding, now_ns: u64) -> Result<FlowTable, DataplaneError> {
         let tracking = self.layout.tracking();
-        let udp_idle = flow::ticks_in(forwarding.flows.udp_idle.as_secs());
-        let ages = Ages { now: flow::tick(now_ns), tracking: &tracking, udp_idle };
+        let ages = ages(forwarding, &tracking, now_ns);
         let owners = self.tables.owned.dests();
         let mut is_udp = vec![false; FLOW_OWNERS as usize];
         for (owner, (entry, _)) in owners {
@@ -179,6 +180,23 @@ impl Dataplane for BpfDataplane {
             (counts.all() > 0).then_some(((*vip, *route, *backend), counts))
         });
         Ok(FlowTable { dests: dests.collect() })
+    }
+
+    fn flow_records(&mut self, forwarding: &Forwarding, now_ns: u64) -> Result<FlowRecords, DataplaneError> {
+        let tracking = self.layout.tracking();
+        let ages = ages(forwarding, &tracking, now_ns);
+        Ok(self.tables.flows.records(&ages, self.tables.owned.dests()))
+    }
+
+    fn remember(
+        &mut self,
+        forwarding: &Forwarding,
+        records: &FlowRecords,
+        now_ns: u64,
+    ) -> Result<Remembered, DataplaneError> {
+        let tracking = self.layout.tracking();
+        let ages = ages(forwarding, &tracking, now_ns);
+        Ok(self.tables.flows.remember(&records.records, &ages, self.tables.owned.dests()))
     }
 
     fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError> {
@@ -273,6 +291,11 @@ const fn capacity(limits: Limits) -> Capacity {
     let ring_pages = limits.ring_memory / size_of::<RingPage>() as u64;
     let flow_buckets = limits.flows.div_ceil(FLOW_WAYS as u32);
     Capacity { ring_pages: ring_pages as u32, dests: limits.dests, flow_buckets }
+}
+
+fn ages<'t>(forwarding: &Forwarding, tracking: &'t Tracking, now_ns: u64) -> Ages<'t> {
+    let udp_idle = flow::ticks_in(forwarding.flows.udp_idle.as_secs());
+    Ages { now: flow::tick(now_ns), tracking, udp_idle }
 }
 
 fn applied(writes: &[Write]) -> Applied {

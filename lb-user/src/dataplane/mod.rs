@@ -29,7 +29,7 @@ use crate::state::{Forwarding, Prefix, Protocol, VipKey};
 
 pub use access_map::key as access_key;
 pub(crate) use attach::attach_unpinned;
-pub use flows::{FlowCounts, FlowTable};
+pub use flows::{FlowCounts, FlowRecord, FlowRecords, FlowTable, Remembered};
 pub use found::found;
 pub use interfaces::interfaces;
 pub use layout::ListUse;
@@ -67,6 +67,23 @@ pub trait Dataplane: Send {
     /// # Errors
     /// When the kernel refuses to read a map.
     fn flows(&mut self, forwarding: &Forwarding, now_ns: u64) -> Result<FlowTable, DataplaneError>;
+
+    /// The remembered flows, one by one. `now_ns` is on the kernel's monotonic clock.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read a map.
+    fn flow_records(&mut self, forwarding: &Forwarding, now_ns: u64) -> Result<FlowRecords, DataplaneError>;
+
+    /// Remembers flows of another balancer with the same hash seed and as many buckets.
+    ///
+    /// # Errors
+    /// When the kernel refuses to write a map.
+    fn remember(
+        &mut self,
+        forwarding: &Forwarding,
+        records: &FlowRecords,
+        now_ns: u64,
+    ) -> Result<Remembered, DataplaneError>;
 
     /// Runs one packet through the attached program, without changing any state.
     ///

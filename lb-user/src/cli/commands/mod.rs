@@ -8,6 +8,7 @@ pub(super) mod config;
 pub(super) mod daemon;
 mod drain;
 pub(super) mod explain;
+pub(super) mod flows;
 pub(super) mod shell;
 pub(super) mod stats;
 pub(super) mod status;

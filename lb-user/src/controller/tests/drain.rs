@@ -1,7 +1,8 @@
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 
 use super::harness::{FILE, Running, start, start_in};
 use crate::api::types::{BackendState, DestStatus, Status};
+use crate::dataplane::{FlowCounts, FlowRecord, FlowRecords};
 
 const ADD: &str = r#"{"action":"add","backend":"web-9","vip":"web","address":"10.0.0.19"}"#;
 
@@ -95,4 +96,88 @@ async fn a_change_says_how_many_slots_go_into_transition() {
     let vip = &removed["vips"][0];
     let (moved, kept) = (vip["slots_moved"].as_u64().unwrap(), vip["transitions"].as_u64().unwrap());
     assert!(kept < moved / 4, "only slots that others exchange: {vip}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_is_drained_when_its_flows_are_given_up() {
+    let running = start().await;
+    let drain = |rest: &str| format!(r#"{{"action":"drain","backend":"web-1"{rest}}}"#);
+    running.post("/v1/changes", &drain("")).await;
+    let state = |status: &Status| dest(status, "web", "web-1").state;
+    assert_eq!(state(&running.controller.status().await.unwrap()), BackendState::Draining);
+    running.post("/v1/changes", &drain(r#","timeout_seconds":2,"force":true"#)).await;
+    assert_eq!(state(&running.controller.status().await.unwrap()), BackendState::Draining, "not yet");
+    running.until(|status| state(status) == BackendState::Drained).await;
+    running.post("/v1/changes", r#"{"action":"undrain","backend":"web-1"}"#).await;
+    running.post("/v1/changes", &drain(r#","force":true"#)).await;
+    assert_eq!(state(&running.controller.status().await.unwrap()), BackendState::Drained, "at once");
+}
+
+/// Remembered: 5 flows of `web` on web-1, one of them about to end.
+fn five_flows() -> FlowCounts {
+    FlowCounts { opened: 1, live: 3, closing: 1 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn remembered_flows_keep_a_drained_backend_draining_and_are_part_of_every_plan() {
+    let running = start().await;
+    let key = ("203.0.113.10:80/tcp".parse().unwrap(), 0, "10.0.0.11".parse().unwrap());
+    running.dataplane.kernel().flows.dests.insert(key, five_flows());
+    let (_, counted) = running.get("/v1/flows/count?vip=web&backend=web-1").await;
+    let counts = serde_json::json!([{"vip": "web", "backend": "web-1", "address": "10.0.0.11",
+        "opened": 1, "live": 3, "closing": 1}]);
+    assert_eq!(counted, counts);
+    assert_eq!(running.get("/v1/flows/count?backend=web-2").await.1, serde_json::json!([]));
+    assert_eq!(running.get("/v1/flows/count?backend=web-8").await.0, StatusCode::NOT_FOUND);
+    for (body, kept, lost) in [
+        (r#"{"action":"drain","backend":"web-1"}"#, 5, 0),
+        (r#"{"action":"drain","backend":"web-1","force":true}"#, 0, 5),
+        (r#"{"action":"remove","backend":"web-1"}"#, 5, 0),
+        (r#"{"action":"remove","backend":"web-1","force":true}"#, 0, 5),
+        (r#"{"action":"drain","backend":"web-2"}"#, 0, 0),
+    ] {
+        let (_, plan) = running.post("/v1/changes?dry_run=true", body).await;
+        let web = plan["vips"].as_array().unwrap().iter().find(|vip| vip["vip"] == "web").unwrap();
+        assert_eq!((&web["flows_kept"], &web["flows_lost"]), (&kept.into(), &lost.into()), "{body}");
+    }
+    running.post("/v1/changes", r#"{"action":"drain","backend":"web-1"}"#).await;
+    let shown = running.controller.status().await.unwrap();
+    assert_eq!((dest(&shown, "web", "web-1").flows, dest(&shown, "web", "web-2").flows), (5, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flows_go_out_and_come_in_as_lines_of_json() {
+    let running = start().await;
+    let record = FlowRecord {
+        vip: "203.0.113.10:80/tcp".parse().unwrap(),
+        route: 0,
+        backend: "10.0.0.11".parse().unwrap(),
+        state: lb_common::flow::FlowState::Confirmed,
+        age: 7,
+        bucket: 99,
+        tag: 0x00c_0ffe,
+    };
+    let buckets = (1 << 20) / 8;
+    let other = FlowRecord { backend: "10.0.0.99".parse().unwrap(), ..record };
+    running.dataplane.kernel().flow_records = FlowRecords { buckets, records: vec![record, other] };
+    let (_, listed) = running.get("/v1/flows?limit=1").await;
+    assert_eq!((&listed[0]["backend"], &listed[0]["tag"]), (&"web-1".into(), &"00c0ffe".into()));
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    let (status, dump) = running.send_text(Method::GET, "/v1/flows/export", "").await;
+    assert_eq!((status, dump.lines().count()), (StatusCode::OK, 3));
+    running.dataplane.kernel().flow_records.records.clear();
+    let (status, done) = running.post("/v1/flows/import", &dump).await;
+    assert_eq!((status, &done["taken"]), (StatusCode::OK, &2.into()), "{done}");
+    assert_eq!(running.dataplane.kernel().flow_records.records, [record, other]);
+    for (from, to, expected) in [
+        ("\"hash_seed\":0", "\"hash_seed\":1", "hash_seed = 1"),
+        ("\"buckets\":131072", "\"buckets\":128", "limits.flows = 1024"),
+        ("00c0ffe", "ffffffff", "'ffffffff' is no tag"),
+    ] {
+        let (status, refused) = running.post("/v1/flows/import", &dump.replacen(from, to, 1)).await;
+        assert_eq!(status, StatusCode::CONFLICT);
+        assert!(refused["error"].as_str().unwrap().contains(expected), "{refused}");
+    }
+    let (status, refused) = running.post("/v1/flows/import", "nonsense").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{refused}");
 }

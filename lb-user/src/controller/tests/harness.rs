@@ -20,8 +20,8 @@ use crate::api::serve_socket;
 use crate::config::Config;
 use crate::controller::{ControllerHandle, Engine, Setup, SocketLock, spawn};
 use crate::dataplane::{
-    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowTable, ListUse,
-    OpenOptions, PrefixHits, Totals, XdpMode,
+    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowRecords,
+    FlowTable, ListUse, OpenOptions, PrefixHits, Remembered, Totals, XdpMode,
 };
 use crate::net::{HostFacts, LinkFact, Links, Resolver};
 use crate::state::{Forwarding, MacAddress, NextHop, NextHops, Store, Unresolved, predict};
@@ -67,6 +67,7 @@ pub(crate) struct Kernel {
     pub(crate) refusal: Option<String>,
     pub(crate) totals: Totals,
     pub(crate) flows: FlowTable,
+    pub(crate) flow_records: FlowRecords,
     pub(crate) links: Links,
 }
 
@@ -114,6 +115,26 @@ impl Dataplane for FakeDataplane {
 
     fn flows(&mut self, _forwarding: &Forwarding, _now_ns: u64) -> Result<FlowTable, DataplaneError> {
         Ok(self.kernel().flows.clone())
+    }
+
+    fn flow_records(
+        &mut self,
+        _forwarding: &Forwarding,
+        _now_ns: u64,
+    ) -> Result<FlowRecords, DataplaneError> {
+        Ok(self.kernel().flow_records.clone())
+    }
+
+    fn remember(
+        &mut self,
+        _forwarding: &Forwarding,
+        records: &FlowRecords,
+        _now_ns: u64,
+    ) -> Result<Remembered, DataplaneError> {
+        let mut kernel = self.kernel();
+        let taken = records.records.len() as u64;
+        kernel.flow_records.records.extend(&records.records);
+        Ok(Remembered { taken, ..Remembered::default() })
     }
 
     fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError> {
