@@ -116,7 +116,7 @@ pub(in crate::config) const VIP: Section = Section {
             "slow_start",
             "a text such as `\"30s\"`, from 0s to 1h",
             Value("\"0s\""),
-            "So long a backend that is added to the running vip, undrained or reachable again takes to get its whole share: its weight grows in at most ten steps. With 0s it has it at once. When no other backend serves, there is no slow start.",
+            "So long a backend that is added to the running vip, undrained or reachable again takes to get its whole share: its weight grows in at most ten steps. With 0s it has it at once. There is none while backends that start slowly would have most of the weight.",
         ),
         setting(
             "new_flows_per_second",
