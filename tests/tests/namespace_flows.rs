@@ -84,7 +84,7 @@ fn a_thousand_changes_lose_no_connection_and_no_room_for_rings() {
         return;
     }
     let network = network();
-    let daemon = start(&network, &config(&network));
+    let daemon = start(&network, &config(&network).vip_line("ring_size = 4093"));
     let mut open = connect(&network);
     let load = Load::start(&network.client, &[(VIP4, 80).into()], 1).unwrap();
     for change in 0..250 {
