@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lb_common::maglev;
@@ -14,7 +15,7 @@ use super::{clock, view};
 use crate::announce::Wanted;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
-use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, Totals, XdpMode};
+use crate::dataplane::{Dataplane, DataplaneError, LoadJob, OpenOptions, Totals, XdpMode};
 use crate::net::Links;
 use crate::state::{
     Change, ChangeError, ChangeMark, Desired, Dormant, Forwarding, JournalEntry, MacAddress, Merged, NextHop,
@@ -22,7 +23,7 @@ use crate::state::{
 };
 
 /// Reads the configuration file anew; the error is ready to be shown.
-pub type LoadConfig = Box<dyn Fn() -> Result<Config, String> + Send>;
+pub type LoadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// What an engine starts with.
 pub struct Setup {
@@ -211,21 +212,44 @@ impl<D: Dataplane> Engine<D> {
         })
     }
 
-    /// Reads and validates the configuration file.
-    ///
-    /// # Errors
-    /// When the file is not valid.
-    pub fn prepare_reload(&self) -> Result<Candidate, Refused> {
-        let config = (self.setup.load)().map_err(Refused::Config)?;
+    /// What reads and validates the configuration file. With large prefix lists it takes seconds.
+    pub(super) fn reader(&self) -> LoadConfig {
+        Arc::clone(&self.setup.load)
+    }
+
+    /// What a file that was read asks for.
+    #[must_use]
+    pub fn prepare_reload(&self, config: Config) -> Candidate {
         let overlay = self.overlay.settled(&config);
         let merged = merge(&config, &overlay);
-        Ok(Candidate {
+        Candidate {
             notes: view::reload_notes(&self.setup.config, &config, &merged),
             config: Some(config),
             merged,
             overlay,
             entry: None,
-        })
+        }
+    }
+
+    /// What has to be done before [`Self::commit`] so that it takes no time: with large prefix lists it takes seconds.
+    /// [`Self::abandon_lists`] has to follow the commit, or whatever came instead.
+    ///
+    /// # Errors
+    /// When there are too many prefixes.
+    pub fn prepare_lists(&mut self, candidate: &Candidate) -> Result<Option<LoadJob>, Refused> {
+        let before = self.setup.open_options(&self.setup.config);
+        if candidate.config.as_ref().is_some_and(|config| self.setup.open_options(config) != before) {
+            // All tables are made anew.
+            return Ok(None);
+        }
+        let desired = &candidate.merged.desired;
+        let target = build(desired, &self.hops, Some(&self.target), &mut BTreeMap::new());
+        self.dataplane.prepare_lists(&target).map_err(Refused::Dataplane)
+    }
+
+    /// Takes back prefix lists that were prepared and are not used.
+    pub fn abandon_lists(&mut self) {
+        self.dataplane.abandon_lists();
     }
 
     /// What `candidate` would do, with the assumption that backends whose next hop is not known yet have one.

@@ -23,6 +23,7 @@ mod service;
 mod sizes;
 mod socket;
 mod task;
+mod under_way;
 mod view;
 
 pub use daemon::run;

@@ -15,8 +15,8 @@ use super::layout::{Capacity, EntryKey, Layout, ListUse};
 use super::pins::PinDir;
 use super::tables::Tables;
 use super::{
-    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, Limits, OBJECT,
-    OpenOptions, PrefixHits, Totals, attach, explain, interfaces, layout::Write,
+    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, HitsJob, Limits,
+    LoadJob, OBJECT, OpenOptions, Totals, attach, explain, interfaces, layout::Write,
 };
 use crate::net::Links;
 use crate::state::Forwarding;
@@ -129,6 +129,11 @@ impl BpfDataplane {
         answering(attached, &self.links, self.test_runs, layout)
     }
 
+    /// Waits until the kernel has all prefix lists that it is to have, and no others.
+    pub fn wait_for_lists(&self) {
+        self.tables.wait_for_lists();
+    }
+
     fn program(&self) -> Result<&Xdp, DataplaneError> {
         program(&self.ebpf, BALANCER)
     }
@@ -174,7 +179,18 @@ impl Dataplane for BpfDataplane {
         Ok(Explanation { outcome, slot: (trace.slot != u32::MAX).then_some(trace.slot), frame })
     }
 
-    fn prefix_hits(&self, of: ListUse) -> Result<Vec<PrefixHits>, DataplaneError> {
+    fn prepare_lists(&mut self, forwarding: &Forwarding) -> Result<Option<LoadJob>, DataplaneError> {
+        let mut layout = self.layout.clone();
+        let new = layout.prepare_lists(forwarding)?;
+        self.layout = layout;
+        Ok((!new.is_empty()).then(|| self.tables.loading(new)))
+    }
+
+    fn abandon_lists(&mut self) {
+        self.layout.abandon_lists().into_iter().for_each(|list| self.tables.remove_list(list));
+    }
+
+    fn prefix_hits(&self, of: ListUse) -> HitsJob {
         self.tables.prefix_hits(&self.layout, of)
     }
 

@@ -34,7 +34,7 @@ mod write;
 
 pub use keys::{EntryKey, address4_entry_key, address6_entry_key, vip4_entry_key, vip6_entry_key};
 use lists::Lists;
-pub use lists::{List, ListContent};
+pub use lists::{List, ListContent, RetiredList};
 use placed::{Local, Placed};
 pub use places::Places;
 pub use policy::ListUse;

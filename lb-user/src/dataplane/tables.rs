@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem::offset_of;
 use std::path::Path;
+use std::sync::Arc;
 
 use aya::Ebpf;
 use aya::maps::{DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray};
@@ -15,11 +16,11 @@ use lb_common::abi::{
 };
 use lb_common::maglev;
 
-use super::access_map::AccessMap;
 use super::carried::{Carried, Wire, add_to, policy_sum, sum};
-use super::layout::{Layout, List, ListUse, Retired, Write};
+use super::layout::{Layout, List, ListUse, Retired, RetiredList, Write};
+use super::list_keeper::ListKeeper;
 use super::memory::{MappedArray, wait_for_packets};
-use super::{DataplaneError, PrefixHits, Totals};
+use super::{DataplaneError, HitsJob, LoadJob, Totals};
 use crate::state::VipKey;
 
 /// All maps of one loaded object.
@@ -31,7 +32,7 @@ pub(super) struct Tables {
     reasons: PerCpuArray<MapData, u64>,
     policies: MappedArray<Policy>,
     policy_counters: PerCpuArray<MapData, Wire<PolicyCounters>>,
-    access: AccessMap,
+    access: ListKeeper,
     devices: DevMap<MapData>,
     interfaces: HashMap<MapData, Wire<InterfaceKey>, Wire<Interface>>,
     /// What `interfaces` holds.
@@ -65,7 +66,7 @@ impl Tables {
                 .try_into()
                 .map_err(|error| DataplaneError::other("POLICY_COUNTERS", error))?,
             access: match take("ACCESS")? {
-                Map::LpmTrie(data) => AccessMap::new(data),
+                Map::LpmTrie(data) => ListKeeper::start(data)?,
                 _ => return Err(DataplaneError::other("ACCESS", "is no prefix table")),
             },
             devices: take("DEVICES")?.try_into().map_err(|error| DataplaneError::other("DEVICES", error))?,
@@ -120,10 +121,8 @@ impl Tables {
     /// Removes the lists that a change has loaded before it failed: their numbers will be given away again.
     fn unload(&self, done: &[Write]) {
         for write in done {
-            if let Write::List(list) = write
-                && let Err(error) = self.access.remove(list)
-            {
-                tracing::error!(%error, "prefixes of a refused list stay in the kernel's table");
+            if let Write::List(list) = write {
+                self.remove_list(Arc::clone(list));
             }
         }
     }
@@ -136,7 +135,7 @@ impl Tables {
                 self.devices.set(*slot, *ifindex, None, 0).map_err(refused)?;
             }
             Write::Settle(retired) => self.settle(retired)?,
-            Write::List(list) => self.load(list)?,
+            Write::List(list) => self.access.load(list)?,
             Write::Policy { index, policy } => self.policies.write(*index, &[**policy]),
             Write::Dest { index, dest } => self.dests.write(*index, &[**dest]),
             Write::Ring { page, slots } => self.rings.write(*page, &pages(slots)),
@@ -184,9 +183,19 @@ impl Tables {
         Ok(())
     }
 
-    fn load(&self, list: &List) -> Result<(), DataplaneError> {
-        let what = format!("loading {} prefixes into ACCESS", list.content.len());
-        self.access.load(list).map_err(|source| DataplaneError::Kernel { what, source })
+    /// Loads lists that nothing names yet, whenever the job is done.
+    pub(super) fn loading(&self, lists: Vec<Arc<List>>) -> LoadJob {
+        self.access.loading(lists)
+    }
+
+    /// Removes a list that nothing names, some time later.
+    pub(super) fn remove_list(&self, list: Arc<List>) {
+        self.access.remove(RetiredList { list, successors: Vec::new() });
+    }
+
+    /// Waits until all lists are loaded and removed as they should be.
+    pub(super) fn wait_for_lists(&self) {
+        self.access.wait();
     }
 
     /// Waits until nobody reads what is retired, then keeps its counts and clears it.
@@ -206,8 +215,7 @@ impl Tables {
             }
         }
         for list in &retired.lists {
-            let what = format!("removing {} prefixes from ACCESS", list.content.len());
-            self.access.remove(list).map_err(|source| DataplaneError::Kernel { what, source })?;
+            self.access.remove(list.clone());
         }
         Ok(())
     }
@@ -236,13 +244,8 @@ impl Tables {
     }
 
     /// The prefixes of a list with their hits; none where there is no list.
-    pub(super) fn prefix_hits(
-        &self,
-        layout: &Layout,
-        of: ListUse,
-    ) -> Result<Vec<PrefixHits>, DataplaneError> {
-        let Some(list) = layout.list_used(of) else { return Ok(Vec::new()) };
-        self.access.hits(list).map_err(|source| DataplaneError::Kernel { what: "ACCESS".into(), source })
+    pub(super) fn prefix_hits(&self, layout: &Layout, of: ListUse) -> HitsJob {
+        self.access.hits(layout.list_used(of).cloned())
     }
 }
 

@@ -132,7 +132,7 @@ impl Wrapper {
                 let vip: VipKey = vip.parse()?;
                 for list in [ListUse::Global, ListUse::Access(vip), ListUse::Routes(vip)] {
                     counted.asked +=
-                        dataplane.prefix_hits(list)?.iter().map(|prefix| prefix.hits).sum::<u64>();
+                        dataplane.prefix_hits(list)()?.iter().map(|prefix| prefix.hits).sum::<u64>();
                 }
                 counted.asked += totals.policies.get(&vip).map_or(0, |policy| policy.new_flows);
             }
