@@ -198,6 +198,8 @@ fn masked(case: &Case, mut frame: Vec<u8>) -> Vec<u8> {
         BenchSource::Fixed => 0..0,
         BenchSource::Ipv4 => 26..30,
         BenchSource::Ipv6 => 34..38,
+        // Identification and offset.
+        BenchSource::Fragments => 18..22,
     };
     if let Some(source) = frame.get_mut(source) {
         source.fill(0);
