@@ -10,16 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 use lb_common::maglev;
 use tracing::{error, info, warn};
 
-use super::handle::Caller;
-use super::{clock, view};
+use super::candidate::Candidate;
+use super::view;
 use crate::announce::Wanted;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
-use crate::dataplane::{Dataplane, DataplaneError, LoadJob, OpenOptions, Totals, XdpMode};
+use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, Totals, XdpMode};
 use crate::net::Links;
 use crate::state::{
-    Change, ChangeError, ChangeMark, Desired, Dormant, Forwarding, JournalEntry, MacAddress, Merged, NextHop,
-    NextHops, Overlay, Store, StoreError, Unresolved, VipKey, merge,
+    ChangeError, Desired, Dormant, Forwarding, Merged, NextHops, Overlay, Store, StoreError, VipKey, merge,
 };
 
 /// Reads the configuration file anew; the error is ready to be shown.
@@ -59,17 +58,6 @@ pub enum Refused {
     Read(DataplaneError),
     #[error("the daemon is stopping")]
     Stopped,
-}
-
-/// What would run after a change or a reload, validated but not yet done.
-#[derive(Debug)]
-pub struct Candidate {
-    /// On a reload: the file that was read.
-    config: Option<Config>,
-    overlay: Overlay,
-    merged: Merged,
-    entry: Option<JournalEntry>,
-    notes: Vec<String>,
 }
 
 /// The state, the store and the dataplane of a running instance.
@@ -116,7 +104,7 @@ impl Setup {
         Ok(settled)
     }
 
-    fn open_options(&self, config: &Config) -> OpenOptions {
+    pub(super) fn open_options(&self, config: &Config) -> OpenOptions {
         OpenOptions {
             pin_dir: self.pin_dir.clone(),
             interfaces: config.interfaces.clone(),
@@ -193,79 +181,6 @@ impl<D: Dataplane> Engine<D> {
     pub fn announced(&self) -> Wanted {
         let attached = self.dataplane.attachments().into_iter().map(|attached| attached.interface);
         Wanted { addresses: self.applied.addresses.clone(), attached: attached.collect() }
-    }
-
-    /// Validates a runtime change.
-    ///
-    /// # Errors
-    /// When the change is not possible.
-    pub fn prepare_change(&self, change: &Change, caller: &Caller) -> Result<Candidate, Refused> {
-        let mark = ChangeMark { by: caller.user.clone(), pid: caller.pid, at: clock::now_text() };
-        let changed = self.overlay.apply(change, &mark, &self.setup.config)?;
-        let entry = (changed.overlay != self.overlay).then(|| JournalEntry { mark, change: change.clone() });
-        Ok(Candidate {
-            config: None,
-            merged: merge(&self.setup.config, &changed.overlay),
-            overlay: changed.overlay,
-            entry,
-            notes: changed.notes,
-        })
-    }
-
-    /// What reads and validates the configuration file. With large prefix lists it takes seconds.
-    pub(super) fn reader(&self) -> LoadConfig {
-        Arc::clone(&self.setup.load)
-    }
-
-    /// What a file that was read asks for.
-    #[must_use]
-    pub fn prepare_reload(&self, config: Config) -> Candidate {
-        let overlay = self.overlay.settled(&config);
-        let merged = merge(&config, &overlay);
-        Candidate {
-            notes: view::reload_notes(&self.setup.config, &config, &merged),
-            config: Some(config),
-            merged,
-            overlay,
-            entry: None,
-        }
-    }
-
-    /// What has to be done before [`Self::commit`] so that it takes no time: with large prefix lists it takes seconds.
-    /// [`Self::abandon_lists`] has to follow the commit, or whatever came instead.
-    ///
-    /// # Errors
-    /// When there are too many prefixes.
-    pub fn prepare_lists(&mut self, candidate: &Candidate) -> Result<Option<LoadJob>, Refused> {
-        let before = self.setup.open_options(&self.setup.config);
-        if candidate.config.as_ref().is_some_and(|config| self.setup.open_options(config) != before) {
-            // All tables are made anew.
-            return Ok(None);
-        }
-        let desired = &candidate.merged.desired;
-        let target = build(desired, &self.hops, Some(&self.target), &mut BTreeMap::new());
-        self.dataplane.prepare_lists(&target).map_err(Refused::Dataplane)
-    }
-
-    /// Takes back prefix lists that were prepared and are not used.
-    pub fn abandon_lists(&mut self) {
-        self.dataplane.abandon_lists();
-    }
-
-    /// What `candidate` would do, with the assumption that backends whose next hop is not known yet have one.
-    #[must_use]
-    pub fn preview(&self, candidate: &Candidate) -> ChangeResult {
-        let desired = &candidate.merged.desired;
-        let hops = addresses(desired)
-            .into_iter()
-            .map(|address| match self.hops.get(&address) {
-                Some(known) if !known.as_ref().is_err_and(Unresolved::is_open) => (address, known.clone()),
-                _ => (address, Ok(any_next_hop(address))),
-            })
-            .collect();
-        let next = build(desired, &hops, Some(&self.target), &mut BTreeMap::new());
-        let vips = view::plan(&self.applied.plan(&next), &self.desired, desired);
-        ChangeResult { dry_run: true, vips, notes: candidate.notes.clone() }
     }
 
     /// Stores and applies `candidate`; all or nothing.
@@ -393,16 +308,8 @@ impl<D> fmt::Debug for Engine<D> {
     }
 }
 
-impl Candidate {
-    /// The addresses whose next hops it needs.
-    #[must_use]
-    pub fn wanted(&self) -> BTreeSet<IpAddr> {
-        addresses(&self.merged.desired)
-    }
-}
-
 /// [`Forwarding::build`], noting how long each new ring took.
-fn build(
+pub(super) fn build(
     desired: &Desired,
     hops: &NextHops,
     previous: Option<&Forwarding>,
@@ -416,21 +323,7 @@ fn build(
     })
 }
 
-fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {
+pub(super) fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {
     let vips = desired.vips.values();
     vips.flat_map(|vip| vip.all_members().into_values().map(|member| member.address)).collect()
-}
-
-/// A stand-in for previews.
-fn any_next_hop(address: IpAddr) -> NextHop {
-    NextHop {
-        ifindex: 0,
-        interface: String::new(),
-        source_mac: MacAddress([0; 6]),
-        destination_mac: MacAddress([0; 6]),
-        gateway: None,
-        vlan: None,
-        preferred_source: Some(address),
-        mtu: 0,
-    }
 }

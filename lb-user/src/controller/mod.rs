@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod access_view;
+mod candidate;
 mod clock;
 mod config_view;
 pub mod daemon;
@@ -26,8 +27,9 @@ mod task;
 mod under_way;
 mod view;
 
+pub use candidate::Candidate;
 pub use daemon::run;
-pub use engine::{Candidate, Engine, LoadConfig, Refused, Setup};
+pub use engine::{Engine, LoadConfig, Refused, Setup};
 pub use handle::{Caller, ControllerHandle};
 pub use metrics_view::{BackendSample, MetricsSnapshot, VipSample};
 pub use socket::{SocketError, SocketLock};

@@ -9,7 +9,8 @@ use tokio::task::{JoinHandle, block_in_place, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{error, warn};
 
-use super::engine::{Candidate, Engine, Refused};
+use super::candidate::Candidate;
+use super::engine::{Engine, Refused};
 use super::handle::{Command, ControllerHandle};
 use super::under_way::{self, Done, UnderWay};
 use super::view;
@@ -164,7 +165,7 @@ impl<D: Dataplane> Task<D> {
         let dry_run = under_way.dry_run;
         let (result, reply) = match done {
             Done::Read(Ok(config)) => {
-                let candidate = block_in_place(|| self.engine.prepare_reload(config));
+                let candidate = block_in_place(|| self.engine.prepare_reload(*config));
                 let job =
                     if dry_run { Ok(None) } else { block_in_place(|| self.engine.prepare_lists(&candidate)) };
                 match job {

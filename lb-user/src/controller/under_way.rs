@@ -4,7 +4,8 @@
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::engine::{Candidate, LoadConfig, Refused};
+use super::candidate::Candidate;
+use super::engine::{LoadConfig, Refused};
 use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{DataplaneError, LoadJob};
@@ -23,7 +24,7 @@ enum Step {
 
 /// How a step has ended.
 pub(super) enum Done {
-    Read(Result<Config, Refused>),
+    Read(Result<Box<Config>, Refused>),
     Loaded(Result<(), Refused>),
 }
 
@@ -55,7 +56,7 @@ impl UnderWay {
     pub(super) async fn done(&mut self) -> Done {
         match &mut self.step {
             Step::Reading(task) => Done::Read(match task.await {
-                Ok(read) => read.map_err(Refused::Config),
+                Ok(read) => read.map(Box::new).map_err(Refused::Config),
                 Err(broken) => Err(Refused::Config(format!("reading the file broke down: {broken}"))),
             }),
             Step::Loading(_, task) => Done::Loaded(match task.await {

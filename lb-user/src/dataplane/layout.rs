@@ -16,7 +16,7 @@ use lb_common::abi::{Answering, FILTER_WORDS, MAX_DEVICES, Tunnels, VIP_SLOTS, V
 
 use super::DataplaneError;
 use super::extents::{Extent, Extents};
-use super::vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
+use super::vip_table::{Bank, MAX_VIPS};
 use crate::state::{
     AccessRules, Affinity, DesiredAddress, ForwardVip, Forwarding, Prefixes, Tunnel, VipKey, VipOptions,
 };
@@ -28,6 +28,7 @@ mod place;
 mod placed;
 mod places;
 mod policy;
+mod room;
 mod server_ids;
 mod tunnels;
 mod write;
@@ -38,6 +39,7 @@ pub use lists::{List, ListContent, RetiredList};
 use placed::{Local, Placed};
 pub use places::Places;
 pub use policy::ListUse;
+use room::{check_vip_counts, too_many_vips};
 pub(super) use server_ids::word as server_id_word;
 pub use write::{Capacity, Retired, RetiredDest, Write};
 
@@ -389,23 +391,4 @@ fn entries(forwarding: &Forwarding) -> Entries<'_> {
 /// What an entry of the tables says beside its place.
 fn fixed(vip: &ForwardVip) -> (u32, Affinity, &VipOptions, &[Prefixes], u32) {
     (vip.ring_size, vip.affinity, &vip.options, &vip.routes, server_ids::pages(vip))
-}
-
-fn check_vip_counts(forwarding: &Forwarding) -> Result<(), DataplaneError> {
-    let most = |addresses: &mut dyn Iterator<Item = IpAddr>| {
-        let (v6, v4): (Vec<_>, Vec<_>) = addresses.partition(IpAddr::is_ipv6);
-        v6.len().max(v4.len())
-    };
-    let vips = most(&mut forwarding.vips.keys().map(|key| key.address));
-    if vips > MAX_VIPS {
-        return Err(too_many_vips(vips as u64, MAX_VIPS as u64));
-    }
-    let routes = forwarding.routes.keys().map(|(key, _)| key.address);
-    let entries = forwarding.vips.keys().map(|key| key.address).chain(routes);
-    let entries = most(&mut entries.chain(forwarding.addresses.keys().copied()));
-    if entries <= MAX_ENTRIES { Ok(()) } else { Err(too_many_vips(entries as u64, MAX_ENTRIES as u64)) }
-}
-
-fn too_many_vips(needed: u64, capacity: u64) -> DataplaneError {
-    DataplaneError::TooManyVips { needed, capacity }
 }

@@ -1,0 +1,123 @@
+//! What a change or a reload would lead to: worked out, checked and shown before anything of it is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::engine::{Engine, LoadConfig, Refused, addresses, build};
+use super::handle::Caller;
+use super::{clock, view};
+use crate::api::types::ChangeResult;
+use crate::config::Config;
+use crate::dataplane::{Dataplane, LoadJob};
+use crate::state::{
+    Change, ChangeMark, JournalEntry, MacAddress, Merged, NextHop, Overlay, Unresolved, merge,
+};
+
+/// What would run after a change or a reload, validated but not yet done.
+#[derive(Debug)]
+pub struct Candidate {
+    /// On a reload: the file that was read.
+    pub(super) config: Option<Config>,
+    pub(super) overlay: Overlay,
+    pub(super) merged: Merged,
+    pub(super) entry: Option<JournalEntry>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Candidate {
+    /// The addresses whose next hops it needs.
+    #[must_use]
+    pub fn wanted(&self) -> BTreeSet<IpAddr> {
+        addresses(&self.merged.desired)
+    }
+}
+
+impl<D: Dataplane> Engine<D> {
+    /// Validates a runtime change.
+    ///
+    /// # Errors
+    /// When the change is not possible.
+    pub fn prepare_change(&self, change: &Change, caller: &Caller) -> Result<Candidate, Refused> {
+        let mark = ChangeMark { by: caller.user.clone(), pid: caller.pid, at: clock::now_text() };
+        let changed = self.overlay.apply(change, &mark, &self.setup.config)?;
+        let entry = (changed.overlay != self.overlay).then(|| JournalEntry { mark, change: change.clone() });
+        Ok(Candidate {
+            config: None,
+            merged: merge(&self.setup.config, &changed.overlay),
+            overlay: changed.overlay,
+            entry,
+            notes: changed.notes,
+        })
+    }
+
+    /// What reads and validates the configuration file. With large prefix lists it takes seconds.
+    pub(super) fn reader(&self) -> LoadConfig {
+        Arc::clone(&self.setup.load)
+    }
+
+    /// What a file that was read asks for.
+    #[must_use]
+    pub fn prepare_reload(&self, config: Config) -> Candidate {
+        let overlay = self.overlay.settled(&config);
+        let merged = merge(&config, &overlay);
+        Candidate {
+            notes: view::reload_notes(&self.setup.config, &config, &merged),
+            config: Some(config),
+            merged,
+            overlay,
+            entry: None,
+        }
+    }
+
+    /// What has to be done before [`Self::commit`] so that it takes no time: with large prefix lists it takes seconds.
+    /// [`Self::abandon_lists`] has to follow the commit, or whatever came instead.
+    ///
+    /// # Errors
+    /// When there are too many prefixes.
+    pub fn prepare_lists(&mut self, candidate: &Candidate) -> Result<Option<LoadJob>, Refused> {
+        let before = self.setup.open_options(&self.setup.config);
+        if candidate.config.as_ref().is_some_and(|config| self.setup.open_options(config) != before) {
+            // All tables are made anew.
+            return Ok(None);
+        }
+        let desired = &candidate.merged.desired;
+        let target = build(desired, &self.hops, Some(&self.target), &mut BTreeMap::new());
+        self.dataplane.prepare_lists(&target).map_err(Refused::Dataplane)
+    }
+
+    /// Takes back prefix lists that were prepared and are not used.
+    pub fn abandon_lists(&mut self) {
+        self.dataplane.abandon_lists();
+    }
+
+    /// What `candidate` would do, with the assumption that backends whose next hop is not known yet have one.
+    #[must_use]
+    pub fn preview(&self, candidate: &Candidate) -> ChangeResult {
+        let desired = &candidate.merged.desired;
+        let hops = addresses(desired)
+            .into_iter()
+            .map(|address| match self.hops.get(&address) {
+                Some(known) if !known.as_ref().is_err_and(Unresolved::is_open) => (address, known.clone()),
+                _ => (address, Ok(any_next_hop(address))),
+            })
+            .collect();
+        let next = build(desired, &hops, Some(&self.target), &mut BTreeMap::new());
+        let vips = view::plan(&self.applied.plan(&next), &self.desired, desired);
+        ChangeResult { dry_run: true, vips, notes: candidate.notes.clone() }
+    }
+}
+
+/// A stand-in for previews.
+fn any_next_hop(address: IpAddr) -> NextHop {
+    NextHop {
+        ifindex: 0,
+        interface: String::new(),
+        source_mac: MacAddress([0; 6]),
+        destination_mac: MacAddress([0; 6]),
+        gateway: None,
+        vlan: None,
+        preferred_source: Some(address),
+        mtu: 0,
+    }
+}
