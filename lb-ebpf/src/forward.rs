@@ -4,6 +4,7 @@ use lb_common::abi::{Dest, EMPTY_SLOT, Found, LOOPBACK_IFINDEX, Place, RING_PAGE
 use lb_common::hash;
 
 use crate::encap::Fit;
+use crate::exit::{OrExit, exit};
 use crate::parse::Packet;
 use crate::{Frame, Leave, Tables, Verdict, encap, quic};
 
@@ -61,7 +62,7 @@ pub(crate) fn send<F: Frame, T: Tables, const V6: bool>(
     offset: usize,
     (slot, index): (u32, u32),
 ) -> Result<Verdict, Reason> {
-    let dest = tables.dest(index).ok_or(Reason::NoDest)?;
+    let dest = tables.dest(index).or_exit(Reason::NoDest)?;
     let vip = flow.target.vip;
     let opens_flow = flow.packet.opens_flow != 0;
     match encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash, Fit::Dest) {
@@ -82,10 +83,10 @@ pub(crate) fn send<F: Frame, T: Tables, const V6: bool>(
 #[inline(always)]
 pub(crate) fn owner<T: Tables>(tables: &T, place: Place, slot: u32) -> Result<u32, Reason> {
     let page = place.ring_page.wrapping_add(slot / RING_PAGE_SLOTS);
-    let page = tables.ring_page(page).ok_or(Reason::NoBackend)?;
+    let page = tables.ring_page(page).or_exit(Reason::NoBackend)?;
     let local = page.slots[(slot % RING_PAGE_SLOTS) as usize];
     if local == EMPTY_SLOT {
-        return Err(Reason::NoBackend);
+        return exit(Reason::NoBackend);
     }
     Ok(place.dest_base.wrapping_add(u32::from(local)))
 }
