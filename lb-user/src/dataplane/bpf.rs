@@ -13,7 +13,7 @@ use lb_common::abi::{Interface, InterfaceKey, LOOPBACK_IFINDEX, RING_PAGE_SLOTS,
 
 use super::layout::{Capacity, EntryKey, Layout, ListUse};
 use super::pins::PinDir;
-use super::tables::Tables;
+use super::tables::{self, DIRECTORY, Tables};
 use super::{
     Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, HitsJob, Limits,
     LoadJob, OBJECT, OpenOptions, Totals, attach, explain, interfaces, layout::Write,
@@ -53,8 +53,9 @@ fn replace(
     options: &OpenOptions,
     forwarding: &Forwarding,
 ) -> Result<BpfDataplane, DataplaneError> {
-    let mut ebpf = load(options)?;
-    let mut tables = Tables::new(&mut ebpf, &dir.new_maps()?)?;
+    let maps = dir.new_maps()?;
+    let mut ebpf = load(options, &maps)?;
+    let mut tables = Tables::new(&mut ebpf, &maps)?;
     for (index, name) in stages() {
         tables.set_stage(index, program_fd(&ebpf, name)?)?;
     }
@@ -219,9 +220,11 @@ fn stages() -> impl Iterator<Item = (u32, &'static str)> {
     Stage::ALL.iter().map(|stage| (*stage as u32, stage.program())).chain([explain])
 }
 
-fn load(options: &OpenOptions) -> Result<Ebpf, DataplaneError> {
+/// `maps` is the directory for pins of new maps.
+fn load(options: &OpenOptions, maps: &Path) -> Result<Ebpf, DataplaneError> {
     let Capacity { ring_pages, dests } = capacity(options.limits);
     let mut ebpf = EbpfLoader::new()
+        .map_pin_path(DIRECTORY, tables::create_directory(maps)?)
         .override_global("PINNED_CLOCK", &u32::from(options.pinned_clock), true)
         .map_max_entries("RINGS", ring_pages)
         .map_max_entries("DESTS", dests)

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::mem::offset_of;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aya::Ebpf;
 use aya::maps::{DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::ProgramFd;
+use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use bytemuck::Zeroable;
 use lb_common::abi::{
     ABI_VERSION, Control, Counters, Dest, Directory, Interface, InterfaceKey, Policy, PolicyCounters, Reason,
@@ -22,6 +23,9 @@ use super::list_keeper::ListKeeper;
 use super::memory::{MappedArray, wait_for_packets};
 use super::{DataplaneError, HitsJob, LoadJob, Totals};
 use crate::state::VipKey;
+
+/// The object's section that is the directory.
+pub(super) const DIRECTORY: &str = ".bss.DIRECTORY";
 
 /// All maps of one loaded object.
 pub(super) struct Tables {
@@ -47,6 +51,7 @@ pub(super) struct Tables {
 impl Tables {
     /// Takes the maps out of a loaded object and pins them below `dir`.
     pub(super) fn new(ebpf: &mut Ebpf, dir: &Path) -> Result<Self, DataplaneError> {
+        let directory = ebpf.take_map(DIRECTORY);
         let mut take = |name: &'static str| {
             let map =
                 ebpf.take_map(name).ok_or_else(|| DataplaneError::other(name, "is not in the object"))?;
@@ -54,7 +59,9 @@ impl Tables {
             Ok::<Map, DataplaneError>(map)
         };
         let tables = Self {
-            directory: array(take("DIRECTORY")?)?,
+            directory: array(
+                directory.ok_or_else(|| DataplaneError::other(DIRECTORY, "is not in the object"))?,
+            )?,
             rings: array(take("RINGS")?)?,
             dests: array(take("DESTS")?)?,
             counters: take("COUNTERS")?
@@ -311,6 +318,22 @@ const fn vip4_at(index: u32) -> usize {
 /// Where an IPv6 vip's target begins in the directory.
 const fn vip6_at(index: u32) -> usize {
     offset_of!(Directory, vip6) + index as usize * size_of::<Vip6>() + offset_of!(Vip6, target)
+}
+
+/// Makes and pins the map of the section [`DIRECTORY`]: aya would make one that cannot be mapped. Returns the pin's path.
+pub(super) fn create_directory(maps: &Path) -> Result<PathBuf, DataplaneError> {
+    const NAME: &str = "DIRECTORY";
+    let map = aya_obj::Map::new_from_params(
+        bpf_map_type::BPF_MAP_TYPE_ARRAY as u32,
+        size_of::<u32>() as u32,
+        size_of::<Directory>() as u32,
+        1,
+        BPF_F_MMAPABLE,
+    );
+    let path = maps.join(NAME);
+    let data = MapData::create(map, NAME, None).map_err(|error| DataplaneError::other(NAME, error))?;
+    data.pin(&path).map_err(|error| DataplaneError::other(NAME, error))?;
+    Ok(path)
 }
 
 fn array<T: bytemuck::Pod>(map: Map) -> Result<MappedArray<T>, DataplaneError> {
