@@ -14,9 +14,8 @@ pub const fn fold(sum: u32) -> u16 {
 #[must_use]
 #[inline(always)]
 pub const fn fold64(sum: u64) -> u16 {
-    // The upper half is less than 8, so the three parts stay below 2^18.
-    let parts = (sum as u32 & 0xffff) + (sum as u32 >> 16) + (sum >> 32) as u32;
-    fold(parts)
+    // The sum is below 2^35, so the two parts together are below 2^20.
+    fold(((sum & 0xffff) + (sum >> 16)) as u32)
 }
 
 /// Folds any sum of 32-bit words, taken in memory order, into 16 bits.

@@ -18,9 +18,9 @@ mod programs {
     use aya_ebpf::macros::{map, xdp};
     use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
     use aya_ebpf::programs::XdpContext;
-    use lb_common::abi::{BENCH_HEAD, BenchConfig, BenchSource};
+    use lb_common::abi::{BENCH_FRAGMENT, BENCH_HEAD, BenchConfig, BenchSource};
     use lb_common::checksum;
-    use lb_common::headers::{Ethernet, Ipv4, Ipv6};
+    use lb_common::headers::{Be16, Ethernet, Ipv4, Ipv6};
     use lb_ebpf::Frame;
 
     use crate::xdp::XdpFrame;
@@ -63,10 +63,11 @@ mod programs {
         const STRIDE: u32 = 0x9e37_79b1;
         let round = ROUNDS.get_ptr_mut(0)?;
         // SAFETY: the pointer is this CPU's value, which nothing else writes while the program runs here.
-        let flow = unsafe {
+        let round = unsafe {
             *round = (*round).wrapping_add(1);
-            (*round).wrapping_mul(STRIDE) & config.flow_mask
+            *round
         };
+        let flow = round.wrapping_mul(STRIDE) & config.flow_mask;
         if config.source == BenchSource::Ipv4 as u32 {
             let ip = frame.at_mut::<Ipv4>(L3)?;
             ip.source = (flow | 0x0a00_0000).to_be_bytes();
@@ -74,6 +75,12 @@ mod programs {
             let ip = frame.at_mut::<Ipv6>(L3)?;
             let [a, b, c, d] = flow.to_be_bytes();
             [ip.source[12], ip.source[13], ip.source[14], ip.source[15]] = [a, b, c, d];
+        } else if config.source == BenchSource::Fragments as u32 {
+            let ip = frame.at_mut::<Ipv4>(L3)?;
+            // Rounds count from 1, and runs are of even length.
+            let is_first = round & 1 == 1;
+            ip.id = Be16::new((round.wrapping_sub(1) >> 1) as u16);
+            ip.flags_offset = Be16::new(if is_first { Ipv4::MORE_FRAGMENTS } else { BENCH_FRAGMENT });
         }
         Some(())
     }

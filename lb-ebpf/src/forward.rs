@@ -7,6 +7,7 @@ use lb_common::flow::Says;
 use lb_common::hash;
 
 use crate::encap::Fit;
+use crate::exit::{OrExit, exit};
 use crate::parse::Packet;
 use crate::stages::flow::{Seat, choose};
 use crate::tables::StageTables;
@@ -71,7 +72,7 @@ pub(crate) fn send<F: Frame, T: Tables, const V6: bool>(
     offset: usize,
     (slot, index): (u32, u32),
 ) -> Result<Verdict, Reason> {
-    let dest = tables.dest(index).ok_or(Reason::NoDest)?;
+    let dest = tables.dest(index).or_exit(Reason::NoDest)?;
     let vip = flow.target.vip;
     let opens_flow = flow.packet.opens_flow != 0;
     match encap::encapsulate::<F, V6>(frame, offset, dest, flow.hash, Fit::Dest) {
@@ -92,10 +93,10 @@ pub(crate) fn send<F: Frame, T: Tables, const V6: bool>(
 #[inline(always)]
 pub(crate) fn owner<T: Tables>(tables: &T, place: Place, slot: u32) -> Result<u32, Reason> {
     let page = place.ring_page.wrapping_add(slot / RING_PAGE_SLOTS);
-    let page = tables.ring_page(page).ok_or(Reason::NoBackend)?;
+    let page = tables.ring_page(page).or_exit(Reason::NoBackend)?;
     let local = page.slots[(slot % RING_PAGE_SLOTS) as usize];
     if local & IN_TRANSITION != 0 {
-        return Err(if local == EMPTY_SLOT { Reason::NoBackend } else { Reason::Transition });
+        return exit(if local == EMPTY_SLOT { Reason::NoBackend } else { Reason::Transition });
     }
     Ok(place.dest_base.wrapping_add(u32::from(local)))
 }

@@ -6,6 +6,7 @@
 
 use lb_common::abi::{AccessKey, AccessRule, Directory, Policy, Reason, SourceKey, Target};
 
+use crate::exit::{OrExit, exit};
 use crate::forward::{Flow, forward};
 use crate::parse::Packet;
 use crate::stages::limit;
@@ -69,7 +70,7 @@ pub(crate) struct OpenGate;
 impl<T: Tables> Gate<T> for OpenGate {
     #[inline(always)]
     fn open<'d, F: Frame>(_frame: &F, _tables: &T, visit: &Visit<'d, '_>) -> Result<&'d Target, Reason> {
-        if visit.target.has(Target::POLICY) { Err(Reason::Policy) } else { Ok(visit.target) }
+        if visit.target.has(Target::POLICY) { exit(Reason::Policy) } else { Ok(visit.target) }
     }
 }
 
@@ -98,12 +99,12 @@ pub(crate) fn admit<'d, T: StageTables>(
     if !visit.target.has(Target::POLICY) {
         return Ok(visit.target);
     }
-    let policy = tables.policy(visit.target.policy()).ok_or(Reason::Policy)?;
+    let policy = tables.policy(visit.target.policy()).or_exit(Reason::Policy)?;
     if asks.access
         && !(allowed(tables, policy, visit, Policy::GLOBAL) && allowed(tables, policy, visit, Policy::VIP))
     {
         tables.count_policy(visit.target.vip, PolicyEvent::Denied);
-        return Err(Reason::AccessDenied);
+        return exit(Reason::AccessDenied);
     }
     if asks.limits {
         limits(tables, policy, visit)?;
@@ -190,7 +191,7 @@ fn route<'d, T: StageTables>(
         VipAddress::V6(address) => vip::route_v6(directory, target, address, packet, route),
     };
     // A route and its list are published together, so there is one.
-    target.ok_or(Reason::NoBackend)
+    target.or_exit(Reason::NoBackend)
 }
 
 /// An IPv4 client's address as `::ffff:a.b.c.d`, in two words loaded little-endian.

@@ -12,6 +12,7 @@
 
 mod decap;
 mod encap;
+mod exit;
 mod forward;
 mod frame;
 mod gate;
@@ -30,6 +31,7 @@ pub use frame::Frame;
 pub use parse::MAX_EXTENSIONS;
 pub use tables::{FlowEvent, FlowRecords, PolicyEvent, SharedWord, StageTables, Tables};
 
+use exit::{OrExit, exit};
 use forward::Flow;
 use gate::{Gate, OpenGate, VipAddress, Visit, client_v4};
 
@@ -77,14 +79,14 @@ pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> 
 /// The way of a whole packet, through `G`, which stands behind the vip.
 #[inline(always)]
 fn walk<F: Frame, T: Tables, G: Gate<T>>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
-    let ethernet: &Ethernet = frame.at(0).ok_or(Reason::Malformed)?;
+    let ethernet: &Ethernet = frame.at(0).or_exit(Reason::Malformed)?;
     match ethernet.ether_type.get() {
         // Without tags, all offsets are constants.
         ether_type::IPV4 => walk_v4::<F, T, G>(frame, tables, ETHERNET, ingress),
         ether_type::IPV6 => walk_v6::<F, T, G>(frame, tables, ETHERNET, ingress),
         ether_type::VLAN | ether_type::QINQ => walk_tagged::<F, T, G>(frame, tables, ingress),
-        ether_type::ARP => Err(Reason::Arp),
-        _ => Err(Reason::NotIp),
+        ether_type::ARP => exit(Reason::Arp),
+        _ => exit(Reason::NotIp),
     }
 }
 
@@ -98,8 +100,8 @@ fn walk_tagged<F: Frame, T: Tables, G: Gate<T>>(
     match ether_type {
         ether_type::IPV4 => walk_v4::<F, T, G>(frame, tables, offset, ingress),
         ether_type::IPV6 => walk_v6::<F, T, G>(frame, tables, offset, ingress),
-        ether_type::ARP => Err(Reason::Arp),
-        _ => Err(Reason::NotIp),
+        ether_type::ARP => exit(Reason::Arp),
+        _ => exit(Reason::NotIp),
     }
 }
 
@@ -110,15 +112,15 @@ fn walk_v4<F: Frame, T: Tables, G: Gate<T>>(
     offset: usize,
     ingress: u32,
 ) -> Result<Verdict, Reason> {
-    let ip: &Ipv4 = frame.at(offset).ok_or(Reason::Malformed)?;
-    let directory = tables.directory().ok_or(Reason::NotVip)?;
+    let ip: &Ipv4 = frame.at(offset).or_exit(Reason::Malformed)?;
+    let directory = tables.directory().or_exit(Reason::NotVip)?;
     let destination = u32::from_le_bytes(ip.destination);
     if !vip::may_be_vip(directory, hash::filter_bit_v4(destination)) {
-        return Err(Reason::NotVip);
+        return exit(Reason::NotVip);
     }
     let source = u32::from_le_bytes(ip.source);
     let packet = parse::ipv4(frame, ip, offset)?;
-    let target = vip::find_v4(directory, destination, &packet).ok_or(Reason::NoService)?;
+    let target = vip::find_v4(directory, destination, &packet).or_exit(Reason::NoService)?;
     let (address, client) = (VipAddress::V4(destination), client_v4(source));
     let visit = Visit { directory, target, address, packet: &packet, client };
     let target = G::open(frame, tables, &visit)?;
@@ -137,15 +139,15 @@ fn walk_v6<F: Frame, T: Tables, G: Gate<T>>(
     offset: usize,
     ingress: u32,
 ) -> Result<Verdict, Reason> {
-    let ip: &Ipv6 = frame.at(offset).ok_or(Reason::Malformed)?;
-    let directory = tables.directory().ok_or(Reason::NotVip)?;
+    let ip: &Ipv6 = frame.at(offset).or_exit(Reason::Malformed)?;
+    let directory = tables.directory().or_exit(Reason::NotVip)?;
     let destination = words_v6(ip.destination);
     if !vip::may_be_vip(directory, hash::filter_bit_v6(destination)) {
-        return Err(Reason::NotVip);
+        return exit(Reason::NotVip);
     }
     let source = words_v6(ip.source);
     let packet = parse::ipv6(frame, ip, offset)?;
-    let target = vip::find_v6(directory, destination, &packet).ok_or(Reason::NoService)?;
+    let target = vip::find_v6(directory, destination, &packet).or_exit(Reason::NoService)?;
     let (address, client) = (VipAddress::V6(destination), source);
     let visit = Visit { directory, target, address, packet: &packet, client };
     let target = G::open(frame, tables, &visit)?;

@@ -4,6 +4,8 @@
 //! All arrays but the per-CPU ones are mapped into user space, which publishes by aligned stores of single words. Every
 //! lookup of an array is inlined by the kernel; none is a helper call.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::map;
@@ -17,8 +19,10 @@ use lb_common::abi::{
 };
 use lb_ebpf::{FlowEvent, FlowRecords, PolicyEvent, SharedWord, StageTables, Tables, Verdict};
 
-#[map]
-static DIRECTORY: Array<Directory> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// A map as well: an array of this one value, in a section of its own, which user space maps. The address of such a value
+/// stands in the instructions, so that no lookup is needed, nor a register for what is known before it.
+#[unsafe(link_section = ".bss.DIRECTORY")]
+static mut DIRECTORY: MaybeUninit<Directory> = MaybeUninit::zeroed();
 #[map]
 static RINGS: Array<RingPage> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -113,7 +117,13 @@ pub(crate) struct KernelTables {
 impl Tables for KernelTables {
     #[inline(always)]
     fn directory(&self) -> Option<&Directory> {
-        DIRECTORY.get(0)
+        let mut directory = &raw const DIRECTORY;
+        // SAFETY: a register is left alone, but the compiler has forgotten that nothing in this file writes the value; and any
+        // bytes are a `Directory`.
+        unsafe {
+            core::arch::asm!("# {0}", inout(reg) directory, options(pure, nomem, nostack, preserves_flags));
+            Some((*directory).assume_init_ref())
+        }
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@ use lb_common::hash;
 use lb_common::headers::{Ethernet, Extension, Ipv4, Ipv6, Ports, TcpStart, Udp, Vlan};
 use network_types::ip::IpProto;
 
+use crate::exit::{OrExit, exit};
 use crate::{Frame, ether_type};
 
 /// IPv6 extension headers that are walked before a packet is given to the kernel.
@@ -64,7 +65,7 @@ impl Packet {
 /// When the frame ends before.
 #[inline(always)]
 pub(crate) fn link<F: Frame>(frame: &F) -> Result<(u16, usize), Reason> {
-    match frame.at::<Ethernet>(0).ok_or(Reason::Malformed)?.ether_type.get() {
+    match frame.at::<Ethernet>(0).or_exit(Reason::Malformed)?.ether_type.get() {
         ether_type::VLAN | ether_type::QINQ => tags(frame),
         plain => Ok((plain, size_of::<Ethernet>())),
     }
@@ -78,11 +79,11 @@ pub(crate) fn link<F: Frame>(frame: &F) -> Result<(u16, usize), Reason> {
 pub(crate) fn tags<F: Frame>(frame: &F) -> Result<(u16, usize), Reason> {
     const FIRST: usize = size_of::<Ethernet>();
     const SECOND: usize = FIRST + size_of::<Vlan>();
-    let inner = frame.at::<Vlan>(FIRST).ok_or(Reason::Malformed)?.ether_type.get();
+    let inner = frame.at::<Vlan>(FIRST).or_exit(Reason::Malformed)?.ether_type.get();
     if inner != ether_type::VLAN && inner != ether_type::QINQ {
         return Ok((inner, SECOND));
     }
-    let innermost = frame.at::<Vlan>(SECOND).ok_or(Reason::Malformed)?.ether_type.get();
+    let innermost = frame.at::<Vlan>(SECOND).or_exit(Reason::Malformed)?.ether_type.get();
     Ok((innermost, SECOND + size_of::<Vlan>()))
 }
 
@@ -115,20 +116,20 @@ pub(crate) fn ipv4<F: Frame>(frame: &F, ip: &Ipv4, offset: usize) -> Result<Pack
     const PLAIN: u8 = 0x45;
     let len = usize::from(ip.total_len.get());
     if !holds(frame, offset + len) {
-        return Err(Reason::Truncated);
+        return exit(Reason::Truncated);
     }
     if ip.flags_offset.get() & Ipv4::FRAGMENT != 0 {
-        return Err(Reason::Fragment);
+        return exit(Reason::Fragment);
     }
     if ip.version_ihl == PLAIN {
         if len < size_of::<Ipv4>() {
-            return Err(Reason::Truncated);
+            return exit(Reason::Truncated);
         }
         return layer4(frame, ip.protocol, offset + size_of::<Ipv4>());
     }
     let header_len = usize::from(ip.version_ihl & 0x0f) * 4;
     if ip.version_ihl >> 4 != 4 || header_len < size_of::<Ipv4>() || len < header_len {
-        return Err(Reason::Truncated);
+        return exit(Reason::Truncated);
     }
     layer4(frame, ip.protocol, offset + header_len)
 }
@@ -147,7 +148,7 @@ pub(crate) fn holds<F: Frame>(frame: &F, bytes: usize) -> bool {
 pub(crate) fn ipv6<F: Frame>(frame: &F, ip: &Ipv6, offset: usize) -> Result<Packet, Reason> {
     let start = offset + size_of::<Ipv6>();
     if ip.version_class_label[0] >> 4 != 6 || !holds(frame, start + usize::from(ip.payload_len.get())) {
-        return Err(Reason::Truncated);
+        return exit(Reason::Truncated);
     }
     if ip.next_header == TCP || ip.next_header == UDP {
         return layer4(frame, ip.next_header, start);
@@ -172,7 +173,7 @@ pub(crate) fn extensions<F: Frame>(
         }
         (protocol, offset) = step(frame, protocol, offset)?;
     }
-    if is_extension(protocol)? { Err(Reason::ExtensionHeaders) } else { Ok((protocol, offset)) }
+    if is_extension(protocol)? { exit(Reason::ExtensionHeaders) } else { Ok((protocol, offset)) }
 }
 
 /// The same up to the fragment header: its offset.
@@ -191,23 +192,23 @@ pub(crate) fn fragment_header<F: Frame>(
         }
         (protocol, offset) = step(frame, protocol, offset)?;
     }
-    if protocol == FRAGMENT { Ok(offset) } else { Err(Reason::ExtensionHeaders) }
+    if protocol == FRAGMENT { Ok(offset) } else { exit(Reason::ExtensionHeaders) }
 }
 
 /// Steps over one extension header.
 #[inline(always)]
 fn step<F: Frame>(frame: &F, protocol: u8, offset: usize) -> Result<(u8, usize), Reason> {
-    let extension = frame.at::<RoutingStart>(offset).ok_or(Reason::Truncated)?;
+    let extension = frame.at::<RoutingStart>(offset).or_exit(Reason::Truncated)?;
     if protocol == ROUTING && extension.segments_left != 0 {
         // The vip is not the packet's last stop (RFC 8200, section 4.4): the kernel's business.
-        return Err(Reason::ExtensionHeaders);
+        return exit(Reason::ExtensionHeaders);
     }
     Ok((extension.start.next_header, offset + (usize::from(extension.start.len) + 1) * 8))
 }
 
 #[inline(always)]
 fn is_extension(protocol: u8) -> Result<bool, Reason> {
-    if protocol == FRAGMENT { Err(Reason::Fragment) } else { Ok(is_option(protocol)) }
+    if protocol == FRAGMENT { exit(Reason::Fragment) } else { Ok(is_option(protocol)) }
 }
 
 /// An extension header that says itself how long it is.
@@ -232,7 +233,7 @@ fn layer4<F: Frame>(frame: &F, protocol: u8, offset: usize) -> Result<Packet, Re
     let number = u64::from(protocol);
     match protocol {
         TCP => {
-            let tcp = frame.at::<TcpStart>(offset).ok_or(Reason::Truncated)?;
+            let tcp = frame.at::<TcpStart>(offset).or_exit(Reason::Truncated)?;
             let opens_flow = tcp.flags & (TcpStart::SYN | TcpStart::ACK) == TcpStart::SYN;
             Ok(Packet {
                 protocol: number,
@@ -242,10 +243,10 @@ fn layer4<F: Frame>(frame: &F, protocol: u8, offset: usize) -> Result<Packet, Re
             })
         }
         UDP => {
-            let udp = frame.at::<Udp>(offset).ok_or(Reason::Truncated)?;
+            let udp = frame.at::<Udp>(offset).or_exit(Reason::Truncated)?;
             Ok(Packet { protocol: number, ports: word(&udp.ports), opens_flow: 0, layer4: offset as u64 })
         }
-        ICMP | ICMPV6 => Err(Reason::Icmp),
-        _ => Err(Reason::OtherProtocol),
+        ICMP | ICMPV6 => exit(Reason::Icmp),
+        _ => exit(Reason::OtherProtocol),
     }
 }

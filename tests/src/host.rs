@@ -145,7 +145,7 @@ impl HostTables {
             Write::Tracking(tracking) => self.directory.control.tracking = *tracking,
             Write::Settle(retired) => {
                 retired.dests.iter().for_each(|dest| self.dests[dest.index as usize] = Dest::zeroed());
-                let gone: Vec<_> = retired.lists.iter().map(|list| list.id).collect();
+                let gone: Vec<_> = retired.lists.iter().map(|retired| retired.list.id).collect();
                 self.access.retain(|key, _| !gone.contains(&(key.list & !AccessKey::V4)));
             }
             Write::List(list) => {

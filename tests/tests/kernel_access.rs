@@ -95,6 +95,8 @@ fn a_million_prefixes_are_exchanged_at_once_while_packets_flow() {
         let begin = Instant::now();
         kernel.apply(&denying(&second).forwarding()).expect("room for two millions");
         println!("exchanged in {:?}", begin.elapsed());
+        kernel.dataplane().expect("a dataplane").wait_for_lists();
+        println!("and the old one removed in {:?}", begin.elapsed());
         done.store(true, Ordering::Relaxed);
         let (rounds, switched) = sender.join().expect("a sender that saw only whole lists");
         println!("{rounds} rounds, {switched} of them with the new list");
@@ -107,7 +109,7 @@ fn a_million_prefixes_are_exchanged_at_once_while_packets_flow() {
 
     let begin = Instant::now();
     let of_vip = ListUse::Access(V4.parse().expect("a vip"));
-    let hits = kernel.dataplane().expect("a dataplane").prefix_hits(of_vip).expect("hits");
+    let hits = kernel.dataplane().expect("a dataplane").prefix_hits(of_vip)().expect("hits");
     println!("read the hits in {:?}", begin.elapsed());
     assert_eq!(hits.len(), second.len());
     assert!(hits.iter().all(|hit| hit.verdict == AccessRule::DENY));
@@ -117,6 +119,7 @@ fn a_million_prefixes_are_exchanged_at_once_while_packets_flow() {
     }
     let begin = Instant::now();
     kernel.apply(&denying(&prefixes(&[])).forwarding()).expect("nothing to load");
+    kernel.dataplane().expect("a dataplane").wait_for_lists();
     println!("removed in {:?}", begin.elapsed());
 }
 
@@ -143,6 +146,76 @@ fn a_restart_keeps_what_the_lists_have_counted_for_the_vip() {
     assert_eq!(denied(&mut kernel), Some(3), "a vip that comes back counts on");
 }
 
+#[test]
+fn hits_of_prefixes_that_stay_go_on_when_a_list_is_exchanged() {
+    if !is_root() {
+        return;
+    }
+    let both = |deny: &[&str], allow: &[&str]| {
+        denying(&prefixes(deny)).with(V4, |vip| vip.options.access.allow = prefixes(allow))
+    };
+    let vip = V4.parse().expect("a vip");
+    let hits = |kernel: &mut Kernel| -> Vec<(String, u64)> {
+        let dataplane = kernel.dataplane().expect("a dataplane");
+        dataplane.wait_for_lists();
+        let hits = dataplane.prefix_hits(ListUse::Access(vip))().expect("hits");
+        hits.iter().map(|hit| (hit.prefix.to_string(), hit.hits)).collect()
+    };
+    let expected = |of: &[(&str, u64)]| -> Vec<(String, u64)> {
+        of.iter().map(|(prefix, hits)| ((*prefix).to_owned(), *hits)).collect()
+    };
+    let send = |kernel: &mut Kernel, last: &[u8]| {
+        for last in last {
+            kernel.run(&packet(Ipv4Addr::new(203, 0, 113, *last).into())).expect("a run");
+        }
+    };
+    let first = both(&["203.0.113.1", "203.0.113.2", "203.0.113.3"], &["0.0.0.0/0"]);
+    let mut kernel = Kernel::open(&first.forwarding()).expect("a kernel");
+    send(&mut kernel, &[1, 1, 2, 3, 9]);
+    // One stays, one changes its verdict, one goes, one comes.
+    let second = both(&["203.0.113.1", "203.0.113.4"], &["0.0.0.0/0", "203.0.113.2"]);
+    kernel.apply(&second.forwarding()).expect("room");
+    let carried = [("0.0.0.0/0", 1), ("203.0.113.2", 0), ("203.0.113.1", 2), ("203.0.113.4", 0)];
+    assert_eq!(hits(&mut kernel), expected(&carried));
+    send(&mut kernel, &[1, 2, 4, 9]);
+    let third = both(&["203.0.113.1", "203.0.113.4", "203.0.113.5"], &["0.0.0.0/0", "203.0.113.2"]);
+    kernel.apply(&third.forwarding()).expect("room");
+    let carried =
+        [("0.0.0.0/0", 2), ("203.0.113.2", 1), ("203.0.113.1", 3), ("203.0.113.4", 1), ("203.0.113.5", 0)];
+    assert_eq!(hits(&mut kernel), expected(&carried), "over two exchanges");
+}
+
+#[test]
+fn what_was_prepared_and_not_used_leaves_the_kernel() {
+    if !is_root() {
+        return;
+    }
+    let world = denying(&prefixes(&["203.0.113.0/24"]));
+    let mut kernel = Kernel::open(&world.forwarding()).expect("a kernel");
+    let entries = |kernel: &mut Kernel| {
+        kernel.dataplane().expect("a dataplane").wait_for_lists();
+        let map = Map::LpmTrie(kernel.pinned_map("ACCESS").expect("the map"));
+        let access: LpmTrie<MapData, [u8; 20], [u8; 16]> = map.try_into().expect("a prefix table");
+        access.iter().count()
+    };
+    let other = denying(&prefixes(&["203.0.113.0/25", "203.0.113.128/25"]));
+    for is_applied in [false, true] {
+        let dataplane = kernel.dataplane().expect("a dataplane");
+        let job = dataplane.prepare_lists(&other.forwarding()).expect("room").expect("something new");
+        job().expect("room");
+        assert_eq!(entries(&mut kernel), 3);
+        let source = "203.0.113.9".parse().expect("an address");
+        assert_eq!(kernel.run_raw(&packet(source), 1).expect("a run").0, XDP_DROP);
+        if is_applied {
+            kernel.apply(&other.forwarding()).expect("room");
+        }
+        kernel.dataplane().expect("a dataplane").abandon_lists();
+        assert_eq!(entries(&mut kernel), if is_applied { 2 } else { 1 });
+    }
+    let dataplane = kernel.dataplane().expect("a dataplane");
+    assert!(dataplane.prepare_lists(&other.forwarding()).expect("room").is_none(), "it is there");
+}
+
 /// The program counts in two halves, see `AccessRule::hits`.
 #[test]
 fn hits_go_on_beyond_32_bits() {
@@ -163,7 +236,7 @@ fn hits_go_on_beyond_32_bits() {
         let (action, _) = kernel.run_raw(&packet(source), 3).expect("a test run");
         assert_eq!(action, XDP_DROP);
         let vip = V4.parse().expect("a vip");
-        let hits = kernel.dataplane().expect("it").prefix_hits(ListUse::Access(vip)).expect("hits");
+        let hits = kernel.dataplane().expect("it").prefix_hits(ListUse::Access(vip))().expect("hits");
         assert_eq!(hits[0].hits, after);
     }
 }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lb_user::api::types::{AccessPrefix, ExplainReply, PolicyValues, Stats};
@@ -260,5 +260,69 @@ fn a_route_sends_its_sources_to_a_backend_of_their_own() {
         let decided = prefixes(&daemon, vip_name);
         let (_, hits) = decided.iter().find(|(rule, _)| *rule == format!("route inner {prefix}")).unwrap();
         assert!(*hits >= 15, "SYN, ACK and request of five connections at least: {decided:?}");
+    }
+}
+
+/// A million prefixes, IPv4 and IPv6, and the client's second address.
+fn million(salt: u32) -> String {
+    let mut text = format!("{OTHER4}\n");
+    for n in 0..1_000_000u32 {
+        // Odd multipliers: no two n give the same network; none is one of the lab's.
+        let bits = (n * 2 + salt).wrapping_mul(0x9e37_79b1) & 0x001f_ffff;
+        let line = if n % 4 == 0 {
+            format!("2001:db9:{:x}:{:x}::/64\n", bits >> 16, bits & 0xffff)
+        } else {
+            format!("{}/30\n", std::net::Ipv4Addr::from(0xe000_0000 - (bits << 2) - 4))
+        };
+        text.push_str(&line);
+    }
+    text
+}
+
+#[test]
+fn the_daemon_answers_while_a_million_prefixes_are_exchanged_and_their_hits_go_on() {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if !privileged() {
+        return;
+    }
+    let (network, daemon) = start("deny_file = \"../denied.txt\"");
+    let hits = || -> u64 {
+        let said = daemon.cli(["access", "show", "--top", "5", "--output", "json"]).unwrap();
+        let shown: Vec<AccessPrefix> = serde_json::from_str(&said).unwrap();
+        let of_client = shown.iter().filter(|of| of.prefix.trim_end_matches("/32") == OTHER4);
+        of_client.map(|of| of.hits).max().unwrap()
+    };
+    let mut before = 0;
+    for salt in [0, 1] {
+        fs::write(denied(&network), million(salt)).unwrap();
+        let (mut slowest, mut asked) = (Duration::ZERO, 0);
+        std::thread::scope(|scope| {
+            let begin = Instant::now();
+            let reload = scope.spawn(|| daemon.cli(["reload"]));
+            while !reload.is_finished() {
+                let asking = Instant::now();
+                daemon.status().unwrap();
+                slowest = slowest.max(asking.elapsed());
+                asked += 1;
+            }
+            reload.join().unwrap().unwrap();
+            println!(
+                "reload in {:?}, {asked} times asked, the slowest answer in {slowest:?}",
+                begin.elapsed()
+            );
+        });
+        assert!(asked > 2, "a million prefixes took no time");
+        assert!(slowest < PATIENCE, "an answer in {slowest:?}");
+        assert_eq!(curl(&network, OTHER4, VIPS[0]), Err(TIMED_OUT));
+        // Reading a million prefixes takes seconds; nobody has to wait for it.
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(hits);
+            let asking = Instant::now();
+            daemon.status().unwrap();
+            assert!(asking.elapsed() < PATIENCE, "an answer in {:?}", asking.elapsed());
+            let after = reading.join().unwrap();
+            assert!(after > before, "{after} hits after {before}");
+            before = after;
+        });
     }
 }

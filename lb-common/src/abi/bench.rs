@@ -23,7 +23,13 @@ pub enum BenchSource {
     Ipv4 = 1,
     /// An IPv6 header there.
     Ipv6 = 2,
+    /// An IPv4 header there, but of one source: the rounds are the first and the last fragment of a datagram by turns, each
+    /// [`BENCH_FRAGMENT`] units of 8 bytes, with the next identification for each datagram.
+    Fragments = 3,
 }
+
+/// See [`BenchSource::Fragments`].
+pub const BENCH_FRAGMENT: u16 = 2;
 
 /// Most bytes from the frame's start that a target may change; a power of two.
 pub const BENCH_HEAD: usize = 128;

@@ -38,7 +38,7 @@ mod reason;
 mod stage;
 mod vip;
 
-pub use bench::{BENCH_HEAD, BenchConfig, BenchSource, BenchTarget};
+pub use bench::{BENCH_FRAGMENT, BENCH_HEAD, BenchConfig, BenchSource, BenchTarget};
 pub use decap::{DECAP_LOCALS, DECAP_OUTCOME_COUNT, DECAP_SOURCES, DecapOutcome};
 pub use dest::{Counters, Dest, DestKind, Found, HEAD_LEN};
 pub use directory::{

@@ -22,6 +22,7 @@ use network_types::ip::IpProto;
 
 use super::{ETHERNET, Fit, Inner, TAGGED, V4, V6, give_back, ip, put, put_ethernet, spend_hop, take};
 use crate::Frame;
+use crate::exit::{OrExit, exit};
 
 const UDP: usize = size_of::<Udp>();
 const GUE: usize = 4;
@@ -66,7 +67,7 @@ pub(super) fn outer<F: Frame, const INNER_V6: bool>(
 ) -> Result<u32, Reason> {
     let shape = Shape::of(dest.kind);
     if dest.kind < DestKind::UdpIpv4 as u32 {
-        return Err(Reason::NoDest);
+        return exit(Reason::NoDest);
     }
     match (shape.outer_is_v6 != 0, INNER_V6) {
         (false, false) => around::<F, V4_UDP, V4, false>(frame, offset, dest, &shape, entropy, fit),
@@ -88,8 +89,8 @@ fn around<F: Frame, const OUTER: usize, const INNER: usize, const INNER_V6: bool
 ) -> Result<u32, Reason> {
     let Shape { l2, gue, .. } = *shape;
     let head = l2 + OUTER + gue;
-    frame.extend_front(head as i32 - offset as i32).ok_or(Reason::NoHeadroom)?;
-    let header: &mut [u8; INNER] = frame.at_mut(head).ok_or(Reason::NoHeadroom)?;
+    frame.extend_front(head as i32 - offset as i32).or_exit(Reason::NoHeadroom)?;
+    let header: &mut [u8; INNER] = frame.at_mut(head).or_exit(Reason::NoHeadroom)?;
     let inner = Inner::read::<INNER, INNER_V6>(header, 0);
     if fit.is_missed(inner.len, dest) {
         return give_back(frame, head, offset);
@@ -107,9 +108,9 @@ fn around<F: Frame, const OUTER: usize, const INNER: usize, const INNER_V6: bool
         + 2 * u64::from(ports_and_len[1]);
     let [sum_0, sum_1] = udp_checksum::<F, INNER_V6>(frame, head, outer_sum).to_ne_bytes();
 
-    let template: &[u8; OUTER] = dest.head.get(l2..).and_then(<[u8]>::first_chunk).ok_or(Reason::NoDest)?;
+    let template: &[u8; OUTER] = dest.head.get(l2..).and_then(<[u8]>::first_chunk).or_exit(Reason::NoDest)?;
     put_l2(frame, dest, l2)?;
-    let to: &mut [u8; OUTER] = frame.at_mut(l2).ok_or(Reason::NoHeadroom)?;
+    let to: &mut [u8; OUTER] = frame.at_mut(l2).or_exit(Reason::NoHeadroom)?;
     if OUTER == V4_UDP {
         ip::header_v4(to, template, dest, &inner, len + V4 as u32, entropy);
     } else {
@@ -119,7 +120,7 @@ fn around<F: Frame, const OUTER: usize, const INNER: usize, const INNER_V6: bool
     put(to, OUTER - UDP, [port_0, port_1, to_port_0, to_port_1]);
     put(to, OUTER - UDP + 4, [len_0, len_1, sum_0, sum_1]);
     if gue != 0 {
-        let to: &mut [u8; GUE] = frame.at_mut(l2 + OUTER).ok_or(Reason::NoHeadroom)?;
+        let to: &mut [u8; GUE] = frame.at_mut(l2 + OUTER).or_exit(Reason::NoHeadroom)?;
         *to = [0, if INNER_V6 { IpProto::Ipv6 as u8 } else { IpProto::Ipv4 as u8 }, 0, 0];
     }
     Ok(inner.len)
@@ -128,9 +129,9 @@ fn around<F: Frame, const OUTER: usize, const INNER: usize, const INNER_V6: bool
 #[inline(always)]
 fn put_l2<F: Frame>(frame: &mut F, dest: &Dest, l2: usize) -> Result<(), Reason> {
     if l2 == TAGGED {
-        put_ethernet::<TAGGED, TAGGED>(frame.at_mut(0).ok_or(Reason::NoHeadroom)?, dest);
+        put_ethernet::<TAGGED, TAGGED>(frame.at_mut(0).or_exit(Reason::NoHeadroom)?, dest);
     } else {
-        put_ethernet::<ETHERNET, ETHERNET>(frame.at_mut(0).ok_or(Reason::NoHeadroom)?, dest);
+        put_ethernet::<ETHERNET, ETHERNET>(frame.at_mut(0).or_exit(Reason::NoHeadroom)?, dest);
     }
     Ok(())
 }

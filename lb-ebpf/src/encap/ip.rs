@@ -3,7 +3,7 @@
 use lb_common::abi::{Dest, Reason};
 use lb_common::checksum;
 
-use super::{Fit, Inner, V4, V6, give_back, make_room, put, put_ethernet, spend_hop, take};
+use super::{Fit, Inner, TAGGED, V4, V6, give_back, make_room, put, spend_hop, take};
 use crate::Frame;
 
 /// `L2` bytes of Ethernet, then IPv4 (RFC 2003, RFC 4213), then the inner header: `ALL` bytes together.
@@ -21,7 +21,7 @@ pub(super) fn outer_v4<F: Frame, const L2: usize, const ALL: usize, const INNER_
         return give_back(frame, L2 + V4, offset);
     }
     spend_hop::<ALL, INNER_V6>(all, L2 + V4)?;
-    put_ethernet::<L2, ALL>(all, dest);
+    put_link::<L2, ALL>(all, dest);
     header_v4(&mut all[L2..], &dest.head[L2..], dest, &inner, inner.len + V4 as u32, entropy);
     Ok(inner.len)
 }
@@ -31,15 +31,16 @@ pub(super) fn outer_v4<F: Frame, const L2: usize, const ALL: usize, const INNER_
 pub(super) fn header_v4(to: &mut [u8], template: &[u8], dest: &Dest, inner: &Inner, len: u32, entropy: u32) {
     let [_, _, len_0, len_1] = len.to_be_bytes();
     let first = u32::from_ne_bytes([0x45, inner.outer_tos(dest), len_0, len_1]);
-    let source = u32::from_ne_bytes(take(template, 12)) | entropy & dest.source_mask;
+    // Both addresses as one word.
+    let addresses = u64::from_le_bytes(take(template, 12)) | u64::from((entropy & dest.source_mask).to_le());
+    let source = u64::from((addresses as u32).to_le());
     let [ttl, protocol] = take(template, 8);
-    let sum = u64::from(dest.checksum) + u64::from(first) + u64::from(inner.id_flags) + u64::from(source);
+    let sum = u64::from(dest.checksum) + u64::from(first) + u64::from(inner.id_flags) + source;
     let [sum_0, sum_1] = (!checksum::fold64(sum)).to_ne_bytes();
     put(to, 0, first.to_ne_bytes());
     put(to, 4, inner.id_flags.to_ne_bytes());
     put(to, 8, [ttl, protocol, sum_0, sum_1]);
-    put(to, 12, source.to_ne_bytes());
-    put(to, 16, take::<4>(template, 16));
+    put(to, 12, addresses.to_le_bytes());
 }
 
 /// `L2` bytes of Ethernet, then IPv6 (RFC 2473), then the inner header: `ALL` bytes together. The flow label carries
@@ -58,7 +59,7 @@ pub(super) fn outer_v6<F: Frame, const L2: usize, const ALL: usize, const INNER_
         return give_back(frame, L2 + V6, offset);
     }
     spend_hop::<ALL, INNER_V6>(all, L2 + V6)?;
-    put_ethernet::<L2, ALL>(all, dest);
+    put_link::<L2, ALL>(all, dest);
     header_v6(&mut all[L2..], &dest.head[L2..], dest, &inner, inner.len, entropy);
     Ok(inner.len)
 }
@@ -84,4 +85,14 @@ pub(super) fn header_v6(
     put(to, 20, source.to_ne_bytes());
     put(to, 24, take::<8>(template, 24));
     put(to, 32, take::<8>(template, 32));
+}
+
+/// Writes the dest's `L2` bytes of Ethernet, in words that reach into the IP header, which is written afterwards.
+#[inline(always)]
+fn put_link<const L2: usize, const ALL: usize>(all: &mut [u8; ALL], dest: &Dest) {
+    put(all, 0, take::<8>(&dest.head, 0));
+    put(all, 8, take::<8>(&dest.head, 8));
+    if L2 == TAGGED {
+        put(all, 16, take::<2>(&dest.head, 16));
+    }
 }

@@ -6,6 +6,7 @@ use lb_common::headers::Ethernet;
 
 use super::{ETHERNET, Fit, Inner, TAGGED, V4, V6, make_room, put_ethernet, spend_hop, take};
 use crate::Frame;
+use crate::exit::{OrExit, exit};
 
 const L2: u32 = DestKind::L2 as u32;
 const L2_VLAN: u32 = DestKind::L2Vlan as u32;
@@ -19,14 +20,14 @@ pub(super) fn rewrite<F: Frame, const INNER_V6: bool>(
     fit: Fit,
 ) -> Result<u32, Reason> {
     if goes_in_circles(frame, dest) {
-        return Err(Reason::Loop);
+        return exit(Reason::Loop);
     }
     match (dest.kind, INNER_V6) {
         (L2, false) => behind::<F, ETHERNET, { ETHERNET + V4 }, false>(frame, offset, dest, fit),
         (L2, true) => behind::<F, ETHERNET, { ETHERNET + V6 }, true>(frame, offset, dest, fit),
         (L2_VLAN, false) => behind::<F, TAGGED, { TAGGED + V4 }, false>(frame, offset, dest, fit),
         (L2_VLAN, true) => behind::<F, TAGGED, { TAGGED + V6 }, true>(frame, offset, dest, fit),
-        _ => Err(Reason::NoDest),
+        _ => exit(Reason::NoDest),
     }
 }
 
@@ -48,12 +49,12 @@ fn behind<F: Frame, const L2: usize, const ALL: usize, const INNER_V6: bool>(
 ) -> Result<u32, Reason> {
     // Before any byte moves: where a tag goes, nobody gives it back.
     let len = if INNER_V6 {
-        Inner::read::<V6, true>(frame.at(offset).ok_or(Reason::Truncated)?, 0).len
+        Inner::read::<V6, true>(frame.at(offset).or_exit(Reason::Truncated)?, 0).len
     } else {
-        Inner::read::<V4, false>(frame.at(offset).ok_or(Reason::Truncated)?, 0).len
+        Inner::read::<V4, false>(frame.at(offset).or_exit(Reason::Truncated)?, 0).len
     };
     if fit.is_missed(len, dest) {
-        return Err(Reason::TooBig);
+        return exit(Reason::TooBig);
     }
     let all: &mut [u8; ALL] = make_room(frame, L2, offset)?;
     spend_hop::<ALL, INNER_V6>(all, L2)?;

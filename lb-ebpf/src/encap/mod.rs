@@ -19,10 +19,10 @@ mod l2;
 pub(crate) mod outer;
 
 use lb_common::abi::{Dest, DestKind, HEAD_LEN, Reason};
-use lb_common::checksum;
 use lb_common::headers::{Ipv4, Ipv6};
 
 use crate::Frame;
+use crate::exit::{OrExit, exit};
 
 const ETHERNET: usize = 14;
 const TAGGED: usize = 18;
@@ -136,7 +136,7 @@ impl Inner {
             return Self { tos, len: V6 as u32 + u32::from(payload), id_flags: DF };
         }
         let len = u16::from_be_bytes(take(all, at + 2));
-        let id_flags = u32::from_ne_bytes(take(all, at + 4)) & ID_AND_DF;
+        let id_flags = word(all, at + 4) & ID_AND_DF;
         Self { tos: all[at + 1], len: u32::from(len), id_flags }
     }
 
@@ -149,17 +149,23 @@ impl Inner {
 /// Takes one from the time to live of the inner header at `at`.
 #[inline(always)]
 fn spend_hop<const ALL: usize, const INNER_V6: bool>(all: &mut [u8; ALL], at: usize) -> Result<(), Reason> {
-    let ttl_at = if INNER_V6 { at + 7 } else { at + 8 };
-    let ttl = all[ttl_at];
-    if ttl <= 1 {
-        return Err(Reason::TtlExpired);
+    if INNER_V6 {
+        let hops = all[at + 7];
+        if hops <= 1 {
+            return exit(Reason::TtlExpired);
+        }
+        all[at + 7] = hops - 1;
+        return Ok(());
     }
-    all[ttl_at] = ttl - 1;
-    if !INNER_V6 {
-        // One less in the upper byte of a word is one more in the upper byte of the checksum (RFC 1141).
-        let sum = u32::from(u16::from_ne_bytes(take(all, at + 10))) + u32::from(u16::from_ne_bytes([1, 0]));
-        put(all, at + 10, checksum::fold(sum).to_ne_bytes());
+    // Time to live, protocol and checksum, each a byte further up.
+    let old = word(all, at + 8).to_le();
+    if old & 0xff <= 1 {
+        return exit(Reason::TtlExpired);
     }
+    // One less in the upper byte of a word is one more in the upper byte of the checksum (RFC 1141), with the carry around.
+    let (new, carry) = old.overflowing_add((1 << 16) - 1);
+    let new = if carry { new + (1 << 16) } else { new };
+    put(all, at + 8, new.to_le_bytes());
     Ok(())
 }
 
@@ -171,16 +177,16 @@ fn make_room<F: Frame, const ALL: usize>(
     head: usize,
     offset: usize,
 ) -> Result<&mut [u8; ALL], Reason> {
-    frame.extend_front(head as i32 - offset as i32).ok_or(Reason::NoHeadroom)?;
-    frame.at_mut(0).ok_or(Reason::NoHeadroom)
+    frame.extend_front(head as i32 - offset as i32).or_exit(Reason::NoHeadroom)?;
+    frame.at_mut(0).or_exit(Reason::NoHeadroom)
 }
 
 /// Undoes [`make_room`] before anything was written: the frame is as it came.
 #[inline(always)]
 fn give_back<F: Frame>(frame: &mut F, head: usize, offset: usize) -> Result<u32, Reason> {
     match frame.extend_front(offset as i32 - head as i32) {
-        Some(()) => Err(Reason::TooBig),
-        None => Err(Reason::NoHeadroom),
+        Some(()) => exit(Reason::TooBig),
+        None => exit(Reason::NoHeadroom),
     }
 }
 
@@ -198,6 +204,13 @@ fn put_ethernet<const L2: usize, const ALL: usize>(all: &mut [u8; ALL], dest: &D
 #[inline(always)]
 fn take<const N: usize>(from: &[u8], at: usize) -> [u8; N] {
     core::array::from_fn(|i| from[at + i])
+}
+
+/// Four bytes as one word in memory order. A load of its own: of bytes put together, of which some are masked, LLVM would
+/// load each.
+#[inline(always)]
+fn word(from: &[u8], at: usize) -> u32 {
+    bytemuck::pod_read_unaligned(&from[at..at + 4])
 }
 
 #[inline(always)]

@@ -1,32 +1,37 @@
-//! Changes and reloads: validated, planned, and then done, all or nothing.
+//! What a change or a reload would lead to: worked out, checked and shown before anything of it is done.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use tracing::error;
-
-use super::advance::is_reachable;
-use super::engine::{Engine, Refused, addresses, build};
+use super::engine::{Engine, LoadConfig, Refused, addresses, build};
 use super::handle::Caller;
 use super::{clock, view};
 use crate::api::types::ChangeResult;
 use crate::config::Config;
-use crate::dataplane::{Dataplane, DataplaneError};
+use crate::dataplane::{Dataplane, LoadJob};
 use crate::state::{
-    Change, ChangeMark, Forwarding, JournalEntry, MacAddress, Merged, NextHop, Overlay, Previous, Unresolved,
-    merge,
+    Change, ChangeMark, JournalEntry, MacAddress, Merged, NextHop, Overlay, Previous, Unresolved, merge,
 };
 
 /// What would run after a change or a reload, validated but not yet done.
 #[derive(Debug)]
 pub struct Candidate {
     /// On a reload: the file that was read.
-    config: Option<Config>,
-    overlay: Overlay,
-    merged: Merged,
-    entry: Option<JournalEntry>,
-    notes: Vec<String>,
+    pub(super) config: Option<Config>,
+    pub(super) overlay: Overlay,
+    pub(super) merged: Merged,
+    pub(super) entry: Option<JournalEntry>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Candidate {
+    /// The addresses whose next hops it needs.
+    #[must_use]
+    pub fn wanted(&self) -> BTreeSet<IpAddr> {
+        addresses(&self.merged.desired)
+    }
 }
 
 impl<D: Dataplane> Engine<D> {
@@ -47,21 +52,44 @@ impl<D: Dataplane> Engine<D> {
         Ok(Candidate { config: None, merged, overlay: changed.overlay, entry, notes: changed.notes })
     }
 
-    /// Reads and validates the configuration file.
-    ///
-    /// # Errors
-    /// When the file is not valid.
-    pub fn prepare_reload(&self) -> Result<Candidate, Refused> {
-        let config = (self.setup.load)().map_err(Refused::Config)?;
+    /// What reads and validates the configuration file. With large prefix lists it takes seconds.
+    pub(super) fn reader(&self) -> LoadConfig {
+        Arc::clone(&self.setup.load)
+    }
+
+    /// What a file that was read asks for.
+    #[must_use]
+    pub fn prepare_reload(&self, config: Config) -> Candidate {
         let overlay = self.overlay.settled(&config);
         let merged = merge(&config, &overlay, SystemTime::now());
-        Ok(Candidate {
+        Candidate {
             notes: view::reload_notes(&self.setup.config, &config, &merged),
             config: Some(config),
             merged,
             overlay,
             entry: None,
-        })
+        }
+    }
+
+    /// What has to be done before [`Self::commit`] so that it takes no time: with large prefix lists it takes seconds.
+    /// [`Self::abandon_lists`] has to follow the commit, or whatever came instead.
+    ///
+    /// # Errors
+    /// When there are too many prefixes.
+    pub fn prepare_lists(&mut self, candidate: &Candidate) -> Result<Option<LoadJob>, Refused> {
+        let before = self.setup.open_options(&self.setup.config);
+        if candidate.config.as_ref().is_some_and(|config| self.setup.open_options(config) != before) {
+            // All tables are made anew.
+            return Ok(None);
+        }
+        let desired = &candidate.merged.desired;
+        let target = build(desired, &self.hops, Previous::Forwarding(&self.target), &mut BTreeMap::new());
+        self.dataplane.prepare_lists(&target).map_err(Refused::Dataplane)
+    }
+
+    /// Takes back prefix lists that were prepared and are not used.
+    pub fn abandon_lists(&mut self) {
+        self.dataplane.abandon_lists();
     }
 
     /// What `candidate` would do, with the assumption that backends whose next hop is not known yet have one.
@@ -82,70 +110,6 @@ impl<D: Dataplane> Engine<D> {
         let warming = slow_start.begun_since(&self.slow_start, desired);
         let vips = self.plan(&next, desired, &warming);
         ChangeResult { dry_run: true, vips, notes: candidate.notes.clone() }
-    }
-
-    /// Stores and applies `candidate`; all or nothing.
-    ///
-    /// # Errors
-    /// When the store or the dataplane refuses.
-    pub fn commit(&mut self, mut candidate: Candidate) -> Result<ChangeResult, Refused> {
-        let mut slow_start = self.slow_start.clone();
-        slow_start.follow(&mut candidate.merged.desired, is_reachable(&self.hops), SystemTime::now());
-        let desired = &candidate.merged.desired;
-        let mut ring_build = self.ring_build.clone();
-        let target = build(desired, &self.hops, Previous::Forwarding(&self.target), &mut ring_build);
-        let warming = slow_start.begun_since(&self.slow_start, desired);
-        let plan = self.plan(&target, desired, &warming);
-        let notes =
-            candidate.notes.into_iter().chain(view::unresolved_notes(&self.desired, desired, &target));
-        let notes = notes.collect();
-        let stores = candidate.overlay != self.overlay || candidate.entry.is_some();
-        let undo = stores
-            .then(|| self.setup.store.commit(&self.overlay, &candidate.overlay, candidate.entry.as_ref()))
-            .transpose()?;
-        if let Err(refusal) = self.write(candidate.config.as_ref(), &target) {
-            self.tallies.apply_errors += 1;
-            if let Some(undo) = undo {
-                self.setup.store.revert(undo).inspect_err(|stuck| {
-                    error!(%refusal, %stuck, "a refused change stays stored and counts from the next start");
-                })?;
-            }
-            return Err(Refused::Dataplane(refusal));
-        }
-        ring_build.retain(|key, _| target.vips.contains_key(key));
-        self.ring_build = ring_build;
-        self.applied = target.clone();
-        self.target = target;
-        self.dataplane_error = None;
-        self.overlay = candidate.overlay;
-        self.desired = candidate.merged.desired;
-        self.dormant = candidate.merged.dormant;
-        self.next_deadline = candidate.merged.next_deadline;
-        self.keep_slow_start(slow_start);
-        if let Some(config) = candidate.config {
-            self.setup.config = config;
-        }
-        self.warn();
-        Ok(ChangeResult { dry_run: false, vips: plan, notes })
-    }
-
-    fn write(&mut self, config: Option<&Config>, target: &Forwarding) -> Result<(), DataplaneError> {
-        let before = self.setup.open_options(&self.setup.config);
-        let options = config.map(|config| self.setup.open_options(config));
-        match options.filter(|options| *options != before) {
-            Some(options) => self.dataplane.reopen(&options, target)?,
-            None if *target == self.applied && self.dataplane_error.is_none() => return Ok(()),
-            None => self.dataplane.apply(target)?,
-        };
-        Ok(())
-    }
-}
-
-impl Candidate {
-    /// The addresses whose next hops it needs.
-    #[must_use]
-    pub fn wanted(&self) -> BTreeSet<IpAddr> {
-        addresses(&self.merged.desired)
     }
 }
 

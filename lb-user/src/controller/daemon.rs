@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -157,7 +158,7 @@ where
 
 fn load_from(options: &RunOptions) -> LoadConfig {
     let path = options.config.clone();
-    Box::new(move || Config::load(&path).map_err(|error| error.to_string()))
+    Arc::new(move || Config::load(&path).map_err(|error| error.to_string()))
 }
 
 /// Waits, within bounds, until it is known what links there are, so that the program can answer from its first packet on.

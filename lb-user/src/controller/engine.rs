@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lb_common::maglev;
 use tracing::{error, info, warn};
 
 use super::advance::is_reachable;
+use super::candidate::Candidate;
 use super::{clock, view};
 use crate::announce::Wanted;
 use crate::api::types::ChangeResult;
@@ -22,7 +24,7 @@ use crate::state::{
 };
 
 /// Reads the configuration file anew; the error is ready to be shown.
-pub type LoadConfig = Box<dyn Fn() -> Result<Config, String> + Send>;
+pub type LoadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// What an engine starts with.
 pub struct Setup {
@@ -198,6 +200,62 @@ impl<D: Dataplane> Engine<D> {
     pub fn announced(&self) -> Wanted {
         let attached = self.dataplane.attachments().into_iter().map(|attached| attached.interface);
         Wanted { addresses: self.applied.addresses.clone(), attached: attached.collect() }
+    }
+
+    /// Stores and applies `candidate`; all or nothing.
+    ///
+    /// # Errors
+    /// When the store or the dataplane refuses.
+    pub fn commit(&mut self, mut candidate: Candidate) -> Result<ChangeResult, Refused> {
+        let mut slow_start = self.slow_start.clone();
+        slow_start.follow(&mut candidate.merged.desired, is_reachable(&self.hops), SystemTime::now());
+        let desired = &candidate.merged.desired;
+        let mut ring_build = self.ring_build.clone();
+        let target = build(desired, &self.hops, Previous::Forwarding(&self.target), &mut ring_build);
+        let warming = slow_start.begun_since(&self.slow_start, desired);
+        let plan = self.plan(&target, desired, &warming);
+        let notes =
+            candidate.notes.into_iter().chain(view::unresolved_notes(&self.desired, desired, &target));
+        let notes = notes.collect();
+        let stores = candidate.overlay != self.overlay || candidate.entry.is_some();
+        let undo = stores
+            .then(|| self.setup.store.commit(&self.overlay, &candidate.overlay, candidate.entry.as_ref()))
+            .transpose()?;
+        if let Err(refusal) = self.write(candidate.config.as_ref(), &target) {
+            self.tallies.apply_errors += 1;
+            if let Some(undo) = undo {
+                self.setup.store.revert(undo).inspect_err(|stuck| {
+                    error!(%refusal, %stuck, "a refused change stays stored and counts from the next start");
+                })?;
+            }
+            return Err(Refused::Dataplane(refusal));
+        }
+        ring_build.retain(|key, _| target.vips.contains_key(key));
+        self.ring_build = ring_build;
+        self.applied = target.clone();
+        self.target = target;
+        self.dataplane_error = None;
+        self.overlay = candidate.overlay;
+        self.desired = candidate.merged.desired;
+        self.dormant = candidate.merged.dormant;
+        self.next_deadline = candidate.merged.next_deadline;
+        self.keep_slow_start(slow_start);
+        if let Some(config) = candidate.config {
+            self.setup.config = config;
+        }
+        self.warn();
+        Ok(ChangeResult { dry_run: false, vips: plan, notes })
+    }
+
+    fn write(&mut self, config: Option<&Config>, target: &Forwarding) -> Result<(), DataplaneError> {
+        let before = self.setup.open_options(&self.setup.config);
+        let options = config.map(|config| self.setup.open_options(config));
+        match options.filter(|options| *options != before) {
+            Some(options) => self.dataplane.reopen(&options, target)?,
+            None if *target == self.applied && self.dataplane_error.is_none() => return Ok(()),
+            None => self.dataplane.apply(target)?,
+        };
+        Ok(())
     }
 
     /// Books how a reload ended.

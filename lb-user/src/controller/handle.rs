@@ -41,6 +41,13 @@ pub(super) enum Command {
     Stop,
 }
 
+impl Command {
+    /// It has to wait while something else changes.
+    pub(super) const fn changes(&self) -> bool {
+        matches!(self, Self::Change { .. } | Self::Reload { .. } | Self::Stop)
+    }
+}
+
 /// Sends commands to the controller task.
 #[derive(Clone, Debug)]
 pub struct ControllerHandle {

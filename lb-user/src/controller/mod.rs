@@ -29,6 +29,7 @@ mod service;
 mod sizes;
 mod socket;
 mod task;
+mod under_way;
 mod view;
 
 pub use candidate::Candidate;

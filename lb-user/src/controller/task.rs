@@ -1,17 +1,18 @@
 //! The controller task: takes commands, next hops and retries one at a time and hands them to the engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, block_in_place};
+use tokio::task::{JoinHandle, block_in_place, spawn_blocking};
 use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, sleep_until, timeout_at};
 use tracing::{error, warn};
 
 use super::candidate::Candidate;
 use super::engine::{Engine, Refused};
 use super::handle::{Command, ControllerHandle};
+use super::under_way::{self, Done, UnderWay};
 use super::view;
 use crate::announce::Announcer;
 use crate::api::types::{AddressStatus, ChangeResult};
@@ -50,6 +51,8 @@ pub fn spawn<D: Dataplane + 'static>(
         facts_live: true,
         retry: Retry::default(),
         ticks,
+        under_way: None,
+        waiting: VecDeque::new(),
     };
     (ControllerHandle::new(sender), tokio::spawn(task.run(commands)))
 }
@@ -63,6 +66,9 @@ struct Task<D> {
     facts_live: bool,
     retry: Retry,
     ticks: Interval,
+    under_way: Option<UnderWay>,
+    /// Changes that came meanwhile.
+    waiting: VecDeque<Command>,
 }
 
 impl<D: Dataplane> Task<D> {
@@ -71,11 +77,25 @@ impl<D: Dataplane> Task<D> {
         loop {
             self.retry.plan(self.engine.needs_retry());
             self.announce();
+            if self.under_way.is_none()
+                && let Some(command) = self.waiting.pop_front()
+            {
+                if matches!(command, Command::Stop) {
+                    return self.engine;
+                }
+                self.handle(command).await;
+                continue;
+            }
             tokio::select! {
                 command = commands.recv() => match command {
-                    None | Some(Command::Stop) => return self.engine,
+                    None => return self.engine,
+                    Some(command) if self.under_way.is_some() && command.changes() => {
+                        self.waiting.push_back(command);
+                    }
+                    Some(Command::Stop) => return self.engine,
                     Some(command) => self.handle(command).await,
                 },
+                done = under_way::done(&mut self.under_way) => self.go_on(done).await,
                 changed = self.resolver.hops.changed(), if self.resolver_lives => match changed {
                     Ok(()) => {
                         sleep(DEBOUNCE).await;
@@ -107,9 +127,11 @@ impl<D: Dataplane> Task<D> {
                 answer(reply, status);
             }
             Command::Vip(name, reply) => answer(reply, block_in_place(|| self.engine.vip(&name))),
-            Command::Access(options, reply) => {
-                answer(reply, block_in_place(|| self.engine.access(&options)));
-            }
+            Command::Access(options, reply) => match self.engine.access(&options) {
+                // Nobody waits for the task: whoever asked gets the answer from there.
+                Ok(job) => drop(spawn_blocking(move || answer(reply, job.run()))),
+                Err(refused) => answer(reply, Err(refused)),
+            },
             Command::Flows(options, reply) => {
                 answer(reply, block_in_place(|| self.engine.flow_dump(&options)));
             }
@@ -150,17 +172,41 @@ impl<D: Dataplane> Task<D> {
                 answer(reply, result);
             }
             Command::Reload { dry_run, reply } => {
-                let result = match block_in_place(|| self.engine.prepare_reload()) {
-                    Ok(candidate) => self.carry_out(candidate, dry_run).await,
-                    Err(refused) => Err(refused),
-                };
-                if !dry_run {
-                    self.engine.reload_ended(result.as_ref());
-                }
-                answer(reply, result);
+                self.under_way = Some(UnderWay::read(dry_run, reply, self.engine.reader()));
             }
             Command::Stop => {}
         }
+    }
+
+    /// Takes the next step of what is under way.
+    async fn go_on(&mut self, done: Done) {
+        let Some(under_way) = self.under_way.take() else { return };
+        let dry_run = under_way.dry_run;
+        let (result, reply) = match done {
+            Done::Read(Ok(config)) => {
+                let candidate = block_in_place(|| self.engine.prepare_reload(*config));
+                let job =
+                    if dry_run { Ok(None) } else { block_in_place(|| self.engine.prepare_lists(&candidate)) };
+                match job {
+                    Ok(Some(job)) => {
+                        self.under_way = Some(under_way.load(candidate, job));
+                        return;
+                    }
+                    Ok(None) => (self.carry_out(candidate, dry_run).await, under_way.reply),
+                    Err(refused) => (Err(refused), under_way.reply),
+                }
+            }
+            Done::Loaded(Ok(())) => match under_way.into_candidate() {
+                (Some(candidate), reply) => (self.carry_out(candidate, dry_run).await, reply),
+                (None, reply) => (Err(Refused::Stopped), reply),
+            },
+            Done::Read(Err(refused)) | Done::Loaded(Err(refused)) => (Err(refused), under_way.reply),
+        };
+        if !dry_run {
+            self.engine.abandon_lists();
+            self.engine.reload_ended(result.as_ref());
+        }
+        answer(reply, result);
     }
 
     /// Says what is to be announced: the addresses of what the kernel forwards.

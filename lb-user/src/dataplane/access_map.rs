@@ -1,8 +1,10 @@
 //! `ACCESS`: prefix lists loaded and removed many entries a system call, where the kernel can (5.14 and later), else one by
 //! one. A list is loaded before anything names it and removed after nothing does, so neither has to be quick.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::maps::MapData;
 use bytemuck::{Pod, Zeroable};
@@ -10,7 +12,7 @@ use lb_common::abi::{AccessKey, AccessRule};
 use lb_common::headers::words_v6;
 
 use super::PrefixHits;
-use super::layout::List;
+use super::layout::{List, RetiredList};
 use crate::state::{Prefix, identity};
 
 /// Entries a system call: few enough that none takes long.
@@ -25,13 +27,16 @@ const MAP_DELETE_BATCH: libc::c_long = 27;
 const ENOTSUPP: i32 = 524;
 
 /// The map of all prefix lists.
+#[derive(Debug)]
 pub(super) struct AccessMap {
     map: MapData,
+    /// By list: what prefixes had decided about in the lists before this one.
+    carried: Mutex<HashMap<u32, HashMap<Prefix, u64>>>,
 }
 
 impl AccessMap {
-    pub(super) const fn new(map: MapData) -> Self {
-        Self { map }
+    pub(super) fn new(map: MapData) -> Self {
+        Self { map, carried: Mutex::default() }
     }
 
     /// Loads a list that nothing names yet. When the kernel refuses, nothing of it stays.
@@ -52,20 +57,50 @@ impl AccessMap {
     /// # Errors
     /// What the kernel says.
     pub(super) fn remove(&self, list: &List) -> io::Result<()> {
+        self.carried().remove(&list.id);
         chunks(list).try_for_each(|(keys, _)| self.delete(&keys))
     }
 
-    /// The list's prefixes with their hits.
+    /// Keeps a list's hits for the prefixes that a successor has with the same verdict. Whatever counts for the list after that
+    /// is lost.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn hand_on_hits(&self, retired: &RetiredList) -> io::Result<()> {
+        if retired.successors.is_empty() {
+            return Ok(());
+        }
+        let hits = self.hits(&retired.list)?;
+        for successor in &retired.successors {
+            let stays = |hit: &&PrefixHits| {
+                hit.hits > 0 && successor.content.verdict(&hit.prefix) == Some(hit.verdict)
+            };
+            let mut carried = self.carried();
+            let of_successor = carried.entry(successor.id).or_default();
+            for hit in hits.iter().filter(stays) {
+                *of_successor.entry(hit.prefix).or_default() += hit.hits;
+            }
+        }
+        Ok(())
+    }
+
+    fn carried(&self) -> MutexGuard<'_, HashMap<u32, HashMap<Prefix, u64>>> {
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The list's prefixes with their hits, those in the lists before it included.
     ///
     /// # Errors
     /// What the kernel says.
     pub(super) fn hits(&self, list: &List) -> io::Result<Vec<PrefixHits>> {
+        let carried = self.carried().get(&list.id).cloned().unwrap_or_default();
         let read = |(prefix, verdict)| {
             let (key, mut rule) = (key(list.id, prefix), AccessRule::zeroed());
             let mut element = Element::new(self.fd(), &key, &raw mut rule);
             // SAFETY: key and value are as large as the map's; the kernel reads one and writes the other.
             unsafe { bpf(MAP_LOOKUP_ELEM, &mut element) }?;
-            Ok(PrefixHits { prefix, verdict, hits: rule.hits })
+            let before = carried.get(&prefix).copied().unwrap_or_default();
+            Ok(PrefixHits { prefix, verdict, hits: before + rule.hits })
         };
         list.content.rules().map(read).collect()
     }

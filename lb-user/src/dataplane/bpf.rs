@@ -18,10 +18,10 @@ use lb_common::flow;
 use super::flows::Ages;
 use super::layout::{Capacity, EntryKey, Layout, ListUse};
 use super::pins::PinDir;
-use super::tables::Tables;
+use super::tables::{self, DIRECTORY, Tables};
 use super::{
     Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowRecords,
-    FlowTable, Limits, OBJECT, OpenOptions, PrefixHits, Remembered, Totals, attach, explain, found,
+    FlowTable, HitsJob, Limits, LoadJob, OBJECT, OpenOptions, Remembered, Totals, attach, explain, found,
     interfaces, layout::Write,
 };
 use crate::net::Links;
@@ -59,8 +59,9 @@ fn replace(
     options: &OpenOptions,
     forwarding: &Forwarding,
 ) -> Result<BpfDataplane, DataplaneError> {
-    let mut ebpf = load(dir, options)?;
-    let mut tables = Tables::new(&mut ebpf, &dir.new_maps()?)?;
+    let maps = dir.new_maps()?;
+    let mut ebpf = load(dir, options, &maps)?;
+    let mut tables = Tables::new(&mut ebpf, &maps)?;
     for (index, name) in stages() {
         tables.set_stage(index, program_fd(&ebpf, name)?)?;
     }
@@ -135,6 +136,11 @@ impl BpfDataplane {
     fn answering(&self, layout: &Layout) -> BTreeMap<InterfaceKey, Interface> {
         let attached = self.attachments.iter().map(|attachment| attachment.interface.as_str());
         answering(attached, &self.links, self.test_runs, layout)
+    }
+
+    /// Waits until the kernel has all prefix lists that it is to have, and no others.
+    pub fn wait_for_lists(&self) {
+        self.tables.wait_for_lists();
     }
 
     fn program(&self) -> Result<&Xdp, DataplaneError> {
@@ -216,7 +222,18 @@ impl Dataplane for BpfDataplane {
         Ok(Explanation { outcome, slot: (trace.slot != u32::MAX).then_some(trace.slot), frame })
     }
 
-    fn prefix_hits(&self, of: ListUse) -> Result<Vec<PrefixHits>, DataplaneError> {
+    fn prepare_lists(&mut self, forwarding: &Forwarding) -> Result<Option<LoadJob>, DataplaneError> {
+        let mut layout = self.layout.clone();
+        let new = layout.prepare_lists(forwarding)?;
+        self.layout = layout;
+        Ok((!new.is_empty()).then(|| self.tables.loading(new)))
+    }
+
+    fn abandon_lists(&mut self) {
+        self.layout.abandon_lists().into_iter().for_each(|list| self.tables.remove_list(list));
+    }
+
+    fn prefix_hits(&self, of: ListUse) -> HitsJob {
         self.tables.prefix_hits(&self.layout, of)
     }
 
@@ -245,10 +262,12 @@ fn stages() -> impl Iterator<Item = (u32, &'static str)> {
     Stage::ALL.iter().map(|stage| (*stage as u32, stage.program())).chain([explain])
 }
 
-fn load(dir: &PinDir, options: &OpenOptions) -> Result<Ebpf, DataplaneError> {
+/// `maps` is the directory for pins of new maps.
+fn load(dir: &PinDir, options: &OpenOptions, maps: &Path) -> Result<Ebpf, DataplaneError> {
     let Capacity { ring_pages, dests, flow_buckets } = capacity(options.limits);
     let flows = dir.flows_for(flow_buckets)?;
     let mut ebpf = EbpfLoader::new()
+        .map_pin_path(DIRECTORY, tables::create_directory(maps)?)
         .override_global("PINNED_CLOCK", &u32::from(options.pinned_clock), true)
         .map_max_entries("RINGS", ring_pages)
         .map_max_entries("DESTS", dests)

@@ -18,7 +18,7 @@ use lb_common::flow;
 
 use super::DataplaneError;
 use super::extents::{Extent, Extents};
-use super::vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
+use super::vip_table::{Bank, MAX_VIPS};
 use crate::state::{
     AccessRules, Affinity, DesiredAddress, FlowTimes, ForwardVip, Forwarding, Prefixes, Tunnel, VipKey,
     VipOptions,
@@ -33,17 +33,19 @@ mod placed;
 mod places;
 mod policy;
 mod ring;
+mod room;
 mod server_ids;
 mod tunnels;
 mod write;
 
 pub use keys::{EntryKey, address4_entry_key, address6_entry_key, vip4_entry_key, vip6_entry_key};
 use lists::Lists;
-pub use lists::{List, ListContent};
+pub use lists::{List, ListContent, RetiredList};
 use owners::Owners;
 use placed::{Local, Placed};
 pub use places::Places;
 pub use policy::ListUse;
+use room::{check_vip_counts, too_many_vips};
 pub(super) use server_ids::word as server_id_word;
 pub use write::{Capacity, Retired, RetiredDest, Write};
 
@@ -437,23 +439,4 @@ fn tracking(times: &FlowTimes, buckets: u32) -> Tracking {
 /// What an entry of the tables says beside its place.
 fn fixed(vip: &ForwardVip) -> (u32, Affinity, &VipOptions, &[Prefixes], u32) {
     (vip.ring_size, vip.affinity, &vip.options, &vip.routes, server_ids::pages(vip))
-}
-
-fn check_vip_counts(forwarding: &Forwarding) -> Result<(), DataplaneError> {
-    let most = |addresses: &mut dyn Iterator<Item = IpAddr>| {
-        let (v6, v4): (Vec<_>, Vec<_>) = addresses.partition(IpAddr::is_ipv6);
-        v6.len().max(v4.len())
-    };
-    let vips = most(&mut forwarding.vips.keys().map(|key| key.address));
-    if vips > MAX_VIPS {
-        return Err(too_many_vips(vips as u64, MAX_VIPS as u64));
-    }
-    let routes = forwarding.routes.keys().map(|(key, _)| key.address);
-    let entries = forwarding.vips.keys().map(|key| key.address).chain(routes);
-    let entries = most(&mut entries.chain(forwarding.addresses.keys().copied()));
-    if entries <= MAX_ENTRIES { Ok(()) } else { Err(too_many_vips(entries as u64, MAX_ENTRIES as u64)) }
-}
-
-fn too_many_vips(needed: u64, capacity: u64) -> DataplaneError {
-    DataplaneError::TooManyVips { needed, capacity }
 }

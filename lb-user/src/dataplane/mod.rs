@@ -12,6 +12,7 @@ mod found;
 mod interfaces;
 pub mod layout;
 mod links;
+mod list_keeper;
 mod memory;
 mod object;
 mod owned;
@@ -91,15 +92,29 @@ pub trait Dataplane: Send {
     /// When the kernel refuses the test run.
     fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError>;
 
-    /// The prefixes of a list, with the packets that each has decided about since the list was loaded.
+    /// Begins to bring the prefix lists into the kernel that a change to `forwarding` will need; they count for nothing before
+    /// [`Self::apply`]. The job may take seconds, beside other calls. `None`: they are there.
     ///
     /// # Errors
-    /// When the kernel refuses to read the map.
-    fn prefix_hits(&self, of: ListUse) -> Result<Vec<PrefixHits>, DataplaneError>;
+    /// When there are too many prefixes.
+    fn prepare_lists(&mut self, forwarding: &Forwarding) -> Result<Option<LoadJob>, DataplaneError>;
+
+    /// Takes back what was prepared and not applied, also after a job that failed.
+    fn abandon_lists(&mut self);
+
+    /// The prefixes of a list, with the packets that each has decided about since it is in the lists that are used there. The
+    /// job may take seconds.
+    fn prefix_hits(&self, of: ListUse) -> HitsJob;
 
     /// The interfaces that the program is attached to.
     fn attachments(&self) -> Vec<Attachment>;
 }
+
+/// Loads prefix lists; an error when the kernel refuses.
+pub type LoadJob = Box<dyn FnOnce() -> Result<(), DataplaneError> + Send>;
+
+/// Reads a prefix list; an error when the kernel refuses.
+pub type HitsJob = Box<dyn FnOnce() -> Result<Vec<PrefixHits>, DataplaneError> + Send>;
 
 /// Where and how an instance lives in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]

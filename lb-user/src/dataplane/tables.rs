@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::mem::offset_of;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aya::Ebpf;
 use aya::maps::{DevMap, HashMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::ProgramFd;
+use aya_obj::generated::{BPF_F_MMAPABLE, bpf_map_type};
 use bytemuck::Zeroable;
 use lb_common::abi::{
     ABI_VERSION, Control, Counters, Dest, Directory, FlowCounters, Interface, InterfaceKey, Policy,
@@ -15,14 +17,17 @@ use lb_common::abi::{
 };
 use lb_common::maglev;
 
-use super::access_map::AccessMap;
 use super::carried::{Carried, Wire, add_to, policy_sum, sum};
 use super::flows::Flows;
-use super::layout::{Layout, List, ListUse, Retired, Write};
+use super::layout::{Layout, List, ListUse, Retired, RetiredList, Write};
+use super::list_keeper::ListKeeper;
 use super::memory::{MappedArray, wait_for_packets};
 use super::owned::Owned;
-use super::{DataplaneError, PrefixHits, Totals};
+use super::{DataplaneError, HitsJob, LoadJob, Totals};
 use crate::state::VipKey;
+
+/// The object's section that is the directory.
+pub(super) const DIRECTORY: &str = ".bss.DIRECTORY";
 
 /// All maps of one loaded object.
 pub(super) struct Tables {
@@ -37,7 +42,7 @@ pub(super) struct Tables {
     reasons: PerCpuArray<MapData, u64>,
     policies: MappedArray<Policy>,
     policy_counters: PerCpuArray<MapData, Wire<PolicyCounters>>,
-    access: AccessMap,
+    access: ListKeeper,
     devices: DevMap<MapData>,
     interfaces: HashMap<MapData, Wire<InterfaceKey>, Wire<Interface>>,
     /// What `interfaces` holds.
@@ -52,6 +57,7 @@ pub(super) struct Tables {
 impl Tables {
     /// Takes the maps out of a loaded object and pins them below `dir`.
     pub(super) fn new(ebpf: &mut Ebpf, dir: &Path) -> Result<Self, DataplaneError> {
+        let directory = ebpf.take_map(DIRECTORY);
         let mut take = |name: &'static str| {
             let map =
                 ebpf.take_map(name).ok_or_else(|| DataplaneError::other(name, "is not in the object"))?;
@@ -62,7 +68,9 @@ impl Tables {
             Ok::<Map, DataplaneError>(map)
         };
         let tables = Self {
-            directory: array(take("DIRECTORY")?)?,
+            directory: array(
+                directory.ok_or_else(|| DataplaneError::other(DIRECTORY, "is not in the object"))?,
+            )?,
             rings: array(take("RINGS")?)?,
             dests: array(take("DESTS")?)?,
             owners: array(take("OWNERS")?)?,
@@ -80,7 +88,7 @@ impl Tables {
                 .try_into()
                 .map_err(|error| DataplaneError::other("POLICY_COUNTERS", error))?,
             access: match take("ACCESS")? {
-                Map::LpmTrie(data) => AccessMap::new(data),
+                Map::LpmTrie(data) => ListKeeper::start(data)?,
                 _ => return Err(DataplaneError::other("ACCESS", "is no prefix table")),
             },
             devices: take("DEVICES")?.try_into().map_err(|error| DataplaneError::other("DEVICES", error))?,
@@ -135,10 +143,8 @@ impl Tables {
     /// Removes the lists that a change has loaded before it failed: their numbers will be given away again.
     fn unload(&self, done: &[Write]) {
         for write in done {
-            if let Write::List(list) = write
-                && let Err(error) = self.access.remove(list)
-            {
-                tracing::error!(%error, "prefixes of a refused list stay in the kernel's table");
+            if let Write::List(list) = write {
+                self.remove_list(Arc::clone(list));
             }
         }
     }
@@ -151,7 +157,7 @@ impl Tables {
                 self.devices.set(*slot, *ifindex, None, 0).map_err(refused)?;
             }
             Write::Settle(retired) => self.settle(retired)?,
-            Write::List(list) => self.load(list)?,
+            Write::List(list) => self.access.load(list)?,
             Write::Policy { index, policy } => self.policies.write(*index, &[**policy]),
             Write::Dest { index, dest } => self.dests.write(*index, &[**dest]),
             Write::Ring { page, slots } => self.rings.write(*page, &pages(slots)),
@@ -210,9 +216,19 @@ impl Tables {
         Ok(())
     }
 
-    fn load(&self, list: &List) -> Result<(), DataplaneError> {
-        let what = format!("loading {} prefixes into ACCESS", list.content.len());
-        self.access.load(list).map_err(|source| DataplaneError::Kernel { what, source })
+    /// Loads lists that nothing names yet, whenever the job is done.
+    pub(super) fn loading(&self, lists: Vec<Arc<List>>) -> LoadJob {
+        self.access.loading(lists)
+    }
+
+    /// Removes a list that nothing names, some time later.
+    pub(super) fn remove_list(&self, list: Arc<List>) {
+        self.access.remove(RetiredList { list, successors: Vec::new() });
+    }
+
+    /// Waits until all lists are loaded and removed as they should be.
+    pub(super) fn wait_for_lists(&self) {
+        self.access.wait();
     }
 
     /// Waits until nobody reads what is retired, then keeps its counts and clears it.
@@ -232,8 +248,7 @@ impl Tables {
             }
         }
         for list in &retired.lists {
-            let what = format!("removing {} prefixes from ACCESS", list.content.len());
-            self.access.remove(list).map_err(|source| DataplaneError::Kernel { what, source })?;
+            self.access.remove(list.clone());
         }
         self.flows.forget(&retired.owners);
         Ok(())
@@ -273,13 +288,8 @@ impl Tables {
     }
 
     /// The prefixes of a list with their hits; none where there is no list.
-    pub(super) fn prefix_hits(
-        &self,
-        layout: &Layout,
-        of: ListUse,
-    ) -> Result<Vec<PrefixHits>, DataplaneError> {
-        let Some(list) = layout.list_used(of) else { return Ok(Vec::new()) };
-        self.access.hits(list).map_err(|source| DataplaneError::Kernel { what: "ACCESS".into(), source })
+    pub(super) fn prefix_hits(&self, layout: &Layout, of: ListUse) -> HitsJob {
+        self.access.hits(layout.list_used(of).cloned())
     }
 }
 
@@ -345,6 +355,22 @@ const fn vip4_at(index: u32) -> usize {
 /// Where an IPv6 vip's target begins in the directory.
 const fn vip6_at(index: u32) -> usize {
     offset_of!(Directory, vip6) + index as usize * size_of::<Vip6>() + offset_of!(Vip6, target)
+}
+
+/// Makes and pins the map of the section [`DIRECTORY`]: aya would make one that cannot be mapped. Returns the pin's path.
+pub(super) fn create_directory(maps: &Path) -> Result<PathBuf, DataplaneError> {
+    const NAME: &str = "DIRECTORY";
+    let map = aya_obj::Map::new_from_params(
+        bpf_map_type::BPF_MAP_TYPE_ARRAY as u32,
+        size_of::<u32>() as u32,
+        size_of::<Directory>() as u32,
+        1,
+        BPF_F_MMAPABLE,
+    );
+    let path = maps.join(NAME);
+    let data = MapData::create(map, NAME, None).map_err(|error| DataplaneError::other(NAME, error))?;
+    data.pin(&path).map_err(|error| DataplaneError::other(NAME, error))?;
+    Ok(path)
 }
 
 fn array<T: bytemuck::Pod>(map: Map) -> Result<MappedArray<T>, DataplaneError> {

@@ -2,16 +2,17 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use lb_common::abi::{BenchSource, BenchTarget, Reason};
+use lb_common::abi::{BENCH_FRAGMENT, BenchSource, BenchTarget, Reason};
 
 use super::worlds::{
-    GUE4, GUE6, L2, LIMITED, LISTED, NO_SERVER_ID, Place, QUIC, QUIC_CONFIG, ROUTE_BACKEND, ROUTED,
-    SERVER_BACKEND, SERVER_ID, UDP4, V4, V4_IN_V6, V6, V6_IN_V4,
+    GUE4, GUE6, HASHED, L2, LIMITED, LISTED, NO_SERVER_ID, Place, QUIC, QUIC_CONFIG, ROUTE_BACKEND, ROUTED,
+    SERVER_BACKEND, SERVER_ID, UDP4, UDP6, V4, V4_IN_V6, V6, V6_IN_V4,
 };
 use crate::control::{
     arp_request, echo_request, ethernet, icmp, icmpv6, ipv4, ipv6, solicitation, solicited_node,
     source_link_layer,
 };
+use crate::cut::cut;
 use crate::packets::{Kind, Packet};
 
 /// A frame, and what becomes of it every time.
@@ -80,6 +81,7 @@ const ICMPV6: u8 = 58;
 pub(super) fn all(long: bool) -> Vec<Case> {
     let mut all = plain();
     all.extend(quic_and_icmp());
+    all.extend(fragments());
     all.extend(options());
     all.extend(transition());
     if long {
@@ -195,6 +197,31 @@ fn packet_too_big() -> Vec<u8> {
 fn sent() -> Vec<u8> {
     [&[0, 80, 0x9c, 0x40][..], &[0x55; 16]].concat()
 }
+
+/// What is remembered of a datagram differs from packet to packet, so that no case can be of one packet alone.
+fn fragments() -> Vec<Case> {
+    let of = |name, vip: &'static str, grown, at| {
+        let case = Case::forward(name, Kind::Udp, vip, grown);
+        let client = if case.source == BenchSource::Ipv6 { CLIENT6 } else { CLIENT4 };
+        let destination = vip.trim_end_matches("/udp");
+        let payload = vec![0; 2 * LEN - 8];
+        let packet = Packet { payload, ..Packet::new(Kind::Udp, client, destination) };
+        Case { frame: cut(&packet.frame(), 1, LEN).swap_remove(at), ..case }
+    };
+    let hashed = of("v4 UDP, later fragment, by address", HASHED, 20, 1);
+    vec![
+        Case {
+            source: BenchSource::Fragments,
+            ..of("v4 UDP, first and last fragment by turns", UDP4, 20, 0)
+        },
+        Case { flows: 1 << 20, ..of("v4 UDP, first fragment, 1M flows", UDP4, 20, 0) },
+        Case { flows: 1 << 20, ..of("v6 UDP, first fragment, 1M flows", UDP6, 40, 0) },
+        Case { place: Place::Options, ..hashed },
+    ]
+}
+
+/// Bytes that a fragment carries.
+const LEN: usize = BENCH_FRAGMENT as usize * 8;
 
 fn options() -> Vec<Case> {
     let asking = |name, kind, vip, backend| Case {

@@ -10,6 +10,8 @@ use std::path::Path;
 use anyhow::Result;
 use lb_common::abi::BenchTarget;
 use lb_user::state::Forwarding;
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::cases::{self, Case, Expected};
@@ -48,6 +50,7 @@ pub struct Measured {
 /// # Errors
 /// When the kernel refuses a program, or a case does not do what it should.
 pub fn measure(object: &Path, effort: Effort) -> Result<Vec<Measured>> {
+    stay()?;
     let cases = cases::all(effort.long);
     let worlds = worlds(&cases);
     let mut samples: Vec<_> = cases.iter().map(|_| Samples::default()).collect();
@@ -66,6 +69,13 @@ pub fn measure(object: &Path, effort: Effort) -> Result<Vec<Measured>> {
         }
     }
     Ok(report(&cases, &samples))
+}
+
+/// Keeps this thread on its processor. The wrapper counts its rounds on each, and fragments must come as the count says.
+fn stay() -> Result<()> {
+    let mut here = CpuSet::new();
+    here.set(sched_getcpu()?)?;
+    Ok(sched_setaffinity(Pid::this(), &here)?)
 }
 
 /// The worlds that `cases` need.

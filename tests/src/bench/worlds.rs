@@ -3,9 +3,10 @@
 //! Limits are so high that no packet meets them: each case must do the same with every packet.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use lb_user::state::{
-    AccessRules, Announce, DesiredAddress, Dscp, FlowLimits, Mode, Prefix, QuicRouting, ServerId,
+    AccessRules, Announce, DesiredAddress, Dscp, FlowLimits, Fragments, Mode, Prefix, QuicRouting, ServerId,
     TrackingMode, UnknownPorts,
 };
 
@@ -13,6 +14,7 @@ use crate::world::{World, prefixes, rules};
 
 pub(super) const V4: &str = "198.51.100.1:80/tcp";
 pub(super) const UDP4: &str = "198.51.100.1:53/udp";
+pub(super) const UDP6: &str = "[2001:db8::1]:53/udp";
 pub(super) const V4_IN_V6: &str = "198.51.100.3:80/tcp";
 pub(super) const V6: &str = "[2001:db8::1]:80/tcp";
 pub(super) const V6_IN_V4: &str = "[2001:db8::2]:80/tcp";
@@ -22,6 +24,7 @@ pub(super) const L2: &str = "198.51.100.5:80/tcp";
 pub(super) const QUIC: &str = "198.51.100.6:443/udp";
 pub(super) const LISTED: &str = "198.51.100.7:80/tcp";
 pub(super) const LIMITED: &str = "198.51.100.8:80/tcp";
+pub(super) const HASHED: &str = "198.51.100.11:53/udp";
 pub(super) const ROUTED: &str = "198.51.100.9:80/tcp";
 /// Everything at once, and an address that the program answers for.
 pub(super) const BUSY4: &str = "198.51.100.10:443/udp";
@@ -67,6 +70,8 @@ impl Place {
         };
         world.desired.answers.replies_per_second = UNLIMITED;
         world.desired.answers.fragments_per_second = UNLIMITED;
+        // Less than passes until a case comes to the same datagram again.
+        world.desired.answers.fragment_timeout = Duration::from_millis(100);
         world.desired.vips.values_mut().for_each(|vip| vip.ring_size = 65_537);
         world
     }
@@ -101,6 +106,7 @@ fn plain() -> World {
     let world = World::default()
         .vip(V4, v4)
         .vip(UDP4, v4)
+        .vip(UDP6, v6)
         .vip(V4_IN_V6, v6)
         .vip(V6, v6)
         .vip(V6_IN_V4, v4)
@@ -143,6 +149,8 @@ fn options() -> World {
         .with(LISTED, |vip| vip.options.access = rules(&["10.0.0.0/8"], &[]))
         .vip(LIMITED, v4)
         .with(LIMITED, |vip| vip.options.limits = limits)
+        .vip(HASHED, v4)
+        .with(HASHED, |vip| vip.options.fragments = Fragments::Hash)
         .vip(ROUTED, v4)
         .route(ROUTED, &["10.0.0.0/8"], &[ROUTE_BACKEND])
         .address("198.51.100.7", rejecting)

@@ -132,7 +132,7 @@ impl Wrapper {
                 let vip: VipKey = vip.parse()?;
                 for list in [ListUse::Global, ListUse::Access(vip), ListUse::Routes(vip)] {
                     counted.asked +=
-                        dataplane.prefix_hits(list)?.iter().map(|prefix| prefix.hits).sum::<u64>();
+                        dataplane.prefix_hits(list)()?.iter().map(|prefix| prefix.hits).sum::<u64>();
                 }
                 counted.asked += totals.policies.get(&vip).map_or(0, |policy| policy.new_flows);
             }
@@ -198,6 +198,8 @@ fn masked(case: &Case, mut frame: Vec<u8>) -> Vec<u8> {
         BenchSource::Fixed => 0..0,
         BenchSource::Ipv4 => 26..30,
         BenchSource::Ipv6 => 34..38,
+        // Identification and offset.
+        BenchSource::Fragments => 18..22,
     };
     if let Some(source) = frame.get_mut(source) {
         source.fill(0);

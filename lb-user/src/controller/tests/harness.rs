@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::controller::{ControllerHandle, Engine, Setup, SocketLock, spawn};
 use crate::dataplane::{
     Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowRecords,
-    FlowTable, ListUse, OpenOptions, PrefixHits, Remembered, Totals, XdpMode,
+    FlowTable, HitsJob, ListUse, LoadJob, OpenOptions, Remembered, Totals, XdpMode,
 };
 use crate::net::{HostFacts, LinkFact, Links, Resolver};
 use crate::state::{Forwarding, MacAddress, NextHop, NextHops, Store, Unresolved, predict};
@@ -59,7 +59,7 @@ backends = ["web-1", { name = "web-2", weight = 50 }]
 "#;
 
 /// What the played kernel was told, and what it answers.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Kernel {
     pub(crate) forwarding: Option<Forwarding>,
     pub(crate) options: Vec<OpenOptions>,
@@ -69,9 +69,12 @@ pub(crate) struct Kernel {
     pub(crate) flows: FlowTable,
     pub(crate) flow_records: FlowRecords,
     pub(crate) links: Links,
+    /// What the next change has to do before it is applied.
+    pub(crate) slow_lists: Option<LoadJob>,
+    pub(crate) abandoned: usize,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct FakeDataplane(Arc<Mutex<Kernel>>);
 
 impl FakeDataplane {
@@ -150,8 +153,16 @@ impl Dataplane for FakeDataplane {
         Ok(Explanation { outcome, slot: found.and_then(|found| found.slot), frame: vec![0xab, 0xcd] })
     }
 
-    fn prefix_hits(&self, _of: ListUse) -> Result<Vec<PrefixHits>, DataplaneError> {
-        Ok(Vec::new())
+    fn prepare_lists(&mut self, _forwarding: &Forwarding) -> Result<Option<LoadJob>, DataplaneError> {
+        Ok(self.kernel().slow_lists.take())
+    }
+
+    fn abandon_lists(&mut self) {
+        self.kernel().abandoned += 1;
+    }
+
+    fn prefix_hits(&self, _of: ListUse) -> HitsJob {
+        Box::new(|| Ok(Vec::new()))
     }
 
     fn attachments(&self) -> Vec<Attachment> {
@@ -289,7 +300,7 @@ pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
         pin_dir: PathBuf::from("/nowhere"),
         xdp_mode: None,
         config: Config::load(&file).unwrap(),
-        load: Box::new(move || Config::load(&file).map_err(|error| error.to_string())),
+        load: Arc::new(move || Config::load(&file).map_err(|error| error.to_string())),
         store: Store::open(&directory.path().join("state/test.redb")).unwrap(),
         found: crate::state::Found::default(),
         links: played_links(1),

@@ -1,6 +1,14 @@
+use std::sync::mpsc;
+use std::time::Duration;
+
 use hyper::StatusCode;
+use tokio::time::timeout;
 
 use super::harness::{FILE, start};
+use crate::api::types::BackendState;
+use crate::controller::Caller;
+use crate::dataplane::DataplaneError;
+use crate::state::Change;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_file_changes_nothing_and_its_error_stays_in_the_status() {
@@ -120,4 +128,79 @@ async fn rates_change_in_place_and_table_sizes_by_opening_anew() {
     assert_eq!(running.post("/v1/reload", "").await.0, StatusCode::OK);
     let options = running.dataplane.kernel().options.clone();
     assert_eq!((options.len(), options.last().unwrap().limits.fragments), (2, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_are_answered_and_next_hops_followed_while_lists_are_loaded() {
+    let running = start().await;
+    let (loaded, loading) = mpsc::channel::<()>();
+    running.dataplane.kernel().slow_lists = Some(Box::new(move || {
+        let _ = loading.recv();
+        Ok(())
+    }));
+    running.write_file(&FILE.replace("weight = 50", "weight = 70"));
+    let controller = running.controller.clone();
+    let reload = tokio::spawn(async move { controller.reload(false).await });
+    let controller = running.controller.clone();
+    let change = tokio::spawn(async move {
+        let drain = Change::Drain { backend: "web-1".to_owned(), vip: None, timeout_seconds: None, force: false };
+        controller.change(drain, Caller { user: "test".to_owned(), pid: None }, false).await
+    });
+    // The status is asked for after both, and answered before both.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    running.net.break_route("10.0.0.13");
+    running.until(|status| status.vips[1].backends[2].state == BackendState::Unresolved).await;
+    assert!(!reload.is_finished() && !change.is_finished());
+    let weight = |vip: usize| {
+        let status = running.controller.status();
+        async move { status.await.unwrap().vips[vip].backends[1].weight }
+    };
+    assert_eq!(weight(0).await, 50, "not before its lists are there");
+    assert_eq!(running.dataplane.kernel().abandoned, 0);
+    loaded.send(()).unwrap();
+    reload.await.unwrap().unwrap();
+    change.await.unwrap().unwrap();
+    assert_eq!(weight(0).await, 70);
+    let status = running.controller.status().await.unwrap();
+    assert_eq!(status.vips[0].backends[0].state, BackendState::Draining, "the change came after the reload");
+    assert_eq!(running.dataplane.kernel().abandoned, 1, "what the reload did not need is taken back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_whose_lists_the_kernel_refuses_changes_nothing() {
+    let running = start().await;
+    let before = running.forwarding();
+    for refusal in ["no room", ""] {
+        running.dataplane.kernel().slow_lists = Some(Box::new(move || {
+            assert!(!refusal.is_empty(), "a job that breaks down");
+            Err(DataplaneError::Other(refusal.to_owned()))
+        }));
+        running.write_file(&FILE.replace("weight = 50", "weight = 70"));
+        let (status, reply) = running.post("/v1/reload", "").await;
+        assert!(!status.is_success() && reply["error"].as_str().unwrap().contains(refusal), "{reply}");
+        assert_eq!(running.forwarding(), before);
+        assert_eq!(running.get("/v1/status").await.1["config_error"], reply["error"]);
+    }
+    assert_eq!(running.dataplane.kernel().abandoned, 2);
+    let (status, _) = running.post("/v1/reload", "").await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_ends_after_the_reload_that_is_under_way() {
+    let running = start().await;
+    let (loaded, loading) = mpsc::channel::<()>();
+    running.dataplane.kernel().slow_lists = Some(Box::new(move || {
+        let _ = loading.recv();
+        Ok(())
+    }));
+    let controller = running.controller.clone();
+    let reload = tokio::spawn(async move { controller.reload(false).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    running.controller.stop().await;
+    assert!(running.controller.status().await.is_ok(), "not yet");
+    loaded.send(()).unwrap();
+    reload.await.unwrap().unwrap();
+    let ended = async { while running.controller.status().await.is_ok() {} };
+    timeout(Duration::from_secs(5), ended).await.unwrap();
 }

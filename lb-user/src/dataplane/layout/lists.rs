@@ -39,6 +39,19 @@ impl ListContent {
         self.len() == 0
     }
 
+    /// The verdict on a prefix; `None` when it is not in the list.
+    #[must_use]
+    pub fn verdict(&self, prefix: &Prefix) -> Option<u32> {
+        let holds = |prefixes: &Prefixes| prefixes.binary_search(prefix).is_ok();
+        match self {
+            Self::Access(rules) if holds(&rules.allow) => Some(AccessRule::ALLOW),
+            Self::Access(rules) => holds(&rules.deny).then_some(AccessRule::DENY),
+            Self::Routes(routes) => {
+                (1..).zip(routes).find(|(_, route)| holds(route)).map(|(number, _)| number)
+            }
+        }
+    }
+
     /// All prefixes with their verdicts, as [`AccessRule::verdict`] has them.
     pub fn rules(&self) -> impl Iterator<Item = (Prefix, u32)> + '_ {
         fn of(prefixes: &Prefixes, verdict: u32) -> impl Iterator<Item = (Prefix, u32)> + '_ {
@@ -55,13 +68,23 @@ impl ListContent {
     }
 }
 
+/// A list that nothing names any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetiredList {
+    pub list: Arc<List>,
+    /// Those that took its place; what they have in common goes on counting.
+    pub successors: Vec<Arc<List>>,
+}
+
 /// All lists in the kernel.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lists {
     /// The last number that was given away; 0 is no list's.
     last: u32,
     live: Vec<Arc<List>>,
-    retired: Vec<Arc<List>>,
+    /// Numbers of those that policies name; others were prepared for a change to come.
+    used: Vec<u32>,
+    retired: Vec<RetiredList>,
 }
 
 impl Lists {
@@ -86,18 +109,32 @@ impl Lists {
         Ok((list.id, Some(list)))
     }
 
-    /// Retires the lists that are not among `used` any more.
-    pub(super) fn keep(&mut self, used: &[u32]) {
-        let (stay, leave) = self.live.drain(..).partition(|list| used.contains(&list.id));
+    /// Retires the lists that are not among `used` any more. `replaced`: which list came where which was before.
+    pub(super) fn keep(&mut self, used: Vec<u32>, replaced: &[(u32, u32)]) {
+        let (stay, leave): (Vec<_>, Vec<_>) =
+            self.live.drain(..).partition(|list: &Arc<List>| used.contains(&list.id));
+        let successors = |of: u32| {
+            let is_one = |list: &&Arc<List>| replaced.contains(&(of, list.id));
+            stay.iter().filter(is_one).map(Arc::clone).collect()
+        };
+        let leave = leave.into_iter().map(|list| RetiredList { successors: successors(list.id), list });
+        self.retired.extend(leave);
         self.live = stay;
-        self.retired.extend::<Vec<_>>(leave);
+        self.used = used;
+    }
+
+    /// Forgets the lists that were prepared and never named.
+    pub(super) fn abandon(&mut self) -> Vec<Arc<List>> {
+        let (stay, leave) = self.live.drain(..).partition(|list| self.used.contains(&list.id));
+        self.live = stay;
+        leave
     }
 
     pub(super) fn has_retired(&self) -> bool {
         !self.retired.is_empty()
     }
 
-    pub(super) fn take_retired(&mut self) -> Vec<Arc<List>> {
+    pub(super) fn take_retired(&mut self) -> Vec<RetiredList> {
         std::mem::take(&mut self.retired)
     }
 
@@ -106,6 +143,7 @@ impl Lists {
     }
 
     fn prefixes(&self) -> usize {
-        self.live.iter().chain(&self.retired).map(|list| list.content.len()).sum()
+        let retired = self.retired.iter().map(|retired| &retired.list);
+        self.live.iter().chain(retired).map(|list| list.content.len()).sum()
     }
 }

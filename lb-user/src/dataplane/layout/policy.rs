@@ -1,10 +1,12 @@
 //! What the policy stage must know of vips: access lists, limits and routes, by an entry of `POLICIES` that does not change
 //! while a vip names it.
 
+use std::sync::Arc;
+
 use lb_common::abi::Policy;
 
 use super::lists::ListContent;
-use super::{Layout, Write, too_many_vips};
+use super::{Layout, List, Write, too_many_vips};
 use crate::dataplane::DataplaneError;
 use crate::dataplane::extents::Extent;
 use crate::state::{AccessRules, ForwardVip, Forwarding, VipKey};
@@ -31,16 +33,45 @@ impl Layout {
     ) -> Result<(), DataplaneError> {
         let global = self.list(ListContent::Access(forwarding.access.clone()), writes)?;
         let mut used = vec![global];
+        let mut replaced = vec![(self.global, global)];
         for (key, vip) in &forwarding.vips {
             let access = self.list(ListContent::Access(vip.options.access.clone()), writes)?;
             let routes = self.list(ListContent::Routes(vip.routes.clone()), writes)?;
             used.extend([access, routes]);
+            if let Some(before) = self.policy_of(*key) {
+                replaced.extend([(before.access, access), (before.routes, routes)]);
+            }
             let policy = policy(vip, [global, access, routes], &forwarding.access);
             self.set_policy(*key, policy, writes)?;
         }
-        self.lists.keep(&used);
+        self.lists.keep(used, &replaced);
         self.global = global;
         Ok(())
+    }
+
+    /// The lists that a change to `forwarding` will need and the kernel has not got yet. They are known from now on, and not
+    /// loaded again by the change itself.
+    pub(in crate::dataplane) fn prepare_lists(
+        &mut self,
+        forwarding: &Forwarding,
+    ) -> Result<Vec<Arc<List>>, DataplaneError> {
+        let of_vips = forwarding.vips.values().flat_map(|vip| {
+            [ListContent::Access(vip.options.access.clone()), ListContent::Routes(vip.routes.clone())]
+        });
+        let mut new = Vec::new();
+        for content in [ListContent::Access(forwarding.access.clone())].into_iter().chain(of_vips) {
+            new.extend(self.lists.number(content)?.1);
+        }
+        Ok(new)
+    }
+
+    /// Forgets the lists that were prepared for a change which did not come. They are to be removed.
+    pub(in crate::dataplane) fn abandon_lists(&mut self) -> Vec<Arc<List>> {
+        self.lists.abandon()
+    }
+
+    fn policy_of(&self, key: VipKey) -> Option<Policy> {
+        Some(self.entries.get(&key.into())?.policy?.1)
     }
 
     fn list(&mut self, content: ListContent, writes: &mut Vec<Write>) -> Result<u32, DataplaneError> {
@@ -77,14 +108,13 @@ impl Layout {
 
     /// The list that is used there.
     #[must_use]
-    pub fn list_used(&self, of: ListUse) -> Option<&super::List> {
-        let policy = |key: VipKey| self.entries.get(&key.into())?.policy.map(|(_, policy)| policy);
+    pub fn list_used(&self, of: ListUse) -> Option<&Arc<List>> {
         let id = match of {
             ListUse::Global => self.global,
-            ListUse::Access(key) => policy(key)?.access,
-            ListUse::Routes(key) => policy(key)?.routes,
+            ListUse::Access(key) => self.policy_of(key)?.access,
+            ListUse::Routes(key) => self.policy_of(key)?.routes,
         };
-        self.lists.get(id).map(AsRef::as_ref)
+        self.lists.get(id)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lb_common::abi::{Answering, Dest, FILTER_WORDS, Place, Policy, Tracking, Tunnels};
 
-use super::List;
+use super::{List, RetiredList};
 use crate::dataplane::vip_table::Bank;
 use crate::state::VipKey;
 
@@ -64,7 +64,7 @@ pub struct Retired {
     pub dests: Vec<RetiredDest>,
     /// Numbers of vips and routes that are gone; the vips' counts are kept.
     pub numbers: Vec<(u32, VipKey)>,
-    pub lists: Vec<Arc<List>>,
+    pub lists: Vec<RetiredList>,
     /// Owners of flows whose records are to be removed.
     pub owners: Vec<u16>,
 }
