@@ -143,7 +143,8 @@ async fn questions_are_answered_and_next_hops_followed_while_lists_are_loaded() 
     let reload = tokio::spawn(async move { controller.reload(false).await });
     let controller = running.controller.clone();
     let change = tokio::spawn(async move {
-        let drain = Change::Drain { backend: "web-1".to_owned(), vip: None, timeout_seconds: None, force: false };
+        let drain =
+            Change::Drain { backend: "web-1".to_owned(), vip: None, timeout_seconds: None, force: false };
         controller.change(drain, Caller { user: "test".to_owned(), pid: None }, false).await
     });
     // The status is asked for after both, and answered before both.
