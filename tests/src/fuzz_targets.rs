@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use lb_common::abi::DecapOutcome;
+use lb_user::api::flow_dump::FlowDump;
 use lb_user::api::types::{Change, ChangeResult, ExplainReply, ExplainRequest, Stats, Status};
 use lb_user::config::Config;
 use lb_user::decap::options::IpPrefix;
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "decap", what: "decapsulation on a backend", run: decap, corpus: tunnels },
     Target { name: "config", what: "the text of a configuration file", run: config, corpus: configs },
     Target { name: "api", what: "JSON bodies of the API", run: api, corpus: bodies },
+    Target { name: "flows", what: "a dump of remembered flows", run: flows, corpus: dumps },
 ];
 
 /// The first byte chooses the world, the rest is a frame.
@@ -165,6 +167,24 @@ fn configs() -> Vec<Vec<u8>> {
         include_str!("../../docs/CONFIGURATION.md"),
     ];
     examples.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// A dump of flows.
+///
+/// # Panics
+/// When a dump that was taken does not read back as it was written.
+pub fn flows(data: &[u8]) {
+    match FlowDump::parse(&String::from_utf8_lossy(data)) {
+        Err(error) => assert!(!error.to_string().is_empty()),
+        Ok(dump) => assert_eq!(FlowDump::parse(&dump.to_text()), Ok(dump)),
+    }
+}
+
+fn dumps() -> Vec<Vec<u8>> {
+    let head =
+        r#"{"format":"ferrolev-flows","version":1,"at":"2026-01-01T00:00:00Z","hash_seed":7,"buckets":128}"#;
+    let flow = r#"{"vip":"192.0.2.1:80/tcp","route":0,"address":"10.0.0.1","backend":"web-1","state":"confirmed","age_ticks":7,"bucket":9,"tag":"00c0ffe"}"#;
+    vec![head.into(), format!("{head}\n{flow}\n{flow}\n").into()]
 }
 
 fn bodies() -> Vec<Vec<u8>> {

@@ -35,7 +35,7 @@ fn flows_of_one_balancer_are_remembered_by_another() {
     let forwarding = world().forwarding();
     let mut kernel = Kernel::open(&forwarding).expect("loaded");
     let dataplane = kernel.dataplane().expect("a dataplane");
-    let buckets = dataplane.flow_records(&forwarding, NOW).expect("readable").buckets;
+    let buckets = dataplane.flow_records(&forwarding, 0..u32::MAX, NOW).expect("readable").buckets;
     let good = [
         record(WEB, "10.0.0.1", 0, 1),
         record(WEB, "10.0.0.2", 0, 2),
@@ -53,14 +53,16 @@ fn flows_of_one_balancer_are_remembered_by_another() {
     let done = dataplane.remember(&forwarding, &given, NOW).expect("written");
     assert_eq!(done, Remembered { taken: 3, known: 1, foreign: 4, over: 1, full: 0 });
 
-    let found = dataplane.flow_records(&forwarding, NOW).expect("readable");
+    let found = dataplane.flow_records(&forwarding, 0..u32::MAX, NOW).expect("readable");
     let mut records = found.records;
     records.sort_by_key(|flow| (flow.bucket, flow.tag));
     assert_eq!(records, good);
+    let some = dataplane.flow_records(&forwarding, 1..buckets, NOW).expect("readable");
+    assert_eq!(some.records, good[2..]);
     let counts = dataplane.flows(&forwarding, NOW).expect("readable");
     let one = FlowCounts { opened: 0, live: 1, closing: 0 };
     assert_eq!(counts.of(good[0].vip, good[0].backend), one);
-    let later = dataplane.flow_records(&forwarding, NOW + 30_000_000_000).expect("readable");
+    let later = dataplane.flow_records(&forwarding, 0..u32::MAX, NOW + 30_000_000_000).expect("readable");
     assert_eq!(later.records.iter().map(|flow| flow.age).max(), Some(3 + 28), "30 s are 28 ticks");
 }
 
@@ -72,7 +74,7 @@ fn a_full_bucket_takes_no_flow_that_is_worth_less() {
     let forwarding = world().forwarding();
     let mut kernel = Kernel::open(&forwarding).expect("loaded");
     let dataplane = kernel.dataplane().expect("a dataplane");
-    let buckets = dataplane.flow_records(&forwarding, NOW).expect("readable").buckets;
+    let buckets = dataplane.flow_records(&forwarding, 0..u32::MAX, NOW).expect("readable").buckets;
     let mut records: Vec<_> = (0..8).map(|tag| record(WEB, "10.0.0.1", 5, tag)).collect();
     records[3].state = FlowState::Opened;
     let mut take = |records: Vec<FlowRecord>| {

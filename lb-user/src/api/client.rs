@@ -68,6 +68,49 @@ impl Client {
         self.call(Method::POST, path, Bytes::new()).await
     }
 
+    /// Writes the body as it comes, however long it is. `sink` fails with what to say.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached, with what it refused, or with what `sink` said.
+    pub async fn copy(
+        &self,
+        path: &str,
+        mut sink: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), ClientError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|source| self.unreachable(source))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreachable(io::Error::other(error)))?;
+        let request = Request::builder().uri(path).header(header::HOST, "ferrolev");
+        let request = request
+            .body(Full::new(Bytes::new()))
+            .map_err(|error| self.strange(format!("request {path}: {error}")))?;
+        let answer = async {
+            let broken = |error| self.strange(format!("its answer breaks off: {error}"));
+            let response = sender.send_request(request).await.map_err(broken)?;
+            let (head, mut body) = response.into_parts();
+            if !head.status.is_success() {
+                let body = body.collect().await.map_err(broken)?.to_bytes();
+                return self.reply(head.status, &body).map(|_| ());
+            }
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame.map_err(broken)?.into_data() {
+                    sink(&data).map_err(|source| ClientError::Sink { source })?;
+                }
+            }
+            Ok(())
+        };
+        let connection = async {
+            // As in `exchange`.
+            let _ = connection.await;
+            std::future::pending::<()>().await
+        };
+        tokio::select! {
+            answer = answer => answer,
+            () = connection => Err(self.strange("it closed the connection".to_owned())),
+        }
+    }
+
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Reply, ClientError> {
         match timeout(self.timeout, self.exchange(method, path, body)).await {
             Ok(result) => result,
@@ -159,6 +202,8 @@ pub enum ClientError {
         socket.display()
     )]
     Timeout { socket: PathBuf, seconds: f64 },
+    #[error("cannot write what the daemon sends: {source}")]
+    Sink { source: io::Error },
     /// The daemon's own words.
     #[error("{error}")]
     Refused { status: u16, error: String },

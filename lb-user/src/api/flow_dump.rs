@@ -26,8 +26,15 @@ impl FlowDump {
     /// The text, with a line end after every line.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = String::with_capacity(160 * (self.flows.len() + 1));
+        let mut text = String::new();
         push(&mut text, &self.head);
+        text + &self.flows_text()
+    }
+
+    /// The text without the head.
+    #[must_use]
+    pub fn flows_text(&self) -> String {
+        let mut text = String::with_capacity(160 * self.flows.len());
         self.flows.iter().for_each(|flow| push(&mut text, flow));
         text
     }

@@ -14,7 +14,7 @@ pub struct FlowOptions {
     pub vip: Option<String>,
     /// Only those on this backend, by name or address.
     pub backend: Option<String>,
-    /// At most so many; else all. Not for counts.
+    /// In a list: at most so many, 1000 when it is not given.
     pub limit: Option<usize>,
 }
 

@@ -1,10 +1,12 @@
 //! The handlers of remembered flows.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, post};
+use futures_util::{StreamExt, stream};
 
 use super::error::Failure;
 use super::extract::Options;
@@ -14,6 +16,9 @@ use crate::controller::ControllerHandle;
 
 /// A dump that is imported in one request is no longer; `ferrolev flows import` cuts longer ones.
 const DUMP_LIMIT_BYTES: usize = 64 << 20;
+
+/// Buckets that are read in one go.
+const PAGE_BUCKETS: u32 = 8192;
 
 type Reply<T> = Result<Json<T>, Failure>;
 type Controller = State<ControllerHandle>;
@@ -32,7 +37,16 @@ pub(super) async fn flows(
     State(controller): Controller,
     Options(options): Options<FlowOptions>,
 ) -> Reply<Vec<FlowEntry>> {
-    Ok(Json(controller.flows(options).await?.flows))
+    let most = options.limit.unwrap_or(1000);
+    let mut flows = Vec::new();
+    let mut pages = Pages::new(controller, options);
+    while flows.len() < most
+        && let Some(page) = pages.next().await?
+    {
+        flows.extend(page.flows);
+    }
+    flows.truncate(most);
+    Ok(Json(flows))
 }
 
 /// How many flows of each vip are remembered on each backend.
@@ -66,8 +80,16 @@ pub(super) async fn export(
     State(controller): Controller,
     Options(options): Options<FlowOptions>,
 ) -> Result<impl IntoResponse, Failure> {
-    let dump = controller.flows(options).await?;
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], dump.to_text()))
+    let mut pages = Pages::new(controller, options);
+    // What is asked for wrongly is refused before anything is sent.
+    let first = pages.next().await?.map_or_else(String::new, |page| page.to_text());
+    let rest = stream::unfold(pages, |mut pages| async {
+        let text = pages.next().await.map(|page| page.map(|page| page.flows_text()));
+        let text = text.map_err(|failure| std::io::Error::other(failure.error)).transpose()?;
+        Some((text, pages))
+    });
+    let body = Body::from_stream(stream::iter([Ok(first)]).chain(rest));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body))
 }
 
 /// Remembers the flows of an export; those that are remembered here already stay as they are.
@@ -85,6 +107,32 @@ pub(super) async fn import(State(controller): Controller, body: String) -> Reply
     let dump = FlowDump::parse(&body)
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body is no dump: {error}")))?;
     Ok(Json(controller.import_flows(dump).await?))
+}
+
+/// All remembered flows, some buckets at a time, so that neither the daemon's memory nor its time is taken at once.
+struct Pages {
+    controller: ControllerHandle,
+    options: FlowOptions,
+    /// The first bucket of the next page, and how many there are.
+    next: u32,
+    buckets: Option<u32>,
+}
+
+impl Pages {
+    const fn new(controller: ControllerHandle, options: FlowOptions) -> Self {
+        Self { controller, options, next: 0, buckets: None }
+    }
+
+    async fn next(&mut self) -> Result<Option<FlowDump>, Failure> {
+        if self.buckets.is_some_and(|buckets| self.next >= buckets) {
+            return Ok(None);
+        }
+        let end = self.next.saturating_add(PAGE_BUCKETS);
+        let page = self.controller.flows(self.options.clone(), self.next..end).await?;
+        self.buckets = Some(page.head.buckets);
+        self.next = end;
+        Ok(Some(page))
+    }
 }
 
 pub(super) fn import_route() -> MethodRouter<ControllerHandle> {

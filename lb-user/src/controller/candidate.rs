@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::advance::is_reachable;
 use super::engine::{Engine, LoadConfig, Refused, addresses, build};
 use super::handle::Caller;
 use super::{clock, view};
@@ -96,16 +97,16 @@ impl<D: Dataplane> Engine<D> {
     #[must_use]
     pub fn preview(&self, candidate: &Candidate) -> ChangeResult {
         let mut desired = candidate.merged.desired.clone();
-        let mut slow_start = self.slow_start.clone();
-        slow_start.follow(&mut desired, |_| true, SystemTime::now());
-        let desired = &desired;
-        let hops = addresses(desired)
+        let hops = addresses(&desired)
             .into_iter()
             .map(|address| match self.hops.get(&address) {
                 Some(known) if !known.as_ref().is_err_and(Unresolved::is_open) => (address, known.clone()),
                 _ => (address, Ok(any_next_hop(address))),
             })
             .collect();
+        let mut slow_start = self.slow_start.clone();
+        slow_start.follow(&mut desired, is_reachable(&hops), SystemTime::now());
+        let desired = &desired;
         let next = build(desired, &hops, Previous::Forwarding(&self.target), &mut BTreeMap::new());
         let warming = slow_start.begun_since(&self.slow_start, desired);
         let vips = self.plan(&next, desired, &warming);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use lb_common::flow::FlowState;
 
@@ -13,13 +14,18 @@ use crate::dataplane::{Dataplane, FlowCounts, FlowRecord, FlowRecords, Remembere
 use crate::state::{ChangeError, Desired, VipKey, find_vip};
 
 impl<D: Dataplane> Engine<D> {
-    pub(super) fn flow_dump(&mut self, options: &FlowOptions) -> Result<FlowDump, Refused> {
+    /// The flows of some buckets.
+    pub(super) fn flow_dump(
+        &mut self,
+        options: &FlowOptions,
+        buckets: Range<u32>,
+    ) -> Result<FlowDump, Refused> {
         let only = Only::new(&self.desired, options)?;
         let now_ns = clock::monotonic_ns();
-        let found = self.dataplane.flow_records(&self.target, now_ns).map_err(Refused::Read)?;
+        let found = self.dataplane.flow_records(&self.target, buckets, now_ns).map_err(Refused::Read)?;
         let names = names(&self.desired);
         let flows = found.records.iter().filter(|flow| only.wants(flow.vip, flow.backend));
-        let flows = flows.take(options.limit.unwrap_or(usize::MAX)).map(|flow| FlowEntry {
+        let flows = flows.map(|flow| FlowEntry {
             vip: flow.vip.to_string(),
             route: flow.route,
             address: flow.backend,

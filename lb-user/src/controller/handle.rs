@@ -1,5 +1,7 @@
 //! What everybody else holds of the controller: commands by message, each with its own way back.
 
+use std::ops::Range;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Refused;
@@ -30,7 +32,7 @@ pub(super) enum Command {
     Stats(Reply<Result<Stats, Refused>>),
     Config(Reply<ConfigShow>),
     Journal(Reply<Result<Vec<JournalEntry>, Refused>>),
-    Flows(FlowOptions, Reply<Result<FlowDump, Refused>>),
+    Flows(FlowOptions, Range<u32>, Reply<Result<FlowDump, Refused>>),
     FlowCounts(FlowOptions, Reply<Result<Vec<FlowCount>, Refused>>),
     ImportFlows(FlowDump, Reply<Result<FlowImport, Refused>>),
     Addresses(Reply<Vec<AddressStatus>>),
@@ -79,9 +81,9 @@ impl ControllerHandle {
         self.ask(|reply| Command::Access(options, reply)).await?
     }
 
-    /// Remembered flows.
-    pub async fn flows(&self, options: FlowOptions) -> Result<FlowDump, Refused> {
-        self.ask(|reply| Command::Flows(options, reply)).await?
+    /// Remembered flows of some buckets.
+    pub async fn flows(&self, options: FlowOptions, buckets: Range<u32>) -> Result<FlowDump, Refused> {
+        self.ask(|reply| Command::Flows(options, buckets, reply)).await?
     }
 
     /// Remembered flows by vip and backend.

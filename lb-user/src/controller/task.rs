@@ -132,8 +132,8 @@ impl<D: Dataplane> Task<D> {
                 Ok(job) => drop(spawn_blocking(move || answer(reply, job.run()))),
                 Err(refused) => answer(reply, Err(refused)),
             },
-            Command::Flows(options, reply) => {
-                answer(reply, block_in_place(|| self.engine.flow_dump(&options)));
+            Command::Flows(options, buckets, reply) => {
+                answer(reply, block_in_place(|| self.engine.flow_dump(&options, buckets)));
             }
             Command::FlowCounts(options, reply) => {
                 answer(reply, block_in_place(|| self.engine.flow_counts(&options)));

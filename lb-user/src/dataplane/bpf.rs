@@ -188,10 +188,15 @@ impl Dataplane for BpfDataplane {
         Ok(FlowTable { dests: dests.collect() })
     }
 
-    fn flow_records(&mut self, forwarding: &Forwarding, now_ns: u64) -> Result<FlowRecords, DataplaneError> {
+    fn flow_records(
+        &mut self,
+        forwarding: &Forwarding,
+        buckets: std::ops::Range<u32>,
+        now_ns: u64,
+    ) -> Result<FlowRecords, DataplaneError> {
         let tracking = self.layout.tracking();
         let ages = ages(forwarding, &tracking, now_ns);
-        Ok(self.tables.flows.records(&ages, self.tables.owned.dests()))
+        Ok(self.tables.flows.records(buckets, &ages, self.tables.owned.dests()))
     }
 
     fn remember(

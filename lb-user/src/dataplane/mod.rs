@@ -22,6 +22,7 @@ mod vip_table;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use lb_common::abi::{ACCESS_PREFIXES, Counters, FlowCounters, PolicyCounters};
 
@@ -69,11 +70,16 @@ pub trait Dataplane: Send {
     /// When the kernel refuses to read a map.
     fn flows(&mut self, forwarding: &Forwarding, now_ns: u64) -> Result<FlowTable, DataplaneError>;
 
-    /// The remembered flows, one by one. `now_ns` is on the kernel's monotonic clock.
+    /// The remembered flows of some buckets, one by one. `now_ns` is on the kernel's monotonic clock.
     ///
     /// # Errors
     /// When the kernel refuses to read a map.
-    fn flow_records(&mut self, forwarding: &Forwarding, now_ns: u64) -> Result<FlowRecords, DataplaneError>;
+    fn flow_records(
+        &mut self,
+        forwarding: &Forwarding,
+        buckets: Range<u32>,
+        now_ns: u64,
+    ) -> Result<FlowRecords, DataplaneError>;
 
     /// Remembers flows of another balancer with the same hash seed and as many buckets.
     ///

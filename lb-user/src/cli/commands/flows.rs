@@ -1,10 +1,11 @@
 //! `flows`: what is remembered of flows; shown, counted, and carried to another balancer.
 
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::api::client::path_segment;
+use crate::api::client::{Client, ClientError, path_segment};
 use crate::api::types::{FlowCount, FlowEntry, FlowEntryState, FlowImport};
 use crate::cli::args::{ClientArgs, FlowFilter, FlowsCommand};
 use crate::cli::error::CliError;
@@ -31,15 +32,27 @@ pub(in crate::cli) async fn run(command: &FlowsCommand) -> Result<(), CliError> 
         }
         FlowsCommand::Export { filter, file, daemon } => {
             let path = format!("/v1/flows/export?{}", query(filter).trim_start_matches('&'));
-            let client = crate::api::client::Client::new(daemon.socket.clone()).with_timeout(PATIENCE);
-            let text = lines(&client.get(&path).await?.body);
-            match file {
-                None => print(&text),
-                Some(file) => std::fs::write(file, text)
-                    .map_err(CliError::operation(format!("cannot write {}", file.display()))),
-            }
+            let client = Client::new(daemon.socket.clone());
+            export(&client, &path, file.as_deref()).await
         }
         FlowsCommand::Import { file, client } => import(file.as_deref(), client).await,
+    }
+}
+
+async fn export(client: &Client, path: &str, file: Option<&Path>) -> Result<(), CliError> {
+    let mut to: Box<dyn Write> = match file {
+        None => Box::new(std::io::stdout()),
+        Some(file) => Box::new(
+            File::create(file).map_err(CliError::operation(format!("cannot write {}", file.display())))?,
+        ),
+    };
+    let copied = client.copy(path, |bytes| to.write_all(bytes).and_then(|()| to.flush())).await;
+    match copied {
+        // A reader that has seen enough (`| head`) is no error.
+        Err(ClientError::Sink { source }) if file.is_none() && source.kind() == ErrorKind::BrokenPipe => {
+            Ok(())
+        }
+        other => Ok(other?),
     }
 }
 
@@ -54,8 +67,7 @@ async fn import(file: Option<&Path>, client: &ClientArgs) -> Result<(), CliError
     let from: Box<dyn Read> = match file {
         None => Box::new(std::io::stdin()),
         Some(file) => Box::new(
-            std::fs::File::open(file)
-                .map_err(CliError::operation(format!("cannot read {}", file.display())))?,
+            File::open(file).map_err(CliError::operation(format!("cannot read {}", file.display())))?,
         ),
     };
     let unreadable = || CliError::operation("cannot read the dump");

@@ -123,9 +123,12 @@ impl Dataplane for FakeDataplane {
     fn flow_records(
         &mut self,
         _forwarding: &Forwarding,
+        buckets: std::ops::Range<u32>,
         _now_ns: u64,
     ) -> Result<FlowRecords, DataplaneError> {
-        Ok(self.kernel().flow_records.clone())
+        let mut found = self.kernel().flow_records.clone();
+        found.records.retain(|flow| buckets.contains(&flow.bucket));
+        Ok(found)
     }
 
     fn remember(

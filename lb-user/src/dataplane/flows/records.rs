@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use lb_common::abi::FLOW_WAYS;
 use lb_common::flow::{FlowState, Record, Tick, way};
@@ -25,7 +26,7 @@ pub struct FlowRecord {
     pub tag: u32,
 }
 
-/// All of them, and what makes them comparable with those of other balancers.
+/// Some of them, and what makes them comparable with those of other balancers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlowRecords {
     /// Of the table.
@@ -57,23 +58,33 @@ impl Ages<'_> {
 }
 
 impl Flows {
-    /// The records that count.
-    pub(in crate::dataplane) fn records(&self, ages: &Ages<'_>, owners: &Owners) -> FlowRecords {
+    /// The records of some buckets that count.
+    pub(in crate::dataplane) fn records(
+        &self,
+        buckets: Range<u32>,
+        ages: &Ages<'_>,
+        owners: &Owners,
+    ) -> FlowRecords {
         let mut records = Vec::new();
-        self.each(|at, _, record| {
-            let Some((EntryKey { vip, route }, backend)) = owners.get(&record.owner) else { return };
-            if ages.counts(record, vip.protocol == Protocol::Udp) {
-                records.push(FlowRecord {
-                    vip: *vip,
-                    route: *route,
-                    backend: *backend,
-                    state: record.state,
-                    age: ages.now.wrapping_sub(record.seen),
-                    bucket: (at / size_of::<u64>() / FLOW_WAYS) as u32,
-                    tag: record.tag,
-                });
+        for bucket in buckets.start..buckets.end.min(self.0.len()) {
+            for index in 0..FLOW_WAYS {
+                let Some(record) = Record::from_word(self.0.read_at(word_at(bucket, index))) else {
+                    continue;
+                };
+                let Some((EntryKey { vip, route }, backend)) = owners.get(&record.owner) else { continue };
+                if ages.counts(record, vip.protocol == Protocol::Udp) {
+                    records.push(FlowRecord {
+                        vip: *vip,
+                        route: *route,
+                        backend: *backend,
+                        state: record.state,
+                        age: ages.now.wrapping_sub(record.seen),
+                        bucket,
+                        tag: record.tag,
+                    });
+                }
             }
-        });
+        }
         FlowRecords { buckets: self.0.len(), records }
     }
 
@@ -105,16 +116,20 @@ impl Flows {
 
     /// Puts a record into its bucket; gives the number that has to be raised.
     fn put<'d>(&self, bucket: u32, record: Record, ages: &Ages<'_>, done: &'d mut Remembered) -> &'d mut u64 {
-        let word_at = |index: usize| (bucket as usize * FLOW_WAYS + index) * size_of::<u64>();
-        let way = way(|index| self.0.read_at(word_at(index)), record.tag, ages.now, ages.tracking);
+        let way = way(|index| self.0.read_at(word_at(bucket, index)), record.tag, ages.now, ages.tracking);
         let goes_on = |word| Record::from_word(word).is_some_and(|held| held.state >= record.state);
         if way.is_found {
             &mut done.known
         } else if way.evicts && goes_on(way.word) {
             &mut done.full
         } else {
-            self.0.replace_u64(word_at(way.index), way.word, record.to_word());
+            self.0.replace_u64(word_at(bucket, way.index), way.word, record.to_word());
             &mut done.taken
         }
     }
+}
+
+/// Where a record is, in bytes from the map's beginning.
+const fn word_at(bucket: u32, index: usize) -> usize {
+    (bucket as usize * FLOW_WAYS + index) * size_of::<u64>()
 }
