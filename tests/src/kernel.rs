@@ -18,7 +18,7 @@ use crate::world::{BALANCER, CAPACITY, links};
 const XDP_ABORTED: u32 = 0;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
-const XDP_TX: u32 = 3;
+pub const XDP_TX: u32 = 3;
 
 /// Where the tests pin, and how their directories' names begin; the number of the process follows.
 const PINS: &str = "/sys/fs/bpf/ferrolev";

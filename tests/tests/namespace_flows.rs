@@ -79,6 +79,21 @@ fn no_connection_is_lost_while_backends_are_drained_weighed_added_and_removed() 
 }
 
 #[test]
+fn without_tracking_the_same_drain_breaks_connections() {
+    if !privileged() {
+        return;
+    }
+    let network = network();
+    let config = config(&network).vip_line("tracking = \"none\"");
+    let daemon = start(&network, &config);
+    let [mut tracked, mut untracked] = connect(&network);
+    daemon.cli(["backend", "drain", "web-2"]).unwrap();
+    tracked.ask().unwrap();
+    // The last vip is the one without; if nothing broke there, these tests could not see a failure.
+    assert!(untracked.ask().is_err(), "connections to a drained backend go on without tracking");
+}
+
+#[test]
 fn a_thousand_changes_lose_no_connection_and_no_room_for_rings() {
     if !privileged() {
         return;

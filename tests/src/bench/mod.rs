@@ -1,6 +1,7 @@
 //! Benchmarks. Timing never decides a test: these report medians with their spread, and ratios within one run.
 
 mod cases;
+pub mod continuity;
 pub mod datapath;
 mod worlds;
 mod wrapper;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use tests::bench::datapath::{self, Effort, Measured};
+use tests::bench::continuity::{self, Flood, Operation, Publishing};
+use tests::bench::datapath::{self, Measured};
 
 /// Benchmarks of Ferrolev.
 #[derive(Debug, Parser)]
@@ -25,15 +26,30 @@ enum What {
         #[arg(long)]
         quick: bool,
     },
+    /// Connections that changes of the backends break, and how long a change takes
+    Continuity {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+        /// Fewer flows and attempts
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> Result<()> {
-    let What::Datapath { json, quick } = Arguments::parse().what;
+    match Arguments::parse().what {
+        What::Datapath { json, quick } => datapath(json, quick),
+        What::Continuity { json, quick } => continuity(json, quick),
+    }
+}
+
+fn datapath(json: bool, quick: bool) -> Result<()> {
     let object = std::env::var_os("FERROLEV_BENCH_OBJECT").context("run this through `cargo xtask bench`")?;
     let effort = if quick {
-        Effort { loads: 2, turns: 5, packets: 500_000, long: false }
+        datapath::Effort { loads: 2, turns: 5, packets: 500_000, long: false }
     } else {
-        Effort { loads: 10, turns: 5, packets: 1_000_000, long: true }
+        datapath::Effort { loads: 10, turns: 5, packets: 1_000_000, long: true }
     };
     let measured = datapath::measure(&PathBuf::from(object), effort)?;
     if json {
@@ -41,6 +57,37 @@ fn main() -> Result<()> {
     } else {
         print_table(&measured);
     }
+    Ok(())
+}
+
+fn continuity(json: bool, quick: bool) -> Result<()> {
+    let effort = if quick {
+        continuity::Effort { held: 2_000, attempts: 200_000, changes: 20 }
+    } else {
+        continuity::Effort { held: 10_000, attempts: 4_000_000, changes: 100 }
+    };
+    let report = continuity::measure(effort)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    }
+    println!(
+        "{:<34} {:>7} {:>12} {:>7} {:>17}",
+        "operation", "held", "slots moved", "broken", "without tracking"
+    );
+    for of in &report.operations {
+        let Operation { name, held, slots_moved, broken, broken_without_tracking } = of;
+        println!("{name:<34} {held:>7} {slots_moved:>12} {broken:>7} {broken_without_tracking:>17}");
+    }
+    let Flood { attempts, held, broken, evicted } = report.flood;
+    println!(
+        "SYN flood, half of the slots in transition: {broken} of {held} broken by {attempts} attempts ({evicted} evicted)"
+    );
+    println!("memory for a flow in transition: {} bytes; in steady state: none", report.bytes_per_flow);
+    let Publishing { ring_and_plan_ms, kernel_ms, .. } = report.publishing;
+    println!(
+        "change of a weight, 65537 slots, 100 backends: {ring_and_plan_ms:.2} ms for the ring and its plan, {kernel_ms:.2} ms into the kernel"
+    );
     Ok(())
 }
 
