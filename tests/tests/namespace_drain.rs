@@ -104,6 +104,7 @@ fn a_backend_that_is_removed_keeps_its_connections_unless_that_is_forced() {
     let daemon = start(&network, "");
     let mut open = connect(&network);
     daemon.cli(["backend", "remove", "web-3"]).unwrap();
+    daemon.cli(["backend", "remove", "web-2"]).unwrap();
     open.ask().unwrap();
     daemon.cli(["backend", "remove", "web-2", "--force"]).unwrap();
     only_web_2_is_lost(&mut open);

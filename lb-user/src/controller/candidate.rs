@@ -44,12 +44,13 @@ impl<D: Dataplane> Engine<D> {
         let mark = ChangeMark { by: caller.user.clone(), pid: caller.pid, at: clock::now_text() };
         let changed = self.overlay.apply(change, &mark, &self.setup.config)?;
         let mut merged = merge(&self.setup.config, &changed.overlay, SystemTime::now());
+        let is_change = changed.overlay != self.overlay || !changed.given_up.is_empty();
         for (vip, address) in changed.given_up {
             merged.desired.vips.entry(vip).and_modify(|vip| {
                 vip.given_up.insert(address);
             });
         }
-        let entry = (changed.overlay != self.overlay).then(|| JournalEntry { mark, change: change.clone() });
+        let entry = is_change.then(|| JournalEntry { mark, change: change.clone() });
         Ok(Candidate { config: None, merged, overlay: changed.overlay, entry, notes: changed.notes })
     }
 

@@ -96,12 +96,18 @@ impl Overlay {
             Change::Remove { backend, vip, force } => {
                 let vips = match targets(&desired, backend, vip.as_deref()) {
                     Ok(vips) => vips,
-                    // What has no effect any more can at least be forgotten.
-                    Err(error) => dormant_targets(&dormant, backend, vip.as_deref()).ok_or(error)?,
+                    // What has no effect any more can at least be forgotten, and what is gone be given up.
+                    Err(error) => dormant_targets(&dormant, backend, vip.as_deref())
+                        .or_else(|| {
+                            self.removed_targets(&desired, backend, vip.as_deref()).filter(|_| *force)
+                        })
+                        .ok_or(error)?,
                 };
                 for key in &groups::widened(config, &vips) {
-                    let member = desired.vips.get(key).and_then(|vip| vip.members.get(backend));
-                    given_up.extend(member.filter(|_| *force).map(|member| (*key, member.address)));
+                    let member = desired.vips.get(key).and_then(|vip| vip.members.get(backend)).cloned();
+                    let known = || config.vips.get(key).and_then(|vip| file_member(config, vip, backend));
+                    let gone = member.or_else(known).filter(|_| *force);
+                    given_up.extend(gone.map(|member| (*key, member.address)));
                     let removed = Override {
                         member: Some(MemberOverride::Removed { mark: mark.clone() }),
                         ..Override::default()
@@ -148,6 +154,16 @@ impl Overlay {
             notes.push("nothing to change: it is so already".to_owned());
         }
         Ok(Changed { overlay: next, notes, given_up })
+    }
+
+    /// Vips of the file that had `backend` and lost it at run time.
+    fn removed_targets(&self, desired: &Desired, backend: &str, vip: Option<&str>) -> Option<Vec<VipKey>> {
+        let only = vip.map(|vip| find_vip(desired, vip)).transpose().ok()?;
+        let is_removed = |change: &Override| matches!(change.member, Some(MemberOverride::Removed { .. }));
+        let found = self.iter().filter(|(_, name, change)| *name == backend && is_removed(change));
+        let found: Vec<VipKey> =
+            found.map(|(key, ..)| key).filter(|key| only.is_none_or(|only| only == *key)).collect();
+        (!found.is_empty()).then_some(found)
     }
 
     fn added(

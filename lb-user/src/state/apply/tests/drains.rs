@@ -83,3 +83,19 @@ fn a_backend_that_is_removed_by_force_gives_its_flows_up_once() {
     let plain = Overlay::default().apply(&remove("b", None), &mark(1), &config()).unwrap();
     assert!(plain.given_up.is_empty());
 }
+
+#[test]
+fn what_is_left_of_a_backend_that_was_removed_can_be_given_up_later() {
+    let force = |vip: Option<&str>| {
+        let vip = vip.map(str::to_owned);
+        Change::Remove { backend: "b".to_owned(), vip, force: true }
+    };
+    let removed = overlay(&config(), &[remove("b", Some("one"))]);
+    assert!(removed.apply(&remove("b", Some("one")), &mark(1), &config()).is_err(), "it is gone already");
+    let changed = removed.apply(&force(Some("one")), &mark(1), &config()).unwrap();
+    assert_eq!(changed.given_up, [("192.0.2.1:80/tcp".parse().unwrap(), "10.0.0.2".parse().unwrap())]);
+    assert!(changed.notes.is_empty(), "{:?}", changed.notes);
+    assert!(removed.apply(&force(Some("two")), &mark(1), &config()).unwrap().given_up.len() == 1);
+    let never = Change::Remove { backend: "c".to_owned(), vip: Some("one".to_owned()), force: true };
+    assert!(removed.apply(&never, &mark(1), &config()).is_err(), "the vip never had it");
+}
