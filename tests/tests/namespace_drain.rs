@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use lb_user::api::types::{BackendState, DestStatus, FlowCount};
-use tests::lab::{Connections, Daemon, DaemonConfig, Network, Shape, VIP4, privileged, wait_until};
+use tests::lab::{Connections, Daemon, DaemonConfig, Network, Shape, VIP4, ferrolev, privileged, wait_until};
 
 const NAMES: [&str; 3] = ["web-1", "web-2", "web-3"];
 const CONNECTIONS: usize = 60;
@@ -15,9 +16,9 @@ fn network() -> Network {
     Network::new(Shape { balancers: 1, backends: 3 }).unwrap()
 }
 
-/// A daemon with one vip, which has these lines more.
+/// A daemon with one vip, which has these lines more. Connections that say nothing for three seconds after a change are lost.
 fn start(network: &Network, vip_lines: &str) -> Daemon {
-    let mut config = DaemonConfig::default().general_line("[flows]\nquiet = \"1s\"\nclosing = \"1s\"");
+    let mut config = DaemonConfig::default().general_line("[flows]\nquiet = \"3s\"\nclosing = \"1s\"");
     for backend in &network.backends {
         config = config.backend(&backend.name, backend.address4);
     }
@@ -57,7 +58,7 @@ fn a_drain_waits_for_connections_until_its_time_is_over_and_then_force_moves_the
     let left = open.to("web-2");
     daemon.cli(["backend", "drain", "web-2"]).unwrap();
     open.ask().unwrap();
-    let waited = daemon.try_cli(["backend", "drain", "web-2", "--timeout", "3s", "--wait"]).unwrap();
+    let waited = daemon.try_cli(["backend", "drain", "web-2", "--timeout", "5s", "--wait"]).unwrap();
     assert_eq!(waited.code, 3, "{}{}", waited.stdout, waited.stderr);
     assert!(waited.stderr.contains(&format!("{left} flows left in web")), "{}", waited.stderr);
     assert!(waited.stderr.contains("--force"), "no way out: {}", waited.stderr);
@@ -93,6 +94,35 @@ fn a_deadline_moves_connections_by_itself_where_all_flows_are_remembered_too() {
     .unwrap();
     daemon.cli(["backend", "drain", "web-2", "--wait"]).unwrap();
     only_web_2_is_lost(&mut open);
+}
+
+#[test]
+fn a_wait_outlives_the_daemon_that_it_began_with() {
+    if !privileged() {
+        return;
+    }
+    let network = network();
+    let mut daemon = start(&network, "");
+    let mut open = connect(&network);
+    daemon.cli(["backend", "drain", "web-2"]).unwrap();
+    open.ask().unwrap();
+    let waiting = Command::new(ferrolev().unwrap())
+        .args(["backend", "drain", "web-2", "--wait"])
+        .env("FERROLEV_SOCKET", daemon.socket())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    sleep(Duration::from_secs(2));
+    daemon.kill().unwrap();
+    sleep(Duration::from_secs(2));
+    daemon.restart().unwrap();
+    open.ask().unwrap();
+    open.close("web-2");
+    let waited = waiting.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&waited.stderr);
+    assert!(waited.status.success(), "{said}");
+    assert!(said.contains("flows left in web") && said.contains("web-2 is drained"), "{said}");
+    open.ask().unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::api::client::path_segment;
+use crate::api::client::{ClientError, path_segment};
 use crate::api::types::{BackendState, DestStatus, VipStatus};
 use crate::cli::args::ClientArgs;
 use crate::cli::error::CliError;
@@ -16,6 +16,8 @@ use crate::cli::units::count;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often a line is written that says nothing new, where there is no terminal.
 const REPEAT: Duration = Duration::from_secs(30);
+/// A daemon that restarts meanwhile is waited for so long.
+const RESTART: Duration = Duration::from_secs(30);
 /// Flows that are given up at a deadline are counted as gone a little later.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -30,8 +32,16 @@ pub(super) async fn wait(
     force: bool,
 ) -> Result<(), CliError> {
     let mut progress = Progress::new();
+    let mut answered = Instant::now();
     loop {
-        let dests = dests(client, vip).await?;
+        let dests = match dests(client, vip).await {
+            Err(CliError::Client(ClientError::Unreachable { .. })) if answered.elapsed() < RESTART => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            found => found?,
+        };
+        answered = Instant::now();
         match judge(&dests, backend, force, SystemTime::now()) {
             Drained::Yes => {
                 progress.end(&format!("backend {backend} is drained: no flow is left"));
