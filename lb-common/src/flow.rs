@@ -170,16 +170,34 @@ impl Scale {
 }
 
 /// What a packet says about its flow.
+#[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Says {
-    /// TCP: SYN without ACK.
-    Opens,
-    /// TCP: FIN or RST.
-    Ends,
-    /// TCP: it belongs to a flow that began before.
-    Continues,
     /// UDP: nothing.
-    Nothing,
+    Nothing = 0,
+    /// TCP: SYN without ACK.
+    Opens = 1,
+    /// TCP: it belongs to a flow that began before.
+    Continues = 2,
+    /// TCP: FIN or RST.
+    Ends = 3,
+    /// It is an ICMP error about one that was sent in the flow. Anybody can send it: it leaves no trace.
+    Quotes = 4,
+}
+
+impl Says {
+    /// By its number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Opens,
+            2 => Self::Continues,
+            3 => Self::Ends,
+            4 => Self::Quotes,
+            _ => Self::Nothing,
+        }
+    }
 }
 
 /// What the slot of a flow says.
@@ -227,16 +245,17 @@ pub const fn decide(says: Says, slot: SlotSays, recorded: Recorded) -> Decision 
         // A new flow takes the place of an older one between the same ports, whatever is known of that.
         (Says::Opens, Recorded::No) => owner(if keeps { Some(FlowState::Opened) } else { None }),
         (Says::Opens, _) => owner(Some(FlowState::Opened)),
+        (Says::Quotes, Recorded::Yes(_)) => Decision { whose: Whose::Recorded, remember: None },
         (Says::Ends, Recorded::Yes(_)) => follow(FlowState::Closing),
         (_, Recorded::Yes(FlowState::Closing)) => follow(FlowState::Closing),
         (_, Recorded::Yes(_)) => follow(FlowState::Confirmed),
         // Nobody can go on with it: the owner resets it.
-        (Says::Ends, Recorded::Dead) => owner(None),
+        (Says::Ends | Says::Quotes, Recorded::Dead) => owner(None),
         (_, Recorded::Dead) => owner(Some(FlowState::Seen)),
-        (Says::Ends, Recorded::No) if slot.has_previous => {
+        (Says::Ends | Says::Quotes, Recorded::No) if slot.has_previous => {
             Decision { whose: Whose::Previous, remember: None }
         }
-        (Says::Ends, Recorded::No) => owner(None),
+        (Says::Ends | Says::Quotes, Recorded::No) => owner(None),
         (Says::Continues, Recorded::No) if slot.has_previous => previous(FlowState::Seen),
         (Says::Continues, Recorded::No) => owner(if keeps { Some(FlowState::Seen) } else { None }),
         (Says::Nothing, Recorded::No) if slot.has_previous && slot.is_learning => previous(FlowState::Opened),

@@ -9,7 +9,7 @@ use lb_common::hash;
 use crate::encap::Fit;
 use crate::exit::{OrExit, exit};
 use crate::parse::Packet;
-use crate::stages::flow::{Seat, choose};
+use crate::stages::flow::seat;
 use crate::tables::StageTables;
 use crate::{Frame, Leave, Tables, Verdict, encap, quic};
 
@@ -43,8 +43,8 @@ pub(crate) fn forward<F: Frame, T: Tables, const V6: bool>(
     send::<F, T, V6>(frame, tables, flow, offset, (slot, index))
 }
 
-/// Sends an ICMP error about a packet of the flow to the dest of its slot, or in a transition to that of the flow. Which connection id the client uses, the quoted
-/// packet, a backend's, does not say.
+/// Sends an ICMP error about a packet of the flow to the dest of its slot, or in a transition on to the stage that knows its
+/// flow. Which connection id the client uses, the quoted packet, a backend's, does not say.
 #[inline(always)]
 pub(crate) fn follow<F: Frame, T: StageTables, const V6: bool>(
     frame: &mut F,
@@ -55,8 +55,10 @@ pub(crate) fn follow<F: Frame, T: StageTables, const V6: bool>(
 ) -> Result<Verdict, Reason> {
     let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
     let index = match owner(tables, tables.place(flow.target), slot) {
-        // The flow is at least as old as what is quoted; that it ends is what leaves no trace.
-        Err(Reason::Transition) => choose(tables, &Seat::of(tables, flow), key(), Says::Ends)?.dest,
+        Err(Reason::Transition) => {
+            tables.set_seat(&seat(tables, flow, key(), Says::Quotes));
+            return Err(Reason::FlowSeated);
+        }
         other => other?,
     };
     send::<F, T, V6>(frame, tables, flow, offset, (slot, index))

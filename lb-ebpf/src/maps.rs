@@ -15,7 +15,7 @@ use lb_common::abi::{
     ACCESS_PREFIXES, AccessKey, AccessRule, Aim, BUCKET_COUNT, Bucket, Counters, Dest, Directory,
     FLOW_OWNERS, FLOW_WAYS, FlowBucket, FlowCounters, Found, FragmentKey, FragmentRecord, Interface,
     InterfaceKey, MAX_DEVICES, MAX_INTERFACES, PINNED_CLOCK_BUCKET, Piece, Place, Policy, PolicyCounters,
-    REASON_COUNT, Reason, RingPage, STAGE_COUNT, SourceKey, Target, VIP_SLOTS,
+    REASON_COUNT, Reason, RingPage, STAGE_COUNT, Seat, SourceKey, Target, VIP_SLOTS,
 };
 use lb_ebpf::{FlowEvent, FlowRecords, PolicyEvent, SharedWord, StageTables, Tables, Verdict};
 
@@ -52,6 +52,8 @@ static OF_SOURCES: LruHashMap<SourceKey, u64> =
     LruHashMap::with_max_entries(lb_common::abi::SOURCE_BUCKETS, 0);
 #[map]
 static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static SEAT: PerCpuArray<Seat> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static PIECE: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -228,6 +230,19 @@ impl StageTables for KernelTables {
         // Somebody else may have been faster; then theirs counts.
         let _ = OF_SOURCES.insert(key, 0, u64::from(BPF_NOEXIST));
         self.shared(OF_SOURCES.get_ptr_mut(key))
+    }
+
+    #[inline(always)]
+    fn set_seat(&self, seat: &Seat) {
+        if let Some(place) = SEAT.get_ptr_mut(0) {
+            // SAFETY: as in `count`.
+            unsafe { *place = *seat };
+        }
+    }
+
+    #[inline(always)]
+    fn seat(&self) -> Option<Seat> {
+        SEAT.get(0).copied()
     }
 
     #[inline(always)]

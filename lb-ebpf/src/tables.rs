@@ -2,7 +2,7 @@
 
 use lb_common::abi::{
     AccessKey, AccessRule, Aim, Bucket, Dest, Directory, FlowCounters, Found, FragmentKey, FragmentRecord,
-    Interface, InterfaceKey, Piece, Place, Policy, PolicyCounters, RingPage, SourceKey, Target,
+    Interface, InterfaceKey, Piece, Place, Policy, PolicyCounters, RingPage, Seat, SourceKey, Target,
 };
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
@@ -60,6 +60,12 @@ pub trait StageTables: Tables {
 
     /// A datagram under way.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
+
+    /// Notes where a flow is in the tables, for the stage that comes next.
+    fn set_seat(&self, seat: &Seat);
+
+    /// What this packet's program before has noted.
+    fn seat(&self) -> Option<Seat>;
 
     /// A bucket of the flow cache.
     fn flows(&self, bucket: u32) -> Option<Self::Flows>;

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
     AccessKey, AccessRule, Aim, Bucket, Dest, Directory, FLOW_WAYS, FlowCounters, Found, FragmentKey,
     FragmentRecord, Interface, InterfaceKey, LOOPBACK_IFINDEX, Piece, Place, Policy, PolicyCounters,
-    RING_PAGE_SLOTS, Reason, RingPage, SourceKey, Target, VIP_SLOTS,
+    RING_PAGE_SLOTS, Reason, RingPage, Seat, SourceKey, Target, VIP_SLOTS,
 };
 use lb_ebpf::{FlowEvent, FlowRecords, Frame, PolicyEvent, SharedWord, StageTables, Tables, Verdict, stages};
 use lb_user::dataplane::layout::{Capacity, Layout, Write};
@@ -106,6 +106,7 @@ struct Memory {
     policy_counters: RefCell<HashMap<u32, PolicyCounters>>,
     flows: RefCell<HashMap<u32, Rc<[Cell<u64>; FLOW_WAYS]>>>,
     flow_counters: Cell<FlowCounters>,
+    seat: Cell<Option<Seat>>,
 }
 
 impl HostTables {
@@ -317,6 +318,14 @@ impl StageTables for HostTables {
 
     fn source_bucket(&self, key: &SourceKey) -> Option<HostWord> {
         self.memory.word(&self.memory.source_buckets, *key)
+    }
+
+    fn set_seat(&self, seat: &Seat) {
+        self.memory.seat.set(Some(*seat));
+    }
+
+    fn seat(&self) -> Option<Seat> {
+        self.memory.seat.get()
     }
 
     fn flows(&self, bucket: u32) -> Option<HostFlows> {

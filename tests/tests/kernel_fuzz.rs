@@ -18,6 +18,7 @@ const UNREACHED: &[Reason] = &[
     Reason::FragmentAimed,
     Reason::FragmentFound,
     Reason::Transition,
+    Reason::FlowSeated,
     // No world asks for what leads there.
     Reason::Oversize,
     Reason::Policy,

@@ -48,6 +48,31 @@ pub struct FlowCounters {
     pub lost: u64,
 }
 
+/// A flow whose slot has changed hands: where it is in the tables, and what its packet says. Handed from the program that
+/// has read the packet to the one that decides: both in one would be too much for the kernel's verifier.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Seat {
+    /// In the flow cache.
+    pub key: u64,
+    /// Of the flow, for the ring.
+    pub hash: u32,
+    /// The vip's number, or that of its route.
+    pub vip: u32,
+    /// Of the ring.
+    pub slot: u32,
+    /// See [`super::Place`].
+    pub ring_page: u32,
+    pub dest_base: u32,
+    /// Pages from the ring's first one to its past.
+    pub past_pages: u32,
+    /// A [`crate::flow::Says`].
+    pub says: u32,
+    /// Not zero: a TCP connection attempt.
+    pub opens_flow: u32,
+}
+
+const _: () = assert!(size_of::<Seat>() == 40);
 const _: () = assert!(size_of::<FlowBucket>() == 64);
 const _: () = assert!(size_of::<Tracking>() == 16);
 const _: () = assert!(size_of::<FlowCounters>() == 48);

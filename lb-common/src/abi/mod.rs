@@ -23,6 +23,7 @@
 //! FOUND     PERCPU_ARRAY[1]     Found          from the program that found a packet's dest to the one that needs it
 //! FLOWS     ARRAY[buckets]      FlowBucket     flows of slots in transition; shared by successive programs
 //! OWNERS    ARRAY[65536]        u64            where the dests that records name are in DESTS
+//! SEAT      PERCPU_ARRAY[1]     Seat           from the program that read a packet of a slot in transition to the one that decides
 //! FLOW_COUNTERS PERCPU_ARRAY[1] FlowCounters   what the flow stage did
 //! ```
 
@@ -45,7 +46,7 @@ pub use directory::{
     Answering, Control, Directory, FILTER_BITS, FILTER_WORDS, MAX_TUNNEL_SOURCES, TunnelSource, Tunnels,
     VIP_ENTRIES,
 };
-pub use flow::{FLOW_OWNERS, FLOW_WAYS, FlowBucket, FlowCounters, Tracking};
+pub use flow::{FLOW_OWNERS, FLOW_WAYS, FlowBucket, FlowCounters, Seat, Tracking};
 pub use fragment::{Aim, FragmentKey, FragmentRecord, Piece, STRETCHES, Stretch};
 pub use interface::{Interface, InterfaceKey};
 pub use policy::{

@@ -65,6 +65,8 @@ reasons! {
     FragmentAimed = 12, "fragment_aimed";
     /// a fragment whose dest is known: the stage that sends it is missing
     FragmentFound = 13, "fragment_found";
+    /// a flow of a ring slot that has changed hands, found in the tables: the stage that decides is missing
+    FlowSeated = 14, "flow_seated";
     /// a flow of a ring slot that has changed hands: the flow stage is missing
     Transition = 15, "transition";
     /// shorter than its headers say, or with impossible lengths
@@ -186,6 +188,7 @@ impl Reason {
             Self::NoService | Self::OtherProtocol => Some(Stage::Closed),
             Self::TooBig => Some(Stage::TooBig),
             Self::Transition => Some(Stage::Flow),
+            Self::FlowSeated => Some(Stage::Decide),
             _ => None,
         }
     }

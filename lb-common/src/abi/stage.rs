@@ -22,10 +22,12 @@ pub enum Stage {
     Send = 6,
     /// An address of a vip, but no vip.
     Closed = 7,
-    /// Flows whose slot of the ring has changed hands.
+    /// Flows whose slot of the ring has changed hands: where they are in the tables.
     Flow = 8,
+    /// The same: whose they are.
+    Decide = 9,
     /// Too large for the way to the backend.
-    TooBig = 9,
+    TooBig = 10,
 }
 
 /// Entries in `STAGES`.
@@ -45,6 +47,7 @@ impl Stage {
         Self::Send,
         Self::Closed,
         Self::Flow,
+        Self::Decide,
         Self::TooBig,
     ];
 
@@ -61,6 +64,7 @@ impl Stage {
             Self::Send => "stage_send",
             Self::Closed => "stage_closed",
             Self::Flow => "stage_flow",
+            Self::Decide => "stage_decide",
             Self::TooBig => "stage_too_big",
         }
     }

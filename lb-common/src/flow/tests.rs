@@ -112,6 +112,25 @@ fn a_flow_with_a_record_goes_where_it_says_whatever_the_slot_says() {
 }
 
 #[test]
+fn an_icmp_error_goes_where_its_flow_does_and_leaves_no_trace() {
+    for slot in SLOTS {
+        let states = [Recorded::No, Recorded::Dead, Recorded::Yes(FlowState::Confirmed)];
+        for recorded in states {
+            let decision = decide(Says::Quotes, slot, recorded);
+            assert_eq!(decision.remember, None);
+            assert_eq!(decision.whose, decide(Says::Continues, slot, recorded).whose);
+        }
+    }
+}
+
+#[test]
+fn what_packets_say_survives_being_a_number() {
+    for says in [Says::Nothing, Says::Opens, Says::Continues, Says::Ends, Says::Quotes] {
+        assert_eq!(Says::from_number(says as u32), says);
+    }
+}
+
+#[test]
 fn an_old_tcp_flow_belongs_to_the_previous_dest() {
     for slot in SLOTS {
         for says in [Says::Continues, Says::Ends] {

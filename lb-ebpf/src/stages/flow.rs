@@ -2,25 +2,27 @@
 //! flow's record says. The rules are those of [`lb_common::flow`]; here they meet the tables.
 
 use lb_common::abi::{
-    EMPTY_SLOT, IN_TRANSITION, ORPHANED_SLOT, PastHead, Place, RING_PAGE_SLOTS, Reason, Target, ring_pages,
+    EMPTY_SLOT, Found, IN_TRANSITION, ORPHANED_SLOT, PastHead, Place, RING_PAGE_SLOTS, Reason, Seat, Target,
+    ring_pages,
 };
 use lb_common::flow::{self as rules, Decision, FlowState, Record, Recorded, Says, SlotSays, Way, Whose};
 use lb_common::hash;
 use lb_common::headers::TcpStart;
 
-use crate::forward::{Flow, send};
+use crate::encap::{Fit, encapsulate};
+use crate::forward::{Flow, leave};
 use crate::gate::{Asks, Gate, Visit, admit};
-use crate::parse::{Packet, TCP};
+use crate::parse::{self, Packet, TCP};
 use crate::tables::{FlowEvent, FlowRecords, StageTables};
-use crate::{Frame, Verdict, walk};
+use crate::{Frame, Verdict, ether_type, walk};
 
 /// Of a vip's policy, only its routes count: what else it asks, the policy stage has asked.
 const ROUTES: Asks = Asks { access: false, limits: false };
 
-/// Balances one packet whose slot is in transition.
+/// Finds one packet's flow, whose slot is in transition, in the tables.
 ///
 /// # Errors
-/// Why the packet is not forwarded, as in [`crate::balance`].
+/// Always: [`Reason::FlowSeated`] with the flow noted for [`decide`], or why it goes no further.
 #[inline(always)]
 pub fn flow<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
     walk::<F, T, FlowGate>(frame, tables, ingress)
@@ -39,13 +41,63 @@ impl<T: StageTables> Gate<T> for FlowGate {
         frame: &mut F,
         tables: &T,
         flow: &Flow<'_>,
-        offset: usize,
+        _offset: usize,
         key: impl FnOnce() -> u64,
     ) -> Result<Verdict, Reason> {
         let says = says(frame, &flow.packet)?;
-        let seat = Seat::of(tables, flow);
-        let dest = settle(tables, &seat, key(), says)?;
-        send::<F, T, V6>(frame, tables, flow, offset, (seat.slot, dest))
+        tables.set_seat(&seat(tables, flow, key(), says));
+        Err(Reason::FlowSeated)
+    }
+}
+
+/// Where a flow is in the tables.
+#[inline(always)]
+pub(crate) fn seat<T: StageTables>(tables: &T, flow: &Flow<'_>, key: u64, says: Says) -> Seat {
+    let Place { ring_page, dest_base } = tables.place(flow.target);
+    Seat {
+        key,
+        hash: flow.hash,
+        vip: flow.target.vip,
+        slot: hash::ring_slot(flow.hash, flow.target.ring_size),
+        ring_page,
+        dest_base,
+        past_pages: pages_before_past(flow.target),
+        says: says as u32,
+        opens_flow: u32::from(says as u32 == Says::Opens as u32),
+    }
+}
+
+/// Pages from a ring's first one to its past.
+#[inline(always)]
+pub(crate) fn pages_before_past(target: &Target) -> u32 {
+    ring_pages(target.ring_size) + target.server_id_pages()
+}
+
+/// Sends one packet whose flow was found in the tables to the dest that it belongs to.
+///
+/// # Errors
+/// Why the packet is not forwarded, as in [`crate::balance`].
+#[inline(always)]
+pub fn decide<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+    let seat = tables.seat().ok_or(Reason::FlowSeated)?;
+    let index = settle(tables, &seat)?;
+    let dest = tables.dest(index).ok_or(Reason::NoDest)?;
+    let fits = match parse::link(frame)? {
+        (ether_type::IPV6, at) => encapsulate::<F, true>(frame, at, dest, seat.hash, Fit::Dest),
+        (_, at) => encapsulate::<F, false>(frame, at, dest, seat.hash, Fit::Dest),
+    };
+    let Seat { hash, vip, slot, opens_flow, .. } = seat;
+    match fits {
+        Ok(bytes) => {
+            let (leave, opens_flow) = (leave(dest, ingress), opens_flow != 0);
+            Ok(Verdict { leave, vip, slot, dest: index, bytes, opens_flow })
+        }
+        Err(reason) => {
+            if reason == Reason::TooBig {
+                tables.set_found(&Found { dest: index, vip, slot, hash, opens_flow });
+            }
+            Err(reason)
+        }
     }
 }
 
@@ -54,36 +106,13 @@ impl<T: StageTables> Gate<T> for FlowGate {
 /// # Errors
 /// When nobody is there to serve it.
 #[inline(always)]
-pub(crate) fn settle<T: StageTables>(tables: &T, seat: &Seat, key: u64, says: Says) -> Result<u32, Reason> {
-    let Choice { dest, known } = choose(tables, seat, key, says)?;
+pub(crate) fn settle<T: StageTables>(tables: &T, seat: &Seat) -> Result<u32, Reason> {
+    let Choice { dest, known } = choose(tables, seat)?;
     if let Some(known) = known {
         count(tables, known.decision.whose);
         remember(tables, &known, dest);
     }
     Ok(dest)
-}
-
-/// Where a flow is in the tables.
-pub(crate) struct Seat {
-    pub(crate) place: Place,
-    /// Of the ring.
-    pub(crate) slot: u32,
-    /// Pages from the ring's first one to its past.
-    pub(crate) past_pages: u32,
-}
-
-impl Seat {
-    #[inline(always)]
-    pub(crate) fn of<T: StageTables>(tables: &T, flow: &Flow<'_>) -> Self {
-        let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
-        Self { place: tables.place(flow.target), slot, past_pages: pages_before_past(flow.target) }
-    }
-}
-
-/// Pages from a ring's first one to its past.
-#[inline(always)]
-pub(crate) fn pages_before_past(target: &Target) -> u32 {
-    ring_pages(target.ring_size) + target.server_id_pages()
 }
 
 /// What a packet says about its flow.
@@ -100,9 +129,9 @@ fn says<F: Frame>(frame: &F, packet: &Packet) -> Result<Says, Reason> {
 }
 
 /// The dest that was chosen for a packet.
-pub(crate) struct Choice<R> {
+struct Choice<R> {
     /// Index into `DESTS`.
-    pub(crate) dest: u32,
+    dest: u32,
     /// `None`: the slot is in transition no more.
     known: Option<Known<R>>,
 }
@@ -121,19 +150,14 @@ struct Known<R> {
 /// # Errors
 /// When nobody is there to serve it.
 #[inline(always)]
-pub(crate) fn choose<T: StageTables>(
-    tables: &T,
-    seat: &Seat,
-    key: u64,
-    says: Says,
-) -> Result<Choice<T::Flows>, Reason> {
-    let Seat { place, slot, .. } = *seat;
-    let local = local_at(tables, place.ring_page, slot).ok_or(Reason::NoBackend)?;
+fn choose<T: StageTables>(tables: &T, seat: &Seat) -> Result<Choice<T::Flows>, Reason> {
+    let Seat { key, slot, ring_page, dest_base, .. } = *seat;
+    let local = local_at(tables, ring_page, slot).ok_or(Reason::NoBackend)?;
     if local == EMPTY_SLOT {
         return Err(Reason::NoBackend);
     }
     if local & IN_TRANSITION == 0 {
-        return Ok(Choice { dest: place.dest_base.wrapping_add(u32::from(local)), known: None });
+        return Ok(Choice { dest: dest_base.wrapping_add(u32::from(local)), known: None });
     }
     let now_ns = tables.now_ns();
     let past = Past::of(tables, seat).ok_or(Reason::NoBackend)?;
@@ -155,12 +179,12 @@ pub(crate) fn choose<T: StageTables>(
         },
         _ => (Recorded::No, 0),
     };
-    let decision = rules::decide(says, says_slot, recorded);
+    let decision = rules::decide(Says::from_number(seat.says), says_slot, recorded);
     let dest = match decision.whose {
         Whose::Recorded => recorded_dest,
-        Whose::Previous => place.dest_base.wrapping_add(u32::from(past.previous)),
+        Whose::Previous => dest_base.wrapping_add(u32::from(past.previous)),
         Whose::Owner if local == ORPHANED_SLOT => return Err(Reason::NoBackend),
-        Whose::Owner => place.dest_base.wrapping_add(u32::from(local & !IN_TRANSITION)),
+        Whose::Owner => dest_base.wrapping_add(u32::from(local & !IN_TRANSITION)),
     };
     Ok(Choice { dest, known: Some(Known { decision, tag, records, way, now }) })
 }
@@ -175,7 +199,7 @@ struct Past {
 impl Past {
     #[inline(always)]
     fn of<T: StageTables>(tables: &T, seat: &Seat) -> Option<Self> {
-        let first = seat.place.ring_page.wrapping_add(seat.past_pages);
+        let first = seat.ring_page.wrapping_add(seat.past_pages);
         let head = PastHead::of(tables.ring_page(first)?);
         let previous = local_at(tables, first, PastHead::SLOTS + seat.slot)?;
         Some(Self { head, previous })

@@ -19,7 +19,7 @@ mod piece;
 mod record;
 mod scene;
 
-use lb_common::abi::{Aim, Found, FragmentRecord, Piece, Place, Reason};
+use lb_common::abi::{Aim, Found, FragmentRecord, Piece, Place, Reason, Seat};
 use lb_common::flow::Says;
 use lb_common::hash;
 use lb_common::headers::words_v6;
@@ -29,7 +29,7 @@ use self::scene::Scene;
 use crate::encap::{Fit, encapsulate, outer};
 use crate::forward::{leave, owner};
 use crate::parse::TCP;
-use crate::stages::flow::{self, Seat};
+use crate::stages::flow;
 use crate::tables::StageTables;
 use crate::{Frame, Verdict, ether_type, parse};
 
@@ -170,6 +170,9 @@ fn dest_of_flow<T: StageTables>(tables: &T, piece: &Piece, found: &Found) -> Res
         TCP => Says::Continues,
         _ => Says::Nothing,
     };
-    let seat = Seat { place: Place { ring_page, dest_base }, slot: found.slot, past_pages };
-    flow::settle(tables, &seat, key, says)
+    let Found { vip, slot, hash, .. } = *found;
+    let opens_flow = u32::from(opens_flow);
+    let says = says as u32;
+    let seat = Seat { key, hash, vip, slot, ring_page, dest_base, past_pages, says, opens_flow };
+    flow::settle(tables, &seat)
 }
