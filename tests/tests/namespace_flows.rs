@@ -1,12 +1,15 @@
 //! Open connections of real clients while backends and the balancer change.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use lb_user::api::types::{BackendState, DestStatus};
 use tests::lab::{
-    Connections, Daemon, DaemonConfig, Load, Network, Shape, VIP4, VIP6, privileged, wait_until,
+    Connections, Daemon, DaemonConfig, FileServer, Load, Network, Shape, Transfer, VIP4, VIP6, privileged,
+    transfer, wait_until, wrk,
 };
 
 const NAMES: [&str; 3] = ["web-1", "web-2", "web-3"];
@@ -91,6 +94,109 @@ fn without_tracking_the_same_drain_breaks_connections() {
     tracked.ask().unwrap();
     // The last vip is the one without; if nothing broke there, these tests could not see a failure.
     assert!(untracked.ask().is_err(), "connections to a drained backend go on without tracking");
+}
+
+#[test]
+fn downloads_uploads_and_wrk_go_on_while_the_backends_change() {
+    if !privileged() {
+        return;
+    }
+    let network = network();
+    let config = config(&network).vip("files", VIP4, 9000, "tcp", &NAMES);
+    let daemon = start(&network, &config);
+    let server = SocketAddr::from((VIP4, 9000));
+    let _servers: Vec<_> = network
+        .backends
+        .iter()
+        .map(|backend| FileServer::start(&backend.namespace, server, &backend.name).unwrap())
+        .collect();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let transfers = [Transfer::Download, Transfer::Upload].map(|of| {
+            let (client, is_over) = (&network.client, &is_over);
+            scope.spawn(move || {
+                let mut whole = 0;
+                while whole == 0 || !is_over.load(Ordering::Relaxed) {
+                    transfer(client, server, of).unwrap();
+                    whole += 1;
+                }
+                whole
+            })
+        });
+        let load = scope.spawn(|| wrk(&network.client, (VIP4, 80).into(), 8, 8).unwrap());
+        for _ in 0..3 {
+            for change in ["drain", "undrain"] {
+                for name in ["web-1", "web-2"] {
+                    daemon.cli(["backend", change, name]).unwrap();
+                    thread::sleep(Duration::from_millis(300));
+                }
+            }
+            daemon.cli(["backend", "weight", "web-3", "500"]).unwrap();
+            thread::sleep(Duration::from_millis(300));
+            daemon.cli(["backend", "weight", "web-3", "100"]).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let whole: u32 = transfers.map(|transfer| transfer.join().unwrap()).iter().sum();
+        let load = load.join().unwrap();
+        assert!(whole >= 2 && load.requests > 0 && load.errors == 0, "{whole} transfers, {load:?}");
+    });
+}
+
+#[test]
+fn datagrams_of_a_client_stay_with_their_backend() {
+    if !privileged() {
+        return;
+    }
+    let network = network();
+    let config =
+        config(&network).general_line("[flows]\nudp_learning = \"1s\"").vip("dns", VIP4, 53, "udp", &NAMES);
+    let daemon = start(&network, &config);
+    let _services: Vec<_> =
+        network.backends.iter().map(|backend| backend.serve_udp(VIP4.into(), 53).unwrap()).collect();
+    let mut before = Clients::open(&network);
+    assert!(before.0.iter().any(|(_, name)| name == "web-2"), "no client of web-2");
+    daemon.cli(["backend", "drain", "web-2"]).unwrap();
+    before.ask();
+    thread::sleep(Duration::from_millis(1500));
+    before.ask();
+    let after = Clients::open(&network);
+    assert!(after.0.iter().all(|(_, name)| name != "web-2"), "a drained backend got a new client");
+}
+
+/// UDP clients, each with a port of its own and the backend that answered first.
+struct Clients(Vec<(UdpSocket, String)>);
+
+impl Clients {
+    fn open(network: &Network) -> Self {
+        let open = || {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.connect((VIP4, 53))?;
+            Ok(socket)
+        };
+        let sockets: Vec<UdpSocket> =
+            network.client.inside(move || (0..CONNECTIONS).map(|_| open()).collect()).unwrap();
+        Self(
+            sockets
+                .into_iter()
+                .map(|socket| (answer(&socket), socket))
+                .map(|(name, socket)| (socket, name))
+                .collect(),
+        )
+    }
+
+    fn ask(&mut self) {
+        for (socket, name) in &self.0 {
+            assert_eq!(answer(socket), *name);
+        }
+    }
+}
+
+fn answer(socket: &UdpSocket) -> String {
+    socket.send(b"who are you?").unwrap();
+    let mut answer = [0; 2048];
+    let len = socket.recv(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer[..len]).into_owned()
 }
 
 #[test]

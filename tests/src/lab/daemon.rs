@@ -16,6 +16,9 @@ use super::namespace::Namespace;
 use super::process::Process;
 use super::wait_until;
 
+/// How long a start may take: most of it is the kernel's verifier, and other tests run beside.
+const START: Duration = Duration::from_secs(90);
+
 /// The binary under test: `FERROLEV_BINARY`, or built now, with the profile of this program.
 ///
 /// # Errors
@@ -203,7 +206,7 @@ impl Daemon {
     }
 
     fn wait_ready(&mut self) -> Result<()> {
-        wait_until("ferrolev run", Duration::from_secs(20), || {
+        wait_until("ferrolev run", START, || {
             self.process.check_running()?;
             self.status().map(drop)
         })
@@ -215,7 +218,7 @@ impl Daemon {
     /// # Errors
     /// When they are not in time: with the states.
     pub fn wait_active(&self, backends: &[&str]) -> Result<()> {
-        wait_until("backends in the ring", Duration::from_secs(20), || {
+        wait_until("backends in the ring", START, || {
             let status = self.status()?;
             for name in backends {
                 let dests: Vec<_> = status
