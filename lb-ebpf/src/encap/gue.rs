@@ -20,7 +20,7 @@ use lb_common::checksum;
 use lb_common::headers::{Ipv4, Ipv6, Udp};
 use network_types::ip::IpProto;
 
-use super::{ETHERNET, Fit, Inner, TAGGED, V4, V6, give_back, ip, put, put_ethernet, spend_hop, take};
+use super::{ETHERNET, Fit, Inner, TAGGED, V4, V6, give_back, ip, make_room, put, put_link, spend_hop, take};
 use crate::Frame;
 use crate::exit::{OrExit, exit};
 
@@ -28,33 +28,18 @@ const UDP: usize = size_of::<Udp>();
 const GUE: usize = 4;
 /// Bytes between the outer IP header and the inner one, at most.
 pub(super) const MOST: usize = UDP + GUE;
-const V4_UDP: usize = V4 + UDP;
-const V6_UDP: usize = V6 + UDP;
 
 /// Source ports are of the dynamic range (RFC 6335): two fixed bits and 14 of the hash.
 const PORT_FIXED: u16 = 0xc000;
 
-/// Where things lie in an encapsulated frame.
-struct Shape {
-    /// Bytes of Ethernet.
-    l2: usize,
-    /// Bytes of the GUE header.
-    gue: usize,
-    outer_is_v6: u64,
-}
-
-impl Shape {
-    #[inline(always)]
-    const fn of(kind: u32) -> Self {
-        const KINDS: u32 = DestKind::GueIpv4 as u32 - DestKind::UdpIpv4 as u32;
-        let number = kind.wrapping_sub(DestKind::UdpIpv4 as u32);
-        Self {
-            l2: if number & 1 == 0 { ETHERNET } else { TAGGED },
-            gue: if number < KINDS { 0 } else { GUE },
-            outer_is_v6: (number & 2) as u64,
-        }
-    }
-}
+const UDP_IPV4: u32 = DestKind::UdpIpv4 as u32;
+const UDP_IPV4_VLAN: u32 = DestKind::UdpIpv4Vlan as u32;
+const UDP_IPV6: u32 = DestKind::UdpIpv6 as u32;
+const UDP_IPV6_VLAN: u32 = DestKind::UdpIpv6Vlan as u32;
+const GUE_IPV4: u32 = DestKind::GueIpv4 as u32;
+const GUE_IPV4_VLAN: u32 = DestKind::GueIpv4Vlan as u32;
+const GUE_IPV6: u32 = DestKind::GueIpv6 as u32;
+const GUE_IPV6_VLAN: u32 = DestKind::GueIpv6Vlan as u32;
 
 /// Encapsulates for a dest of a `Udp` or `Gue` kind; see [`super::encapsulate`].
 #[inline(always)]
@@ -65,75 +50,88 @@ pub(super) fn outer<F: Frame, const INNER_V6: bool>(
     entropy: u32,
     fit: Fit,
 ) -> Result<u32, Reason> {
-    let shape = Shape::of(dest.kind);
-    if dest.kind < DestKind::UdpIpv4 as u32 {
-        return exit(Reason::NoDest);
+    // A way for each kind: all offsets are constants.
+    macro_rules! by_kind {
+        ($($kind:ident: $l2:ident, $ip:ident, $behind:expr;)*) => {
+            match (dest.kind, INNER_V6) {
+                $(
+                    ($kind, false) => {
+                        around::<F, $l2, $ip, { $l2 + $ip + $behind }, { $l2 + $ip + $behind + V4 }, false>(
+                            frame, offset, dest, entropy, fit,
+                        )
+                    }
+                    ($kind, true) => {
+                        around::<F, $l2, $ip, { $l2 + $ip + $behind }, { $l2 + $ip + $behind + V6 }, true>(
+                            frame, offset, dest, entropy, fit,
+                        )
+                    }
+                )*
+                _ => exit(Reason::NoDest),
+            }
+        };
     }
-    match (shape.outer_is_v6 != 0, INNER_V6) {
-        (false, false) => around::<F, V4_UDP, V4, false>(frame, offset, dest, &shape, entropy, fit),
-        (false, true) => around::<F, V4_UDP, V6, true>(frame, offset, dest, &shape, entropy, fit),
-        (true, false) => around::<F, V6_UDP, V4, false>(frame, offset, dest, &shape, entropy, fit),
-        (true, true) => around::<F, V6_UDP, V6, true>(frame, offset, dest, &shape, entropy, fit),
+    by_kind! {
+        UDP_IPV4: ETHERNET, V4, UDP;
+        UDP_IPV4_VLAN: TAGGED, V4, UDP;
+        UDP_IPV6: ETHERNET, V6, UDP;
+        UDP_IPV6_VLAN: TAGGED, V6, UDP;
+        GUE_IPV4: ETHERNET, V4, UDP + GUE;
+        GUE_IPV4_VLAN: TAGGED, V4, UDP + GUE;
+        GUE_IPV6: ETHERNET, V6, UDP + GUE;
+        GUE_IPV6_VLAN: TAGGED, V6, UDP + GUE;
     }
 }
 
-/// Puts `OUTER` bytes of IP and UDP, and the GUE header, in front of a packet whose IP header has `INNER` bytes.
+/// Puts a head of `HEAD` bytes in front of a packet: `L2` of Ethernet, `IP` of the outer IP header, UDP, and what is left of
+/// GUE. With the inner IP header these are `ALL` bytes.
 #[inline(always)]
-fn around<F: Frame, const OUTER: usize, const INNER: usize, const INNER_V6: bool>(
+fn around<
+    F: Frame,
+    const L2: usize,
+    const IP: usize,
+    const HEAD: usize,
+    const ALL: usize,
+    const INNER_V6: bool,
+>(
     frame: &mut F,
     offset: usize,
     dest: &Dest,
-    shape: &Shape,
     entropy: u32,
     fit: Fit,
 ) -> Result<u32, Reason> {
-    let Shape { l2, gue, .. } = *shape;
-    let head = l2 + OUTER + gue;
-    frame.extend_front(head as i32 - offset as i32).or_exit(Reason::NoHeadroom)?;
-    let header: &mut [u8; INNER] = frame.at_mut(head).or_exit(Reason::NoHeadroom)?;
-    let inner = Inner::read::<INNER, INNER_V6>(header, 0);
+    let all: &mut [u8; ALL] = make_room(frame, HEAD, offset)?;
+    let inner = Inner::read::<ALL, INNER_V6>(all, HEAD);
     if fit.is_missed(inner.len, dest) {
-        return give_back(frame, head, offset);
+        return give_back(frame, HEAD, offset);
     }
-    spend_hop::<INNER, INNER_V6>(header, 0)?;
-
-    let len = inner.len + (UDP + gue) as u32;
-    let [_, _, len_0, len_1] = len.to_be_bytes();
-    let [_, _, port_0, port_1] = (entropy.swap_bytes() | u32::from(PORT_FIXED)).to_be_bytes();
-    let ports_and_len = [u16::from_ne_bytes([port_0, port_1]), u16::from_ne_bytes([len_0, len_1])];
+    // Before the sum, which the hop limit is part of.
+    spend_hop::<ALL, INNER_V6>(all, HEAD)?;
+    let len = inner.len + (HEAD - L2 - IP) as u32;
+    let len_word = (len as u16).to_be();
+    let port_word = (entropy.swap_bytes() as u16 | PORT_FIXED).to_be();
     // The length stands in the UDP header and in the pseudo header.
     let outer_sum = u64::from(dest.udp_checksum)
         + u64::from(entropy & dest.source_mask)
-        + u64::from(ports_and_len[0])
-        + 2 * u64::from(ports_and_len[1]);
-    let [sum_0, sum_1] = udp_checksum::<F, INNER_V6>(frame, head, outer_sum).to_ne_bytes();
+        + u64::from(port_word)
+        + 2 * u64::from(len_word);
+    let sum = udp_checksum::<F, INNER_V6>(frame, HEAD, outer_sum);
 
-    let template: &[u8; OUTER] = dest.head.get(l2..).and_then(<[u8]>::first_chunk).or_exit(Reason::NoDest)?;
-    put_l2(frame, dest, l2)?;
-    let to: &mut [u8; OUTER] = frame.at_mut(l2).or_exit(Reason::NoHeadroom)?;
-    if OUTER == V4_UDP {
-        ip::header_v4(to, template, dest, &inner, len + V4 as u32, entropy);
+    let all: &mut [u8; ALL] = frame.at_mut(0).or_exit(Reason::NoHeadroom)?;
+    put_link::<L2, ALL>(all, dest);
+    if IP == V4 {
+        ip::header_v4(&mut all[L2..], &dest.head[L2..], dest, &inner, len + V4 as u32, entropy);
     } else {
-        ip::header_v6(to, template, dest, &inner, len, entropy);
+        ip::header_v6(&mut all[L2..], &dest.head[L2..], dest, &inner, len, entropy);
     }
-    let [to_port_0, to_port_1] = take(template, OUTER - UDP + 2);
-    put(to, OUTER - UDP, [port_0, port_1, to_port_0, to_port_1]);
-    put(to, OUTER - UDP + 4, [len_0, len_1, sum_0, sum_1]);
-    if gue != 0 {
-        let to: &mut [u8; GUE] = frame.at_mut(l2 + OUTER).or_exit(Reason::NoHeadroom)?;
-        *to = [0, if INNER_V6 { IpProto::Ipv6 as u8 } else { IpProto::Ipv4 as u8 }, 0, 0];
+    put(all, L2 + IP, port_word.to_ne_bytes());
+    put(all, L2 + IP + 2, take::<2>(&dest.head, L2 + IP + 2));
+    put(all, L2 + IP + 4, len_word.to_ne_bytes());
+    put(all, L2 + IP + 6, sum.to_ne_bytes());
+    if HEAD > L2 + IP + UDP {
+        let protocol = if INNER_V6 { IpProto::Ipv6 as u8 } else { IpProto::Ipv4 as u8 };
+        put(all, HEAD - GUE, [0, protocol, 0, 0]);
     }
     Ok(inner.len)
-}
-
-#[inline(always)]
-fn put_l2<F: Frame>(frame: &mut F, dest: &Dest, l2: usize) -> Result<(), Reason> {
-    if l2 == TAGGED {
-        put_ethernet::<TAGGED, TAGGED>(frame.at_mut(0).or_exit(Reason::NoHeadroom)?, dest);
-    } else {
-        put_ethernet::<ETHERNET, ETHERNET>(frame.at_mut(0).or_exit(Reason::NoHeadroom)?, dest);
-    }
-    Ok(())
 }
 
 /// The outer UDP checksum in memory order, from the sum of what is outside of the inner packet, which begins at `at`. 0
@@ -174,10 +172,13 @@ fn sum_v4<F: Frame>(frame: &F, at: usize) -> u64 {
         UDP_PROTOCOL if udp_is_summed(frame, at + header_len as usize, segment) => {}
         _ => return UNKNOWN,
     }
-    u64::from(!u32::from_ne_bytes(ip.source))
-        + u64::from(!u32::from_ne_bytes(ip.destination))
-        + u64::from(!u16::from_ne_bytes([0, ip.protocol]))
-        + u64::from(!(segment as u16).to_be())
+    // The sum of the complements.
+    const ALL_ONES: u64 = 2 * u32::MAX as u64 + 2 * u16::MAX as u64;
+    ALL_ONES
+        - u64::from(u32::from_ne_bytes(ip.source))
+        - u64::from(u32::from_ne_bytes(ip.destination))
+        - u64::from(u16::from_ne_bytes([0, ip.protocol]))
+        - u64::from((segment as u16).to_be())
 }
 
 /// What an inner IPv6 packet sums up to: its header without what the pseudo header has too.

@@ -3,7 +3,7 @@
 use lb_common::abi::{Dest, Reason};
 use lb_common::checksum;
 
-use super::{Fit, Inner, TAGGED, V4, V6, give_back, make_room, put, spend_hop, take};
+use super::{Fit, Inner, V4, V6, give_back, make_room, put, put_link, spend_hop, take};
 use crate::Frame;
 
 /// `L2` bytes of Ethernet, then IPv4 (RFC 2003, RFC 4213), then the inner header: `ALL` bytes together.
@@ -85,14 +85,4 @@ pub(super) fn header_v6(
     put(to, 20, source.to_ne_bytes());
     put(to, 24, take::<8>(template, 24));
     put(to, 32, take::<8>(template, 32));
-}
-
-/// Writes the dest's `L2` bytes of Ethernet, in words that reach into the IP header, which is written afterwards.
-#[inline(always)]
-fn put_link<const L2: usize, const ALL: usize>(all: &mut [u8; ALL], dest: &Dest) {
-    put(all, 0, take::<8>(&dest.head, 0));
-    put(all, 8, take::<8>(&dest.head, 8));
-    if L2 == TAGGED {
-        put(all, 16, take::<2>(&dest.head, 16));
-    }
 }

@@ -201,6 +201,16 @@ fn put_ethernet<const L2: usize, const ALL: usize>(all: &mut [u8; ALL], dest: &D
     put(all, L2 - 2, take::<2>(&dest.head, L2 - 2));
 }
 
+/// Writes the dest's `L2` bytes of Ethernet, in words that reach into the IP header, which is written afterwards.
+#[inline(always)]
+fn put_link<const L2: usize, const ALL: usize>(all: &mut [u8; ALL], dest: &Dest) {
+    put(all, 0, take::<8>(&dest.head, 0));
+    put(all, 8, take::<8>(&dest.head, 8));
+    if L2 == TAGGED {
+        put(all, 16, take::<2>(&dest.head, 16));
+    }
+}
+
 #[inline(always)]
 fn take<const N: usize>(from: &[u8], at: usize) -> [u8; N] {
     core::array::from_fn(|i| from[at + i])
