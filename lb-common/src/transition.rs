@@ -189,8 +189,13 @@ impl<D: Copy + Ord> Ring<D> {
                 *slot = slot.without_previous();
             }
         }
-        for wave in &mut self.waves {
-            wave.past.retain(|dest| has_flows(*dest));
+        // A previous dest may get records as long as it is one.
+        let mut previous: BTreeSet<(u16, D)> = BTreeSet::new();
+        previous.extend(
+            self.slots.iter().zip(&self.wave_of).filter_map(|(slot, wave)| Some((*wave, slot.previous?))),
+        );
+        for (wave, number) in self.waves.iter_mut().zip(0..) {
+            wave.past.retain(|dest| has_flows(*dest) || previous.contains(&(number, *dest)));
         }
         self.end_lookups();
     }

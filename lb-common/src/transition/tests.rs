@@ -64,6 +64,17 @@ fn flows_with_a_record_are_followed_beyond_the_timeout() {
 }
 
 #[test]
+fn flows_that_get_their_record_late_are_followed_too() {
+    let mut ring = Ring::steady([Some('a')]);
+    ring.give([Some('b')], all, 0);
+    // Nobody has been seen on a yet when it is first looked.
+    ring.end(TIMING, none, 1);
+    ring.end(TIMING, all, 2);
+    ring.end(TIMING, all, 300);
+    assert_eq!(ring.slots()[0], Slot { owner: Some('b'), previous: None, is_looked_up: true });
+}
+
+#[test]
 fn a_change_after_the_timeout_begins_a_new_transition() {
     let mut ring = Ring::steady([Some('a')]);
     ring.give([Some('b')], all, 0);
