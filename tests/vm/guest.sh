@@ -16,9 +16,9 @@ fail() { echo "FAIL $1: $2"; }
 # at NAMESPACE COMMAND...: keeps this mount namespace, and with it the BPF file system, unlike `ip netns exec`.
 at() { at_namespace=$1; shift; nsenter --net="/run/netns/$at_namespace" "$@"; }
 
-# waits COMMAND...: until it succeeds, 20 seconds at most.
+# waits COMMAND...: until it succeeds, three minutes at most: an emulated machine takes its time to verify programs.
 waits() {
-    waits_left=100
+    waits_left=900
     until "$@" > /dev/null 2>&1; do
         waits_left=$((waits_left - 1))
         [ "$waits_left" -gt 0 ] || return 1
@@ -176,7 +176,7 @@ all_active() {
     status=$(at balancer ferrolev status -o json | tr -d ' \n') || return 1
     case $status in
         *'"state":"unresolved"'*) return 1 ;;
-        *'"state":"active"'*) return 0 ;;
+        *'"state":"healthy"'*) return 0 ;;
         *) return 1 ;;
     esac
 }
