@@ -20,7 +20,7 @@ use kernel::Kernel;
 use machine::Verdicts;
 
 /// Far above what the tests take on a slow machine; a guest that hangs is ended then.
-const TIME_LIMIT: Duration = Duration::from_secs(600);
+const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Which kernels to run, and what on them.
 #[derive(Debug, clap::Args)]
