@@ -85,10 +85,6 @@ impl<D: Dataplane> Engine<D> {
             return Ok(None);
         }
         let desired = &candidate.merged.desired;
-        if !desired.has_lists() {
-            // The rings need not be built for it.
-            return Ok(None);
-        }
         let target = build(desired, &self.hops, Previous::Forwarding(&self.target), &mut BTreeMap::new());
         self.dataplane.prepare_lists(&target).map_err(Refused::Dataplane)
     }

@@ -114,15 +114,6 @@ pub struct Desired {
     pub vips: BTreeMap<VipKey, DesiredVip>,
 }
 
-impl Desired {
-    /// Whether access lists or routes ask for lists of prefixes.
-    #[must_use]
-    pub fn has_lists(&self) -> bool {
-        let has = |vip: &DesiredVip| !vip.options.access.is_empty() || !vip.routes.is_empty();
-        !self.access.is_empty() || self.vips.values().any(has)
-    }
-}
-
 /// What the program may write by itself, and how long it remembers fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answers {
