@@ -30,6 +30,10 @@ pub const fn ticks_in(seconds: u64) -> Tick {
 /// The longest time that a record may count: user space has removed it before the clock has gone round.
 pub const MAX_TICKS: Tick = 50_000;
 
+/// Whoever judges a record may have taken the time long before another CPU wrote it, so that it looks to be of the future. So
+/// far ahead it may be.
+pub const MAX_AHEAD: Tick = 1_000;
+
 /// How far a flow has come.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +80,13 @@ impl Record {
         Some(Self { tag: (word >> 36) as u32, state, seen: (word >> 16) as Tick, owner: word as u16 })
     }
 
+    /// Ticks since the flow was seen.
+    #[must_use]
+    #[inline(always)]
+    pub const fn age(&self, now: Tick) -> Tick {
+        now.wrapping_sub(self.seen).wrapping_add(MAX_AHEAD).saturating_sub(MAX_AHEAD)
+    }
+
     /// Whether it still counts.
     #[must_use]
     #[inline(always)]
@@ -85,7 +96,7 @@ impl Record {
             FlowState::Opened => tracking.opened_ticks,
             FlowState::Seen | FlowState::Confirmed => tracking.idle_ticks,
         };
-        now.wrapping_sub(self.seen) <= allowed
+        self.age(now) <= allowed
     }
 }
 
@@ -128,8 +139,9 @@ pub fn way(read: impl Fn(usize) -> u64, tag: u32, now: Tick, tracking: &Tracking
 /// whole bucket.
 struct Scale {
     tag: u64,
+    /// [`MAX_AHEAD`] later than the time: ages are that much greater, and never negative.
     now: u64,
-    /// How long a record counts, by the lower two bits of its state, 16 bits each.
+    /// The greatest age at which a record counts, by the lower two bits of its state, 16 bits each.
     allowed: u64,
     /// What the compiler does not know, or it would make branches again.
     zero: u64,
@@ -138,10 +150,13 @@ struct Scale {
 impl Scale {
     #[inline(always)]
     fn new(tag: u32, now: Tick, tracking: &Tracking) -> Self {
-        let idle = u64::from(tracking.idle_ticks);
-        let (closing, opened) = (u64::from(tracking.closing_ticks), u64::from(tracking.opened_ticks));
+        let ahead = u64::from(MAX_AHEAD);
+        let idle = u64::from(tracking.idle_ticks) + ahead;
+        let closing = u64::from(tracking.closing_ticks) + ahead;
+        let opened = u64::from(tracking.opened_ticks) + ahead;
         let allowed = idle | closing << 16 | opened << 32 | idle << 48;
-        Self { tag: u64::from(tag), now: u64::from(now), allowed, zero: core::hint::black_box(0) }
+        let now = u64::from(now) + ahead;
+        Self { tag: u64::from(tag), now, allowed, zero: core::hint::black_box(0) }
     }
 
     #[inline(always)]

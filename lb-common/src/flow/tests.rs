@@ -39,6 +39,19 @@ fn clocks_may_go_round() {
 }
 
 #[test]
+fn a_record_that_was_written_after_its_judge_took_the_time_counts() {
+    for (now, seen) in [(100, 101), (Tick::MAX, 0), (100, 100 + MAX_AHEAD)] {
+        let mut records = [0; FLOW_WAYS];
+        let ahead = record(6, FlowState::Opened, seen);
+        records[4] = ahead.to_word();
+        assert_eq!(ahead.age(now), 0);
+        assert!(ahead.is_live(now, &TRACKING), "{seen} at {now}");
+        let found = find(&records, 6, now, &TRACKING);
+        assert_eq!((found.index, found.is_found), (4, true), "{seen} at {now}");
+    }
+}
+
+#[test]
 fn a_new_flow_takes_the_place_of_the_least_worth() {
     let mut records: [u64; FLOW_WAYS] =
         core::array::from_fn(|at| record(at as u32, FlowState::Confirmed, 100 + at as Tick).to_word());

@@ -89,8 +89,8 @@ impl Flows {
         let mut counts = vec![FlowCounts::default(); FLOW_OWNERS as usize];
         self.each(|at, word, record| {
             let owner = usize::from(record.owner);
-            let age = ages.now.wrapping_sub(record.seen);
-            let is_over = is_udp.get(owner).copied().unwrap_or(false) && age > ages.udp_idle;
+            let is_udp = is_udp.get(owner).copied().unwrap_or(false);
+            let is_over = is_udp && record.age(ages.now) > ages.udp_idle;
             if is_over || !record.is_live(ages.now, ages.tracking) {
                 self.0.replace_u64(at, word, 0);
             } else {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use lb_common::abi::FLOW_WAYS;
-use lb_common::flow::{FlowState, Record, Tick, way};
+use lb_common::flow::{FlowState, MAX_TICKS, Record, Tick, way};
 
 use super::{Ages, Flows};
 use crate::dataplane::layout::EntryKey;
@@ -52,7 +52,7 @@ type Owners = BTreeMap<u16, (EntryKey, IpAddr)>;
 
 impl Ages<'_> {
     fn counts(&self, record: Record, is_udp: bool) -> bool {
-        let is_quiet = is_udp && self.now.wrapping_sub(record.seen) > self.udp_idle;
+        let is_quiet = is_udp && record.age(self.now) > self.udp_idle;
         !is_quiet && record.is_live(self.now, self.tracking)
     }
 }
@@ -78,7 +78,7 @@ impl Flows {
                         route: *route,
                         backend: *backend,
                         state: record.state,
-                        age: ages.now.wrapping_sub(record.seen),
+                        age: record.age(ages.now),
                         bucket,
                         tag: record.tag,
                     });
@@ -103,7 +103,7 @@ impl Flows {
                 done.foreign += 1;
                 continue;
             };
-            let seen = ages.now.wrapping_sub(flow.age);
+            let seen = ages.now.wrapping_sub(flow.age.min(MAX_TICKS));
             let record = Record { tag: flow.tag, state: flow.state, seen, owner };
             if !ages.counts(record, flow.vip.protocol == Protocol::Udp) {
                 done.over += 1;
