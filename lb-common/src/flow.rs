@@ -118,18 +118,35 @@ pub struct Way {
 #[inline(always)]
 pub fn way(read: impl Fn(usize) -> u64, tag: u32, now: Tick, tracking: &Tracking) -> Way {
     let scale = Scale::new(tag, now, tracking);
+    // Most packets are of flows that have a record.
+    let mut own = 0;
+    for index in 0..FLOW_WAYS {
+        own |= scale.is_own(read(index)) * (index as u64 + 1);
+    }
+    let judge = |index| Way::of(index, read(index), tag, now, tracking);
+    if own != 0 {
+        let way = judge((own - 1) as usize & (FLOW_WAYS - 1));
+        if way.is_found {
+            return way;
+        }
+    }
     // Number and worth in one word.
     let mut least = u64::MAX >> 2;
     for index in 0..FLOW_WAYS {
         let candidate = scale.worth(read(index)) << 3 | index as u64;
         least = scale.lesser(candidate, least);
     }
-    let index = (least & (FLOW_WAYS as u64 - 1)) as usize;
-    // It may have changed meanwhile.
-    let word = read(index);
-    let is_live = Record::from_word(word).is_some_and(|record| record.is_live(now, tracking));
-    let is_flow = (word >> 36) as u32 == tag;
-    Way { index, word, is_found: is_live && is_flow, evicts: is_live && !is_flow }
+    judge((least & (FLOW_WAYS as u64 - 1)) as usize)
+}
+
+impl Way {
+    /// By what is there now, which may be another word than a moment before.
+    #[inline(always)]
+    fn of(index: usize, word: u64, tag: u32, now: Tick, tracking: &Tracking) -> Self {
+        let is_live = Record::from_word(word).is_some_and(|record| record.is_live(now, tracking));
+        let is_flow = (word >> 36) as u32 == tag;
+        Self { index, word, is_found: is_live && is_flow, evicts: is_live && !is_flow }
+    }
 }
 
 /// What it costs to lose a record: nothing when it is this flow's own, little when it does not count any more, and then the
@@ -166,9 +183,15 @@ impl Scale {
         let allowed = self.allowed >> ((state & 3) * 16) & 0xffff;
         let some = (state + 7) >> 3;
         let live = self.is_negative(age.wrapping_sub(allowed + 1)) & some;
-        let own = self.is_negative(((word >> 36) ^ self.tag).wrapping_sub(1)) & some;
+        let own = self.is_own(word) & some;
         let worth = (state << 16 | (0xffff - age)) * live + (live ^ 1);
         worth * (own ^ 1)
+    }
+
+    /// 1 when the word has the flow's tag, an empty one too; or 0.
+    #[inline(always)]
+    const fn is_own(&self, word: u64) -> u64 {
+        self.is_negative(((word >> 36) ^ self.tag).wrapping_sub(1))
     }
 
     #[inline(always)]
