@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use lb_common::maglev;
+
 use super::advance::is_reachable;
 use super::engine::{Engine, LoadConfig, Refused, addresses, build};
 use super::handle::Caller;
@@ -13,7 +15,8 @@ use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{Dataplane, LoadJob};
 use crate::state::{
-    Change, ChangeMark, JournalEntry, MacAddress, Merged, NextHop, Overlay, Previous, Unresolved, merge,
+    Change, ChangeMark, Forwarding, JournalEntry, MacAddress, Merged, NextHop, Overlay, Previous, Unresolved,
+    merge,
 };
 
 /// What would run after a change or a reload, validated but not yet done.
@@ -84,8 +87,14 @@ impl<D: Dataplane> Engine<D> {
             // All tables are made anew.
             return Ok(None);
         }
-        let desired = &candidate.merged.desired;
-        let target = build(desired, &self.hops, Previous::Forwarding(&self.target), &mut BTreeMap::new());
+        // Lists do not depend on rings, which take the most time.
+        let target = Forwarding::build_with(
+            &candidate.merged.desired,
+            &self.hops,
+            Previous::Nothing,
+            0,
+            |_, size, _| vec![maglev::EMPTY; size as usize],
+        );
         self.dataplane.prepare_lists(&target).map_err(Refused::Dataplane)
     }
 
