@@ -270,6 +270,11 @@ fn too_big() -> Case {
     Case { frame: packet.frame(), grown: 28, cut: ALL as u32 - QUOTED, ..case }
 }
 
+/// Attempts of 16 million sources at a vip.
+pub(super) fn flood(vip: &'static str) -> Case {
+    Case { flows: 1 << 24, ..Case::forward("SYN flood", Kind::Syn, vip, 20) }
+}
+
 /// Every slot is treated as one that has changed hands.
 fn transition() -> Vec<Case> {
     let case =

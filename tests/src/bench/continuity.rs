@@ -3,18 +3,19 @@
 //! own still serves.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use lb_common::abi::FlowBucket;
+use anyhow::{Result, ensure};
+use lb_common::abi::{BenchTarget, FlowBucket};
 use lb_user::dataplane::{Dataplane, found};
 use lb_user::state::{DesiredVip, Forwarding, Previous, TrackingMode};
 use serde::Serialize;
 
-use crate::fuzz::random::Random;
+use super::cases;
+use super::wrapper::Rounds;
 use crate::kernel::{Kernel, XDP_TX};
 use crate::packets::{Kind, Packet};
-use crate::test_run::TestRun;
 use crate::tunnel::outer;
 use crate::world::World;
 
@@ -46,14 +47,21 @@ pub struct Operation {
     pub broken_without_tracking: u32,
 }
 
-/// A SYN flood from random sources while half of the slots are in transition.
+/// SYNs of 16 million sources, as fast as one core makes them, while half of the slots are in transition.
 #[derive(Clone, Debug, Serialize)]
 pub struct Flood {
-    pub attempts: u32,
+    pub attempts: u64,
+    /// A second.
+    pub rate: f64,
     pub held: u32,
+    /// Whenever it was looked, between the bursts.
     pub broken: u32,
     /// Records of others that had to make room.
     pub evicted: u64,
+    /// An attempt in the first burst, when the flow cache has room, without the packet's making.
+    pub first_ns: f64,
+    /// The same in the last one, when it has none.
+    pub last_ns: f64,
 }
 
 /// A change of one weight among 100 backends on a ring of 65537 slots, from the decision to the kernel.
@@ -68,15 +76,16 @@ pub struct Publishing {
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     pub held: u32,
-    pub attempts: u32,
+    /// Attempts in each burst of a flood.
+    pub burst: u32,
     pub changes: usize,
 }
 
-/// Measures everything.
+/// Measures everything. `object` is the object file of the program that makes packets.
 ///
 /// # Errors
 /// When the kernel refuses, or a held flow is not forwarded.
-pub fn measure(effort: Effort) -> Result<Report> {
+pub fn measure(object: &Path, effort: Effort) -> Result<Report> {
     let mut operations = Vec::new();
     for (name, steps) in all_steps() {
         let tracked = Hold::new(effort.held, TrackingMode::Adaptive)?.through(steps)?;
@@ -91,7 +100,7 @@ pub fn measure(effort: Effort) -> Result<Report> {
     }
     Ok(Report {
         operations,
-        flood: flood(effort)?,
+        flood: flood(object, effort)?,
         bytes_per_flow: size_of::<FlowBucket>() as f64 / lb_common::abi::FLOW_WAYS as f64,
         publishing: publishing(effort)?,
     })
@@ -211,29 +220,35 @@ fn from(kind: Kind, source: SocketAddr) -> Vec<u8> {
     Packet::new(kind, &source.to_string(), &VIP_ADDRESS.to_string()).frame()
 }
 
-fn flood(effort: Effort) -> Result<Flood> {
+fn flood(object: &Path, effort: Effort) -> Result<Flood> {
+    const BURSTS: u32 = 16;
     let mut hold = Hold::new(effort.held, TrackingMode::Adaptive)?;
     hold.change(|backend| if backend.is_multiple_of(2) { 0 } else { 100 })?;
     // Two packets each: the flows go on, and are known to.
     for _ in 0..2 {
         hold.flows.iter().try_for_each(|(packet, _)| hold.backend_of(packet).map(drop))?;
     }
-    let mut random = Random::new(1);
-    let mut run = TestRun::new(hold.kernel.program())?;
-    let mut attempt = from(Kind::Syn, SocketAddr::from(([192, 0, 2, 1], 1)));
-    for _ in 0..effort.attempts {
-        // Source address and port; the checksums play no part in where a packet goes.
-        let bytes = random.next().to_le_bytes();
-        attempt[26..30].copy_from_slice(&bytes[..4]);
-        attempt[34..36].copy_from_slice(&bytes[4..6]);
-        let _ran = run.plain(&attempt).context("a test run")?;
+    let mut rounds = Rounds::load(object, hold.kernel.program())?;
+    let case = cases::flood(VIP);
+    let mut bursts = Vec::new();
+    let mut broken = vec![false; hold.flows.len()];
+    for _ in 0..BURSTS {
+        let empty = rounds.time(&case, BenchTarget::Empty, effort.burst)?;
+        bursts.push((rounds.time(&case, case.target, effort.burst)?, empty));
+        for (broken, (packet, backend)) in broken.iter_mut().zip(&hold.flows) {
+            *broken |= hold.backend_of(packet)? != *backend;
+        }
     }
-    let mut broken = 0;
-    for (packet, backend) in &hold.flows {
-        broken += u32::from(hold.backend_of(packet)? != *backend);
-    }
-    let evicted = hold.kernel.dataplane()?.counters()?.flows.evicted;
-    Ok(Flood { attempts: effort.attempts, held: effort.held, broken, evicted })
+    let net = |(gross, empty): &(f64, f64)| gross - empty;
+    Ok(Flood {
+        attempts: u64::from(BURSTS) * u64::from(effort.burst),
+        rate: 1e9 * bursts.len() as f64 / bursts.iter().map(|(gross, _)| gross).sum::<f64>(),
+        held: effort.held,
+        broken: broken.iter().filter(|broken| **broken).count() as u32,
+        evicted: hold.kernel.dataplane()?.counters()?.flows.evicted,
+        first_ns: bursts.first().map_or(0.0, net),
+        last_ns: bursts.last().map_or(0.0, net),
+    })
 }
 
 fn publishing(effort: Effort) -> Result<Publishing> {

@@ -17,6 +17,11 @@ use crate::outcome::{XDP_DROP, XDP_PASS, XDP_TX};
 
 pub(super) struct Wrapper {
     kernel: Kernel,
+    rounds: Rounds,
+}
+
+/// The wrapper alone.
+pub(super) struct Rounds {
     ebpf: Ebpf,
     config: Array<MapData, Wire>,
     /// Keeps the targets alive.
@@ -48,35 +53,13 @@ impl Wrapper {
             options.pinned_clock = false;
         })?;
         kernel.name_test_interface()?;
-        let mut ebpf = Ebpf::load_file(object)
-            .with_context(|| format!("{}: run this through `cargo xtask bench`", object.display()))?;
-        for name in ["bench", "empty", "bare"] {
-            program(&mut ebpf, name)?.load()?;
-        }
-        let mut targets = ProgramArray::try_from(ebpf.take_map("TARGETS").context("TARGETS")?)?;
-        targets.set(BenchTarget::Empty as u32, fd(program(&mut ebpf, "empty")?)?, 0)?;
-        targets.set(BenchTarget::Bare as u32, fd(program(&mut ebpf, "bare")?)?, 0)?;
-        targets.set(BenchTarget::Balancer as u32, fd(kernel.program())?, 0)?;
-        let config = Array::try_from(ebpf.take_map("BENCH").context("BENCH")?)?;
-        Ok(Self { kernel, ebpf, config, _targets: targets })
+        let rounds = Rounds::load(object, kernel.program())?;
+        Ok(Self { kernel, rounds })
     }
 
     /// Nanoseconds a packet, all in all.
     pub(super) fn time(&mut self, case: &Case, target: BenchTarget, packets: u32) -> Result<f64> {
-        Ok(self.run(case, target, packets)?.ns)
-    }
-
-    fn run(&mut self, case: &Case, target: BenchTarget, packets: u32) -> Result<Run> {
-        self.config.set(0, Wire(config(case, target)), 0)?;
-        let mut output = vec![0; case.frame.len() + 64];
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(&case.frame);
-        options.data_out = Some(&mut output);
-        options.repeat = packets;
-        let result = program(&mut self.ebpf, "bench")?.test_run(options)?;
-        ensure!(result.return_value != 0, "{}: a run was aborted", case.name);
-        output.truncate(result.data_size_out as usize);
-        Ok(Run { ns: result.duration.as_nanos() as f64, action: result.return_value, frame: output })
+        self.rounds.time(case, target, packets)
     }
 
     /// A case must do what its name says with every packet, and leave the same packet for the next round.
@@ -86,7 +69,7 @@ impl Wrapper {
     pub(super) fn check(&mut self, case: &Case) -> Result<()> {
         const PACKETS: u32 = 1000;
         let before = self.counted(case)?;
-        let run = self.run(case, case.target, PACKETS)?;
+        let run = self.rounds.run(case, case.target, PACKETS)?;
         let counted = self.counted(case)?.since(&before);
         let of_case = PACKETS.into();
         let (action, expected) = match case.does {
@@ -138,6 +121,41 @@ impl Wrapper {
             }
         }
         Ok(counted)
+    }
+}
+
+impl Rounds {
+    /// `object` is the wrapper's object file.
+    pub(super) fn load(object: &Path, balancer: &Xdp) -> Result<Self> {
+        let mut ebpf = Ebpf::load_file(object)
+            .with_context(|| format!("{}: run this through `cargo xtask bench`", object.display()))?;
+        for name in ["bench", "empty", "bare"] {
+            program(&mut ebpf, name)?.load()?;
+        }
+        let mut targets = ProgramArray::try_from(ebpf.take_map("TARGETS").context("TARGETS")?)?;
+        targets.set(BenchTarget::Empty as u32, fd(program(&mut ebpf, "empty")?)?, 0)?;
+        targets.set(BenchTarget::Bare as u32, fd(program(&mut ebpf, "bare")?)?, 0)?;
+        targets.set(BenchTarget::Balancer as u32, fd(balancer)?, 0)?;
+        let config = Array::try_from(ebpf.take_map("BENCH").context("BENCH")?)?;
+        Ok(Self { ebpf, config, _targets: targets })
+    }
+
+    /// Nanoseconds a packet, all in all.
+    pub(super) fn time(&mut self, case: &Case, target: BenchTarget, packets: u32) -> Result<f64> {
+        Ok(self.run(case, target, packets)?.ns)
+    }
+
+    fn run(&mut self, case: &Case, target: BenchTarget, packets: u32) -> Result<Run> {
+        self.config.set(0, Wire(config(case, target)), 0)?;
+        let mut output = vec![0; case.frame.len() + 64];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(&case.frame);
+        options.data_out = Some(&mut output);
+        options.repeat = packets;
+        let result = program(&mut self.ebpf, "bench")?.test_run(options)?;
+        ensure!(result.return_value != 0, "{}: a run was aborted", case.name);
+        output.truncate(result.data_size_out as usize);
+        Ok(Run { ns: result.duration.as_nanos() as f64, action: result.return_value, frame: output })
     }
 }
 

@@ -44,14 +44,19 @@ fn main() -> Result<()> {
     }
 }
 
-fn datapath(json: bool, quick: bool) -> Result<()> {
+/// The object file of the program that makes packets.
+fn object() -> Result<PathBuf> {
     let object = std::env::var_os("FERROLEV_BENCH_OBJECT").context("run this through `cargo xtask bench`")?;
+    Ok(PathBuf::from(object))
+}
+
+fn datapath(json: bool, quick: bool) -> Result<()> {
     let effort = if quick {
         datapath::Effort { loads: 2, turns: 5, packets: 500_000, long: false }
     } else {
         datapath::Effort { loads: 10, turns: 5, packets: 1_000_000, long: true }
     };
-    let measured = datapath::measure(&PathBuf::from(object), effort)?;
+    let measured = datapath::measure(&object()?, effort)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&measured)?);
     } else {
@@ -62,11 +67,11 @@ fn datapath(json: bool, quick: bool) -> Result<()> {
 
 fn continuity(json: bool, quick: bool) -> Result<()> {
     let effort = if quick {
-        continuity::Effort { held: 2_000, attempts: 200_000, changes: 20 }
+        continuity::Effort { held: 2_000, burst: 200_000, changes: 20 }
     } else {
-        continuity::Effort { held: 10_000, attempts: 4_000_000, changes: 100 }
+        continuity::Effort { held: 10_000, burst: 4_000_000, changes: 100 }
     };
-    let report = continuity::measure(effort)?;
+    let report = continuity::measure(&object()?, effort)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(());
@@ -79,9 +84,10 @@ fn continuity(json: bool, quick: bool) -> Result<()> {
         let Operation { name, held, slots_moved, broken, broken_without_tracking } = of;
         println!("{name:<34} {held:>7} {slots_moved:>12} {broken:>7} {broken_without_tracking:>17}");
     }
-    let Flood { attempts, held, broken, evicted } = report.flood;
+    let Flood { attempts, rate, held, broken, evicted, first_ns, last_ns } = report.flood;
     println!(
-        "SYN flood, half of the slots in transition: {broken} of {held} broken by {attempts} attempts ({evicted} evicted)"
+        "SYN flood, half of the slots in transition: {broken} of {held} broken by {attempts} attempts, {:.1} million a second ({evicted} evicted); {first_ns:.0} ns each at first, {last_ns:.0} at last",
+        rate / 1e6
     );
     println!("memory for a flow in transition: {} bytes; in steady state: none", report.bytes_per_flow);
     let Publishing { ring_and_plan_ms, kernel_ms, .. } = report.publishing;
