@@ -14,8 +14,8 @@ use tests::world::{World, rules};
 const VIPS: [&str; 4] =
     ["198.51.100.1:80/tcp", "198.51.100.1:443/tcp", "198.51.100.2:0/tcp", "[2001:db8::1]:80/tcp"];
 const DESTINATIONS: [&str; 4] = ["198.51.100.1:80", "198.51.100.1:443", "198.51.100.2:9", "[2001:db8::1]:80"];
-/// Room for twelve rings of 251 slots and few dests, so that entries are reused all the time.
-const TIGHT: Capacity = Capacity { ring_pages: 12, dests: 96, flow_buckets: 8 };
+/// Room for one ring of 251 slots more than there are, and few dests, so that entries are reused all the time.
+const TIGHT: Capacity = Capacity { ring_pages: 8, dests: 96, flow_buckets: 8 };
 /// Lists that let some of [`SOURCES`] in.
 const LISTS: [(&[&str], &[&str]); 5] = [
     (&[], &[]),
@@ -201,6 +201,29 @@ fn a_weight_writes_one_ring_and_moves_one_vip() {
     let (_, writes) = layout.stage(&changed.forwarding()).expect("room");
     use lb_user::dataplane::layout::Write;
     assert!(matches!(writes.as_slice(), [Write::Ring { .. }, Write::Place { .. }]), "{writes:?}");
+}
+
+#[test]
+fn rings_take_turns_where_there_is_no_room_for_all_of_them_twice() {
+    use lb_user::dataplane::layout::Write;
+    let world = VIPS.iter().fold(World::default(), |world, vip| world.vip(vip, &["10.0.0.1", "10.0.0.2"]));
+    // A ring of 4093 slots takes four pages.
+    let capacity = Capacity { ring_pages: 4 * (VIPS.len() as u32 + 1), dests: 64, flow_buckets: 8 };
+    let (mut tables, layout) = HostTables::filled(capacity, &world.forwarding());
+    let changed = VIPS.iter().fold(world.clone(), |mut changed, vip| {
+        changed.add(vip.parse().expect("a vip"), "10.0.0.1", 50);
+        changed
+    });
+    let (before, after) = (world.forwarding(), changed.forwarding());
+    let (_, writes) = layout.stage(&after).expect("room for one ring more");
+    for write in &writes {
+        tables.write(write);
+        check(&tables, &before, &after);
+    }
+    check(&tables, &after, &after);
+    let places = writes.iter().filter(|write| matches!(write, Write::Place { .. })).count();
+    assert_eq!(places, VIPS.len(), "{writes:?}");
+    assert!(!writes.iter().any(|write| matches!(write, Write::Switch { .. })), "{writes:?}");
 }
 
 #[test]

@@ -190,7 +190,7 @@ impl Page {
         let bytes = || Some(Unit::Bytes);
         self.number(
             "ring_memory",
-            "Memory that the rings take, each twice so that it can be replaced",
+            "Memory that the rings take, each twice for what a change leaves behind",
             bytes(),
             snapshot.ring_bytes as f64,
         );

@@ -13,18 +13,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_common::abi::{Answering, FILTER_WORDS, MAX_DEVICES, Tracking, Tunnels, VIP_SLOTS, Vip4, Vip6};
+use lb_common::abi::{Answering, FILTER_WORDS, MAX_DEVICES, Tracking, Tunnels, VIP_SLOTS};
 use lb_common::flow;
 
 use super::DataplaneError;
 use super::extents::{Extent, Extents};
-use super::vip_table::{Bank, MAX_VIPS};
 use crate::state::{
     AccessRules, Affinity, DesiredAddress, FlowTimes, ForwardVip, Forwarding, Prefixes, Tunnel, VipKey,
     VipOptions,
 };
 
 mod address;
+mod banks;
 mod keys;
 mod lists;
 mod owners;
@@ -35,6 +35,7 @@ mod policy;
 mod ring;
 mod room;
 mod server_ids;
+mod stage;
 mod tunnels;
 mod write;
 
@@ -137,24 +138,6 @@ impl Layout {
     /// Numbers by which flow records name dests: vip or route, and backend.
     pub fn owners(&self) -> impl Iterator<Item = (EntryKey, IpAddr, u16)> + '_ {
         self.owners.iter()
-    }
-
-    /// The layout after a change to `forwarding`, and the steps that lead there.
-    ///
-    /// # Errors
-    /// When a table is too small; nothing is written then.
-    pub fn stage(&self, forwarding: &Forwarding) -> Result<(Self, Vec<Write>), DataplaneError> {
-        let mut next = self.clone();
-        let mut writes = Vec::new();
-        match next.change(forwarding, &mut writes) {
-            Err(DataplaneError::Full { .. } | DataplaneError::TooManyPrefixes { .. })
-                if self.has_retired() => {}
-            other => return other.map(|()| (next, writes)),
-        }
-        next = self.clone();
-        writes = vec![next.settle()];
-        next.change(forwarding, &mut writes)?;
-        Ok((next, writes))
     }
 
     /// The vip or route with this number.
@@ -289,11 +272,14 @@ impl Layout {
             }
             return Ok(());
         }
-        for key in moved {
-            let place = self.entries[&key].place();
-            writes.push(Write::Place { is_v6: key.vip.address.is_ipv6(), index: self.slots[&key], place });
-        }
+        writes.extend(moved.into_iter().map(|key| self.place_of(key)));
         Ok(())
+    }
+
+    /// Switches packets to where an entry is now.
+    fn place_of(&self, key: EntryKey) -> Write {
+        let place = self.entries[&key].place();
+        Write::Place { is_v6: key.vip.address.is_ipv6(), index: self.slots[&key], place }
     }
 
     /// Whether the vip table's entries, places apart, stay as they are.
@@ -361,55 +347,6 @@ impl Layout {
             }
         }
         self.retired_blocks.push(placed.block);
-    }
-
-    /// Writes all vips to the idle bank and switches to it.
-    fn switch_banks(&mut self, writes: &mut Vec<Write>) -> Result<(), DataplaneError> {
-        let number = 1 - self.bank;
-        let (vips4, vips6) = self.table_entries(number);
-        let most = vips4.len().max(vips6.len()) as u64;
-        let bank = Bank::build(&vips4, &vips6).ok_or(too_many_vips(most, MAX_VIPS as u64))?;
-        let before = self.filter;
-        let after = keys::filter(self.entries.keys(), &self.addresses);
-        self.slots = keys::locate(self.entries.keys(), &bank, number * VIP_SLOTS);
-        let both = std::array::from_fn(|word| before[word] | after[word]);
-        writes.push(Write::Bank { number, bank: Box::new(bank) });
-        writes.push(Write::Filter(Box::new(both)));
-        writes.push(Write::Switch { bank: number });
-        writes.push(Write::Filter(Box::new(after)));
-        self.bank = number;
-        self.filter = after;
-        self.idle_bank_read = true;
-        Ok(())
-    }
-
-    /// Everything as bank `bank` holds it.
-    fn table_entries(&self, bank: u32) -> (Vec<Vip4>, Vec<Vip6>) {
-        let (mut vips4, mut vips6) = (Vec::new(), Vec::new());
-        for (key, placed) in &self.entries {
-            let target = placed.target(bank);
-            match key.vip.address {
-                IpAddr::V4(address) => vips4.push(Vip4 { key: vip4_entry_key(key, address), target }),
-                IpAddr::V6(address) => {
-                    let (address, service) = vip6_entry_key(key, address);
-                    vips6.push(Vip6 { address, service, target });
-                }
-            }
-        }
-        let vips = self.entries.keys().filter(|key| key.route == 0);
-        let ports = address::ports(vips.map(|key| &key.vip));
-        for (ip, address) in &self.addresses {
-            let ports = ports.get(ip).cloned().unwrap_or_default();
-            let target = address::target(address, &ports, &self.places);
-            match ip {
-                IpAddr::V4(v4) => vips4.push(Vip4 { key: address4_entry_key(*v4), target }),
-                IpAddr::V6(v6) => {
-                    let (address, service) = address6_entry_key(*v6);
-                    vips6.push(Vip6 { address, service, target });
-                }
-            }
-        }
-        (vips4, vips6)
     }
 }
 

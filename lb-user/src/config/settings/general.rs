@@ -96,7 +96,7 @@ pub(in crate::config) const LIMITS: Section = Section {
             "ring_memory",
             "bytes, or a text such as `\"32MiB\"` (KiB, MiB, GiB), up to 4GiB",
             Value("\"32MiB\""),
-            "Room for rings. A slot takes 2 bytes and a ring is rounded up to 2 KiB, so a ring of 65537 slots takes 130 KiB; with QUIC routing 2 KiB more for up to 256 backends. Every ring needs room twice, because a change writes new rings beside the old ones; the default holds 126 rings of the default size.",
+            "Room for rings. A slot takes 2 bytes and a ring is rounded up to 2 KiB, so a ring of 65537 slots takes 130 KiB; with QUIC routing 2 KiB more for up to 256 backends. Every ring needs room twice, for what a change leaves behind until the flows that it concerns are over, and the largest once more, since a change writes rings beside the old ones, one after the other if need be; the default holds 125 rings of the default size.",
         ),
         setting(
             "fragments",

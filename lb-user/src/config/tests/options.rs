@@ -253,12 +253,12 @@ fn quic_is_for_udp_and_all_of_it_hangs_on_the_length() {
 
 #[test]
 fn tables_of_server_ids_take_ring_memory() {
-    // A ring of 251 slots and its table of ids take a page of 2 KiB each, and both twice.
+    // A ring of 251 slots and its table of ids take a page of 2 KiB each, both twice, and the only ring is the largest.
     let limits = |memory: &str| {
         quic("0001", "0002").replace("port = 80", "port = 80\nring_size = 251")
             + &format!("[limits]\nring_memory = \"{memory}\"\n")
     };
-    parse(&limits("8KiB")).expect("fits");
-    let refused = problems(&limits("7KiB"));
-    assert!(refused[0].contains("the 1 rings of this file take 8KiB"), "{refused:?}");
+    parse(&limits("16KiB")).expect("fits");
+    let refused = problems(&limits("15KiB"));
+    assert!(refused[0].contains("the 1 rings of this file take 16KiB"), "{refused:?}");
 }

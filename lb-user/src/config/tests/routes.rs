@@ -143,9 +143,9 @@ fn routes_take_dests_and_rings_as_vips_do() {
     assert!(refused[0].contains("dests: the vips and routes of this file take 20 "), "{refused:?}");
     let memory =
         |text: &str| many_routes(3, 8192).replace("dests = 8192", &format!("ring_memory = \"{text}\""));
-    parse(&memory("16KiB")).expect("fits");
-    let refused = problems(&memory("15KiB"));
-    assert!(refused[0].contains("the 4 rings of this file take 16KiB"), "{refused:?}");
+    parse(&memory("20KiB")).expect("fits");
+    let refused = problems(&memory("19KiB"));
+    assert!(refused[0].contains("the 4 rings of this file take 20KiB"), "{refused:?}");
 }
 
 #[test]

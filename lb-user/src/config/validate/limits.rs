@@ -128,16 +128,16 @@ fn dests(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
     }
 }
 
-/// All rings twice: a change of a backend that every vip uses writes every ring anew beside the old one, and publishes
-/// all of them at once.
+/// All rings twice, since one in transition has its past behind it, and the largest once more: a change writes a ring beside
+/// the old one, if need be one ring after the other.
 fn ring_memory(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
-    let pages: u64 = rings(objects).map(|(vip, backends)| ring_and_ids(vip, backends)).sum();
-    let needed = 2 * pages * PAGE_BYTES;
+    let pages = || rings(objects).map(|(vip, backends)| ring_and_ids(vip, backends));
+    let needed = 2 * (pages().sum::<u64>() + pages().max().unwrap_or(0)) * PAGE_BYTES;
     if needed > limits.ring_memory {
         check.problems.add(
             line,
             format!(
-                "[limits]: ring_memory: the {} rings of this file take {} (each twice, so that all can change at once), but ring_memory = \"{}\"; write ring_memory = \"{}\" or choose smaller ring sizes",
+                "[limits]: ring_memory: the {} rings of this file take {} (each twice, for what a change leaves behind, and the largest once more), but ring_memory = \"{}\"; write ring_memory = \"{}\" or choose smaller ring sizes",
                 rings(objects).count(),
                 bytes(needed),
                 bytes(limits.ring_memory),
