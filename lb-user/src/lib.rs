@@ -18,5 +18,6 @@ pub mod config;
 pub mod controller;
 pub mod dataplane;
 pub mod decap;
+pub mod health;
 pub mod net;
 pub mod state;
