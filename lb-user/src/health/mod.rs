@@ -10,5 +10,6 @@
 #![forbid(unsafe_code)]
 
 mod machine;
+pub mod probe;
 
 pub use machine::{Actions, Event, JITTER_MAX, Machine, Outcome, Rhythm, Start, State};

@@ -1,0 +1,76 @@
+//! Runs a command: exit status 0 is a pass. With `dynamic_weight`, 2 to 255 are passes too and ask for the weight that is two
+//! less, as keepalived's MISC_CHECK with `misc_dynamic` does.
+
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+
+use tokio::process::Command;
+
+use super::{Failure, Pass, Stage};
+
+/// A command and its arguments. It finds the backend in the environment (`FERROLEV_ADDRESS`, `FERROLEV_PORT`), and no shell is
+/// in between.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExecProbe {
+    /// The path of the program, and what it is given.
+    pub command: Vec<String>,
+    pub dynamic_weight: bool,
+}
+
+impl ExecProbe {
+    pub(super) async fn run(&self, at: SocketAddr, stage: &Stage) -> Result<Pass, Failure> {
+        let Some((program, arguments)) = self.command.split_first() else {
+            return Err(Failure::Local("there is no command".to_owned()));
+        };
+        stage.enter("running the command");
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env("FERROLEV_ADDRESS", at.ip().to_string())
+            .env("FERROLEV_PORT", at.port().to_string())
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // What it has begun ends with it.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| Failure::Local(format!("cannot run {program}: {error}")))?;
+        let group = Group(child.id());
+        let status = child.wait().await.map_err(|error| Failure::Local(error.to_string()))?;
+        group.is_over();
+        self.meaning(status)
+    }
+
+    fn meaning(&self, status: ExitStatus) -> Result<Pass, Failure> {
+        match (status.code(), status.signal()) {
+            (Some(0), _) => Ok(Pass::default()),
+            (Some(code @ 2..=255), _) if self.dynamic_weight => Ok(Pass { weight: Some(code as u32 - 2) }),
+            (Some(code), _) => Err(Failure::Exit(code)),
+            (None, signal) => Err(Failure::Signal(signal.unwrap_or_default())),
+        }
+    }
+}
+
+/// The processes of a command that is under way; dropped before its end, all of them are ended.
+struct Group(Option<u32>);
+
+impl Group {
+    fn is_over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let leader = self.0.and_then(|id| i32::try_from(id).ok());
+        if let Some(leader) = leader {
+            // The leader has not been waited for, so that nobody else can have its number.
+            let _ = nix::sys::signal::killpg(
+                nix::unistd::Pid::from_raw(leader),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+    }
+}
