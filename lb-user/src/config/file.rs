@@ -3,8 +3,10 @@
 //! Reading goes on after a wrong value, so that all of a file's problems are found at once. What is wrong is left out
 //! here and noted in the problems; a file with problems never becomes a [`super::Config`].
 
+mod check;
 mod objects;
 
+pub(super) use check::CheckFile;
 pub(super) use objects::{AddressFile, BackendFile, MemberFile, RouteFile, VipFile};
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +19,7 @@ use super::decode::{bytes, choice, dscp, duration, expected, number, socket_addr
 use super::error::Problems;
 use super::prefix;
 use super::reader::{Located, Source, TableReader};
-use super::settings::{ACCESS, BACKEND, FLOWS as FLOWS_SECTION, LIMITS, Section, TOP, TUNNEL, VIP};
+use super::settings::{ACCESS, BACKEND, CHECK, FLOWS as FLOWS_SECTION, LIMITS, Section, TOP, TUNNEL, VIP};
 use super::words::{OVERSIZES, XDP_MODES};
 use crate::dataplane::XdpMode;
 use crate::state::{Dscp, GueVariant, Oversize, Prefix, SourcePrefix};
@@ -32,6 +34,7 @@ pub(super) struct ConfigFile {
     pub(super) limits: LimitsFile,
     pub(super) flows: FlowsFile,
     pub(super) access: AccessFile,
+    pub(super) checks: Vec<CheckFile>,
     pub(super) backends: Vec<BackendFile>,
     pub(super) vips: Vec<VipFile>,
 }
@@ -107,6 +110,10 @@ impl ConfigFile {
                 .map_or_else(FlowsFile::default, |table| FlowsFile::read(&table, problems)),
             access: section(&top, problems, "access", &ACCESS)
                 .map_or_else(AccessFile::default, |table| AccessFile::read(&table, problems)),
+            checks: blocks(&top, problems, "check", &CHECK)
+                .into_iter()
+                .map(|table| CheckFile::read(table, problems))
+                .collect(),
             backends: blocks(&top, problems, "backend", &BACKEND)
                 .into_iter()
                 .map(|table| BackendFile::read(table, problems))

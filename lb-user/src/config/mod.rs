@@ -30,9 +30,11 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use crate::dataplane::{Limits, XdpMode};
+use crate::health::probe::Probe;
+use crate::health::{Rhythm, Spec};
 use crate::state::{
-    AccessRules, Affinity, Answers, DesiredAddress, FlowTimes, Mode, Prefixes, ServerId, Tunnel, VipKey,
-    VipOptions,
+    AccessRules, Affinity, Answers, DesiredAddress, FlowTimes, Mode, OnUnhealthy, Prefixes, ServerId, Tunnel,
+    VipKey, VipOptions,
 };
 
 pub(crate) use address::why_unusable;
@@ -51,6 +53,8 @@ pub const DEFAULT_WEIGHT: u32 = 100;
 pub const DEFAULT_TTL: u8 = 64;
 /// UDP port of GUE when nobody says otherwise; IANA has assigned it.
 pub const DEFAULT_GUE_PORT: u16 = 6080;
+/// How long a check's probe may take when nobody says otherwise.
+pub const DEFAULT_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +74,7 @@ pub struct Config {
     pub access_source: AccessSource,
     /// Every address of a vip.
     pub addresses: BTreeMap<IpAddr, DesiredAddress>,
+    pub checks: BTreeMap<String, CheckConfig>,
     pub backends: BTreeMap<String, BackendConfig>,
     pub vips: BTreeMap<VipKey, VipConfig>,
     /// Which of the values above the file gave.
@@ -85,6 +90,48 @@ pub struct BackendConfig {
     pub server_id: Option<ServerId>,
     /// Wins over the vip's.
     pub slow_start: Option<Duration>,
+    /// The name of a check; wins over the vip's.
+    pub check: Option<String>,
+}
+
+/// How it is found out whether a backend does its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckConfig {
+    pub probe: Probe,
+    /// In place of the vip's.
+    pub port: Option<u16>,
+    pub rhythm: Rhythm,
+    /// For a whole probe.
+    pub timeout: Duration,
+}
+
+impl CheckConfig {
+    /// Whether it is of no use without a port.
+    #[must_use]
+    pub const fn needs_port(&self) -> bool {
+        !matches!(self.probe, Probe::Exec(_))
+    }
+
+    #[must_use]
+    pub fn spec(&self) -> Spec {
+        Spec { probe: self.probe.clone(), rhythm: self.rhythm.clone(), timeout: self.timeout }
+    }
+}
+
+/// What follows in a vip from its backends' health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthPolicy {
+    /// The name of a check, for backends without one of their own.
+    pub check: Option<String>,
+    pub on_unhealthy: OnUnhealthy,
+    /// Without any healthy backend all are used.
+    pub fail_open: bool,
+}
+
+impl Default for HealthPolicy {
+    fn default() -> Self {
+        Self { check: None, on_unhealthy: OnUnhealthy::default(), fail_open: true }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +143,7 @@ pub struct VipConfig {
     pub options: VipOptions,
     /// So long a backend that begins to serve takes to get its whole share; zero: none.
     pub slow_start: Duration,
+    pub health: HealthPolicy,
     /// Where `options.access` comes from.
     pub access_source: AccessSource,
     pub routes: Vec<RouteConfig>,

@@ -1,5 +1,6 @@
 //! A configuration as a file would say it. What was left to the defaults stays left to them.
 
+mod check;
 mod vip;
 
 use std::fmt::Display;
@@ -7,6 +8,8 @@ use std::fmt::Display;
 use super::values::path;
 use super::words::{mode, oversize, xdp_mode};
 use super::{AccessSource, BackendConfig, Config, DEFAULT_TTL, DEFAULT_WEIGHT};
+pub(super) use check::check_texts;
+
 use crate::dataplane::{Limits, XdpMode};
 use crate::state::{Answers, Dscp, FlowTimes, GueVariant, Prefix, SourcePrefix, Tunnel};
 
@@ -32,6 +35,9 @@ impl Config {
         self.section(&mut out, "access", |config, out| {
             config.access(out, &["access"], &config.access_source)
         });
+        for (name, check) in &self.checks {
+            self.check(&mut out, name, check);
+        }
         for (name, backend) in &self.backends {
             self.backend(&mut out, name, backend);
         }
@@ -125,6 +131,9 @@ impl Config {
         }
         if let Some(span) = backend.slow_start {
             line(out, "slow_start", quoted(&duration(span)));
+        }
+        if let Some(check) = &backend.check {
+            line(out, "check", quoted(check));
         }
         if let Some(id) = backend.server_id {
             line(out, "server_id", quoted(&id.to_string()));

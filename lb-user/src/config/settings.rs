@@ -1,9 +1,11 @@
 //! Every setting of the configuration file: the one table that the reader takes its keys from and that
 //! docs/CONFIGURATION.md is written from.
 
+mod check;
 mod general;
 mod objects;
 
+pub(super) use check::CHECK;
 pub(super) use general::{ACCESS, FLOWS, LIMITS, TOP, TUNNEL};
 pub(super) use objects::{BACKEND, MEMBER, ROUTE, VIP};
 
@@ -43,7 +45,8 @@ const fn setting(key: &'static str, form: &'static str, absent: Absent, doc: &'s
 }
 
 /// All tables with a heading of their own, in the order of the reference.
-pub(super) const SECTIONS: &[&Section] = &[&TOP, &TUNNEL, &LIMITS, &FLOWS, &ACCESS, &BACKEND, &VIP, &ROUTE];
+pub(super) const SECTIONS: &[&Section] =
+    &[&TOP, &TUNNEL, &LIMITS, &FLOWS, &ACCESS, &CHECK, &BACKEND, &VIP, &ROUTE];
 
 impl Section {
     pub(super) fn keys(&self) -> impl Iterator<Item = &'static str> {

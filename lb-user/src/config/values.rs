@@ -69,12 +69,15 @@ impl Config {
     #[must_use]
     pub fn values(&self) -> Vec<Value> {
         let mut values = self.settings();
+        values.extend(self.check_values());
         for (name, backend) in &self.backends {
             values.push(self.value(&["backend", name, "address"], backend.address));
             values.push(self.value(&["backend", name, "weight"], backend.weight));
             values.push(self.value(&["backend", name, "mode"], backend.mode.map_or("", words::mode)));
             let slow_start = backend.slow_start.map(render::duration);
             values.push(self.value(&["backend", name, "slow_start"], slow_start.unwrap_or_default()));
+            let check = backend.check.clone().unwrap_or_default();
+            values.push(self.value(&["backend", name, "check"], check));
             let id = backend.server_id.map(|id| id.to_string());
             values.push(self.value(&["backend", name, "server_id"], id.unwrap_or_default()));
         }
@@ -117,6 +120,14 @@ impl Config {
         values
     }
 
+    fn check_values(&self) -> Vec<Value> {
+        let texts = |name: &String, check| {
+            let texts = render::check_texts(check).into_iter();
+            texts.map(|text| self.value(&["check", name, text.key], text.plain)).collect::<Vec<_>>()
+        };
+        self.checks.iter().flat_map(|(name, check)| texts(name, check)).collect()
+    }
+
     fn access_values(&self, place: &[&str], source: &AccessSource) -> [Value; 4] {
         let prefixes = |prefixes: &[Prefix]| joined(prefixes.iter().map(Prefix::to_string));
         let at = |key| [place, &[key]].concat();
@@ -146,6 +157,9 @@ impl Config {
             value("fragments", words::fragments(*fragments).to_owned()),
             value("tracking", words::tracking(*tracking).to_owned()),
             value("slow_start", render::duration(vip.slow_start)),
+            value("check", vip.health.check.clone().unwrap_or_default()),
+            value("on_unhealthy", words::on_unhealthy(vip.health.on_unhealthy).to_owned()),
+            value("fail_open", vip.health.fail_open.to_string()),
             value("new_flows_per_second", number(limits.vip_per_second)),
             value("source_new_flows_per_second", number(limits.source_per_second)),
             value("source_prefix4", limits.source_prefix4.to_string()),

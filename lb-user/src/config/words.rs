@@ -1,7 +1,31 @@
 //! The words of the configuration file for things of which there are a few.
 
 use crate::dataplane::XdpMode;
-use crate::state::{Affinity, Announce, Fragments, Mode, Oversize, Protocol, TrackingMode, UnknownPorts};
+use crate::health::Start;
+use crate::health::probe::{HttpVersion, Probe};
+use crate::state::{
+    Affinity, Announce, Fragments, Mode, OnUnhealthy, Oversize, Protocol, TrackingMode, UnknownPorts,
+};
+
+/// What kind of probe a check makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CheckType {
+    Tcp,
+    Http,
+    Udp,
+    Exec,
+}
+
+impl CheckType {
+    pub(super) const fn of(probe: &Probe) -> Self {
+        match probe {
+            Probe::Tcp(_) => Self::Tcp,
+            Probe::Http(_) => Self::Http,
+            Probe::Udp(_) => Self::Udp,
+            Probe::Exec(_) => Self::Exec,
+        }
+    }
+}
 
 pub(super) const XDP_MODES: &[(&str, XdpMode)] =
     &[("native", XdpMode::Native), ("generic", XdpMode::Generic), ("offload", XdpMode::Offload)];
@@ -21,6 +45,14 @@ pub(super) const ANNOUNCES: &[(&str, Announce)] =
     &[("none", Announce::None), ("arp", Announce::Arp), ("address", Announce::Address)];
 pub(super) const UNKNOWN_PORTS: &[(&str, UnknownPorts)] =
     &[("pass", UnknownPorts::Pass), ("drop", UnknownPorts::Drop), ("reject", UnknownPorts::Reject)];
+
+pub(super) const CHECK_TYPES: &[(&str, CheckType)] =
+    &[("tcp", CheckType::Tcp), ("http", CheckType::Http), ("udp", CheckType::Udp), ("exec", CheckType::Exec)];
+pub(super) const HTTP_VERSIONS: &[(&str, HttpVersion)] =
+    &[("1.0", HttpVersion::Http10), ("1.1", HttpVersion::Http11)];
+pub(super) const STARTS: &[(&str, Start)] = &[("up", Start::Up), ("down", Start::Down)];
+pub(super) const ON_UNHEALTHY: &[(&str, OnUnhealthy)] =
+    &[("reset", OnUnhealthy::Reset), ("drain", OnUnhealthy::Drain)];
 
 /// The word that the file has for `meaning`.
 fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> &'static str {
@@ -69,4 +101,20 @@ pub(super) fn unknown_ports(unknown_ports: UnknownPorts) -> &'static str {
 
 pub(super) fn oversize(oversize: Oversize) -> &'static str {
     word(OVERSIZES, oversize)
+}
+
+pub(super) fn check_type(kind: CheckType) -> &'static str {
+    word(CHECK_TYPES, kind)
+}
+
+pub(super) fn http_version(version: HttpVersion) -> &'static str {
+    word(HTTP_VERSIONS, version)
+}
+
+pub(super) fn start(start: Start) -> &'static str {
+    word(STARTS, start)
+}
+
+pub(super) fn on_unhealthy(on_unhealthy: OnUnhealthy) -> &'static str {
+    word(ON_UNHEALTHY, on_unhealthy)
 }

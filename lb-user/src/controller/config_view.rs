@@ -53,6 +53,7 @@ impl<D: Dataplane> Engine<D> {
                 mode: None,
                 server_id: member.server_id,
                 slow_start: None,
+                check: None,
             });
             if change.weight.is_some() || change.member.is_some() {
                 let own = (member.weight != defined.weight).then_some(member.weight);

@@ -33,8 +33,8 @@ pub use forwarding::{ForwardDest, ForwardVip, Forwarding, Found, Previous, VipPl
 pub use history::History;
 pub use next_hop::{MacAddress, NextHop, NextHops, Unresolved};
 pub use options::{
-    AccessRules, Announce, DesiredAddress, FlowLimits, FlowTimes, Fragments, Prefix, Prefixes, QuicRouting,
-    ServerId, TrackingMode, UnknownPorts, VipOptions,
+    AccessRules, Announce, DesiredAddress, FlowLimits, FlowTimes, Fragments, OnUnhealthy, Prefix, Prefixes,
+    QuicRouting, ServerId, TrackingMode, UnknownPorts, VipOptions,
 };
 pub use overlay::{Dormant, DormantReason, MemberOverride, Merged, Overlay, Override, WeightOverride, merge};
 pub use predict::{Denied, Prediction, predict};

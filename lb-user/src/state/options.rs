@@ -20,6 +20,16 @@ pub struct VipOptions {
     pub tracking: TrackingMode,
 }
 
+/// What becomes of the flows of a backend that turns unhealthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnUnhealthy {
+    /// They go to other backends at once, which reset those that they do not know.
+    #[default]
+    Reset,
+    /// They go on with the backend until they end.
+    Drain,
+}
+
 /// Which flows of a vip are remembered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

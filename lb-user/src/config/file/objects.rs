@@ -10,9 +10,12 @@ use crate::config::decode::{address, choice, duration, expected, number, rate, s
 use crate::config::error::Problems;
 use crate::config::reader::{Located, TableReader, printable};
 use crate::config::settings::{MEMBER, ROUTE};
-use crate::config::words::{AFFINITIES, ANNOUNCES, FRAGMENTS, MODES, PROTOCOLS, TRACKINGS, UNKNOWN_PORTS};
+use crate::config::words::{
+    AFFINITIES, ANNOUNCES, FRAGMENTS, MODES, ON_UNHEALTHY, PROTOCOLS, TRACKINGS, UNKNOWN_PORTS,
+};
 use crate::state::{
-    Affinity, Announce, Fragments, Mode, Prefix, Protocol, ServerId, TrackingMode, UnknownPorts, VipKey,
+    Affinity, Announce, Fragments, Mode, OnUnhealthy, Prefix, Protocol, ServerId, TrackingMode, UnknownPorts,
+    VipKey,
 };
 
 #[derive(Debug)]
@@ -25,6 +28,7 @@ pub(in crate::config) struct BackendFile {
     pub(in crate::config) mode: Option<Located<Mode>>,
     pub(in crate::config) server_id: Option<Located<ServerId>>,
     pub(in crate::config) slow_start: Option<Located<Duration>>,
+    pub(in crate::config) check: Option<Located<String>>,
 }
 
 #[derive(Debug)]
@@ -44,6 +48,9 @@ pub(in crate::config) struct VipFile {
     pub(in crate::config) fragments: Option<Located<Fragments>>,
     pub(in crate::config) tracking: Option<Located<TrackingMode>>,
     pub(in crate::config) slow_start: Option<Located<Duration>>,
+    pub(in crate::config) check: Option<Located<String>>,
+    pub(in crate::config) on_unhealthy: Option<Located<OnUnhealthy>>,
+    pub(in crate::config) fail_open: Option<Located<bool>>,
     pub(in crate::config) flow_limits: FlowLimitsFile,
     pub(in crate::config) access: AccessFile,
     pub(in crate::config) quic_server_id_length: Option<Located<u8>>,
@@ -104,6 +111,7 @@ impl BackendFile {
             mode: table.optional(problems, "mode", choice(MODES)),
             server_id: table.optional(problems, "server_id", server_id),
             slow_start: table.optional(problems, "slow_start", duration(SLOW_STARTS)),
+            check: table.optional(problems, "check", text),
             object: table.object,
         }
     }
@@ -130,6 +138,9 @@ impl VipFile {
             fragments: table.optional(problems, "fragments", choice(FRAGMENTS)),
             tracking: table.optional(problems, "tracking", choice(TRACKINGS)),
             slow_start: table.optional(problems, "slow_start", duration(SLOW_STARTS)),
+            check: table.optional(problems, "check", text),
+            on_unhealthy: table.optional(problems, "on_unhealthy", choice(ON_UNHEALTHY)),
+            fail_open: table.optional(problems, "fail_open", truth),
             flow_limits: FlowLimitsFile::read(&table, problems),
             access: AccessFile::read(&table, problems),
             quic_server_id_length: table.optional(problems, "quic_server_id_length", number(1..=8)),

@@ -6,9 +6,10 @@ use lb_common::maglev::DEFAULT_RING_SIZE;
 
 use super::{duration, line, list, quoted};
 use crate::config::words::{
-    affinity, announce, fragments as fragments_word, mode, tracking as tracking_word, unknown_ports,
+    affinity, announce, fragments as fragments_word, mode, on_unhealthy, tracking as tracking_word,
+    unknown_ports,
 };
-use crate::config::{Config, VipConfig};
+use crate::config::{Config, HealthPolicy, VipConfig};
 use crate::state::{
     Affinity, Announce, FlowLimits, Fragments, Mode, Prefix, TrackingMode, UnknownPorts, VipKey, VipOptions,
 };
@@ -48,6 +49,15 @@ impl Config {
         self.some(out, &["vip", name, "tracking"], quoted(tracking_word(*tracking)), differs);
         let slow_start = quoted(&duration(vip.slow_start));
         self.some(out, &["vip", name, "slow_start"], slow_start, !vip.slow_start.is_zero());
+        let default = HealthPolicy::default();
+        if let Some(check) = &vip.health.check {
+            line(out, "check", quoted(check));
+        }
+        let flows = quoted(on_unhealthy(vip.health.on_unhealthy));
+        let differs = vip.health.on_unhealthy != default.on_unhealthy;
+        self.some(out, &["vip", name, "on_unhealthy"], flows, differs);
+        let open = vip.health.fail_open;
+        self.some(out, &["vip", name, "fail_open"], open, open != default.fail_open);
         if let Some(rate) = limits.vip_per_second {
             line(out, "new_flows_per_second", rate);
         }

@@ -1,7 +1,7 @@
 //! The settings of the whole instance.
 
 use super::Absent::{Required, Value, Words};
-use super::{BACKEND, Section, VIP, setting};
+use super::{BACKEND, CHECK, Section, VIP, setting};
 
 pub(in crate::config) const TOP: Section = Section {
     title: "the top level",
@@ -37,6 +37,7 @@ pub(in crate::config) const TOP: Section = Section {
         ("limits", &LIMITS),
         ("flows", &FLOWS),
         ("access", &ACCESS),
+        ("check", &CHECK),
         ("backend", &BACKEND),
         ("vip", &VIP),
     ],

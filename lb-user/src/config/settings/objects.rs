@@ -38,6 +38,12 @@ pub(in crate::config) const BACKEND: Section = Section {
             "So long the backend takes to get its whole share of a vip, in all vips.",
         ),
         setting(
+            "check",
+            "a check's name",
+            Words("the vip's check"),
+            "How it is found out whether the backend does its work, in all vips.",
+        ),
+        setting(
             "server_id",
             "2 to 16 hexadecimal digits, such as `\"c0ffee01\"`",
             Words("none"),
@@ -117,6 +123,24 @@ pub(in crate::config) const VIP: Section = Section {
             "a text such as `\"30s\"`, from 0s to 1h",
             Value("\"0s\""),
             "So long a backend that is added to the running vip, undrained or reachable again takes to get its whole share: its weight grows in at most ten steps. With 0s it has it at once. There is none while backends that start slowly would have most of the weight.",
+        ),
+        setting(
+            "check",
+            "a check's name",
+            Words("backends are not checked"),
+            "How it is found out whether the vip's backends do their work, for those without a check of their own. An unhealthy backend gets no new flows. In vips of one group a backend is healthy in all or in none.",
+        ),
+        setting(
+            "on_unhealthy",
+            "`reset` or `drain`",
+            Value("\"reset\""),
+            "What becomes of the flows of a backend that turns unhealthy: with `reset` they go to other backends at once, which reset connections that they do not know, so that clients can connect anew; with `drain` they go on with the backend.",
+        ),
+        setting(
+            "fail_open",
+            "`true` or `false`",
+            Value("true"),
+            "What happens when no backend is healthy: with `true` all are used as if they were, since a check may be wrong and a vip without backends is of no use; with `false` none is, and packets for the vip are dropped.",
         ),
         setting(
             "new_flows_per_second",

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::check_any::any_check;
 use super::*;
 use crate::config::access::{common, sorted, united};
 use crate::state::{
-    Announce, FlowLimits, FlowTimes, Fragments, GueVariant, Oversize, Prefix, QuicRouting, SourcePrefix,
-    TrackingMode, UnknownPorts, VipKey,
+    Announce, FlowLimits, FlowTimes, Fragments, GueVariant, OnUnhealthy, Oversize, Prefix, QuicRouting,
+    SourcePrefix, TrackingMode, UnknownPorts, VipKey,
 };
 
 /// The files that a configuration from [`config`] may name.
@@ -70,7 +71,7 @@ prop_compose! {
         let backends = names.into_iter().zip(rest).map(|(name, (((address, weight), mode), id))| {
             let server_id = len.map(|len| ServerId { bytes: [id, 0, 0, 0, 0, 0, 0, 0], len });
             let slow_start = slow_start.map(Duration::from_secs);
-            (name, BackendConfig { address, weight, mode, server_id, slow_start })
+            (name, BackendConfig { address, weight, mode, server_id, slow_start, check: None })
         });
         (backends.collect(), len)
     }
@@ -150,7 +151,11 @@ prop_compose! {
         fragments in one_of(&[Fragments::Track, Fragments::Hash, Fragments::Drop]),
         (access, access_source) in access(),
         limits in flow_limits(),
-        (grouped, quic) in (any::<bool>(), prop::option::of(0..=6u8)),
+        (grouped, quic, health) in (
+            any::<bool>(),
+            prop::option::of(0..=6u8),
+            (one_of(&[OnUnhealthy::Reset, OnUnhealthy::Drain]), any::<bool>()),
+        ),
         routes in routes(backends),
     ) -> (VipKey, VipConfig) {
         let (address, port, protocol) = key;
@@ -162,7 +167,8 @@ prop_compose! {
         let backends = members.into_iter().map(|name| (name, weight)).collect();
         let options = VipOptions { group, fragments, access, limits, quic, tracking };
         let slow_start = Duration::from_millis(slow_start);
-        (key, VipConfig { name, mode, ring_size, affinity, options, slow_start, access_source, routes, backends })
+        let health = HealthPolicy { check: None, on_unhealthy: health.0, fail_open: health.1 };
+        (key, VipConfig { name, mode, ring_size, affinity, options, slow_start, health, access_source, routes, backends })
     }
 }
 
@@ -272,6 +278,7 @@ fn settings() -> impl Strategy<Value = Config> {
                     access,
                     access_source,
                     addresses: BTreeMap::new(),
+                    checks: BTreeMap::new(),
                     backends: BTreeMap::new(),
                     vips: BTreeMap::new(),
                     provenance: Provenance::default(),
@@ -287,14 +294,23 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
         (Just(backends), prop::collection::vec(vip(names, id_len), 0..5))
     });
     let addresses = prop::collection::vec(address(), 5);
-    (settings(), objects, addresses).prop_map(|(settings, (backends, vips), addresses)| {
-        let taken: BTreeSet<_> = backends.values().map(|backend| backend.address).collect();
-        let mut names = BTreeSet::new();
-        let vips: BTreeMap<_, _> = vips
-            .into_iter()
-            .filter(|(key, vip)| !taken.contains(&key.address) && names.insert(vip.name.clone()))
-            .collect();
-        let addresses = vips.keys().map(|key| key.address).zip(addresses).collect();
-        Config { addresses, backends, vips, ..settings }
-    })
+    let checks = prop::collection::btree_map(name(), any_check(), 0..4);
+    (settings(), objects, addresses, checks).prop_map(
+        |(settings, (mut backends, mut vips), addresses, checks)| {
+            // A check with a port is of use everywhere.
+            let mut with_port =
+                checks.iter().filter(|(_, check)| check.port.is_some()).map(|(name, _)| name.clone());
+            let (first, second) = (with_port.next(), with_port.next());
+            vips.iter_mut().step_by(2).for_each(|(_, vip)| vip.health.check.clone_from(&first));
+            backends.values_mut().step_by(2).for_each(|backend| backend.check.clone_from(&second));
+            let taken: BTreeSet<_> = backends.values().map(|backend| backend.address).collect();
+            let mut names = BTreeSet::new();
+            let vips: BTreeMap<_, _> = vips
+                .into_iter()
+                .filter(|(key, vip)| !taken.contains(&key.address) && names.insert(vip.name.clone()))
+                .collect();
+            let addresses = vips.keys().map(|key| key.address).zip(addresses).collect();
+            Config { addresses, checks, backends, vips, ..settings }
+        },
+    )
 }

@@ -35,7 +35,7 @@ fn unknown_keys_name_the_nearest_known_one() {
     top_problem("ttl = 3", "unknown key 'ttl' in the top level; it belongs in [tunnel]");
     top_problem(
         "colour = 3",
-        "unknown key 'colour' in the top level; known are interfaces, xdp_mode, hash_seed, metrics_listen, tunnel, limits, flows, access, backend, vip",
+        "unknown key 'colour' in the top level; known are interfaces, xdp_mode, hash_seed, metrics_listen, tunnel, limits, flows, access, check, backend, vip",
     );
     section_problem(
         "tunnel",
@@ -44,7 +44,11 @@ fn unknown_keys_name_the_nearest_known_one() {
     );
     each_is_one_problem(&[
         ("weight = 50", "wieght = 50", "10: unknown key 'wieght' in [[backend]]; did you mean 'weight'?"),
-        ("weight = 50", "port = 80", "10: unknown key 'port' in [[backend]]; it belongs in [[vip]]"),
+        (
+            "weight = 50",
+            "port = 80",
+            "10: unknown key 'port' in [[backend]]; it belongs in [[check]] or [[vip]]",
+        ),
         ("weight = 7", "wait = 7", "17: unknown key 'wait' in 'backends' of [[vip]]; known are name, weight"),
     ]);
 }

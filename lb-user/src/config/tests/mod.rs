@@ -3,6 +3,8 @@
 mod access;
 mod addresses;
 mod any;
+mod check_any;
+mod checks;
 mod flows;
 mod groups;
 mod mistakes;

@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod checks;
 mod flows;
 mod groups;
 mod limits;
@@ -43,6 +44,7 @@ pub(super) fn validate(
     let interfaces = check.interfaces(file.interfaces.as_ref());
     let objects = Objects::read(&mut check, &file.backends, &file.vips);
     groups::validate(&mut check, &file.vips, &objects);
+    let checks = checks::validate(&mut check, &file.checks, &file.backends, &file.vips, &objects);
     let addresses = addresses::validate(&mut check, &file.vips, &objects);
     let tunnel = check.tunnel(&file.tunnel, &objects);
     let (access, access_source) = check.access(&file.access);
@@ -60,6 +62,7 @@ pub(super) fn validate(
         access,
         access_source,
         addresses,
+        checks,
         backends: objects.backends,
         vips: objects.vips,
         provenance,

@@ -83,6 +83,7 @@ impl Objects {
             mode: check.take(&["backend", &name.value, "mode"], file.mode.clone()),
             server_id: check.take(&["backend", &name.value, "server_id"], file.server_id.clone()),
             slow_start: check.take(&["backend", &name.value, "slow_start"], file.slow_start.clone()),
+            check: check.take(&["backend", &name.value, "check"], file.check.clone()),
         };
         self.backends.insert(name.value.clone(), backend);
     }

@@ -6,10 +6,10 @@ use lb_common::maglev::{DEFAULT_RING_SIZE, RING_SIZES, is_ring_size, nearest_rin
 
 use super::objects::{Objects, usable, why_no_name};
 use super::{Check, access};
-use crate::config::VipConfig;
 use crate::config::file::VipFile;
 use crate::config::reader::{Located, printable};
 use crate::config::values::path;
+use crate::config::{HealthPolicy, VipConfig};
 use crate::state::{FlowLimits, VipKey, VipOptions};
 
 impl Objects {
@@ -57,6 +57,7 @@ impl Objects {
             affinity: file.affinity.as_ref().map(|affinity| affinity.value).unwrap_or_default(),
             options,
             slow_start: file.slow_start.as_ref().map(|span| span.value).unwrap_or_default(),
+            health: health(file),
             access_source,
             routes,
             backends: members,
@@ -131,6 +132,14 @@ fn group(check: &mut Check<'_>, file: &VipFile) -> Option<String> {
     Some(name.clone())
 }
 
+fn health(file: &VipFile) -> HealthPolicy {
+    HealthPolicy {
+        check: file.check.as_ref().map(|check| check.value.clone()),
+        on_unhealthy: file.on_unhealthy.as_ref().map(|word| word.value).unwrap_or_default(),
+        fail_open: file.fail_open.as_ref().is_none_or(|truth| truth.value),
+    }
+}
+
 fn flow_limits(check: &mut Check<'_>, file: &VipFile) -> FlowLimits {
     let limits = &file.flow_limits;
     let default = FlowLimits::default();
@@ -170,6 +179,9 @@ fn note_origins(check: &mut Check<'_>, file: &VipFile, name: &str) {
         ("fragments", file.fragments.is_some()),
         ("tracking", file.tracking.is_some()),
         ("slow_start", file.slow_start.is_some()),
+        ("check", file.check.is_some()),
+        ("on_unhealthy", file.on_unhealthy.is_some()),
+        ("fail_open", file.fail_open.is_some()),
         ("new_flows_per_second", flow_limits.new_flows_per_second.is_some()),
         ("source_new_flows_per_second", flow_limits.source_new_flows_per_second.is_some()),
         ("source_prefix4", flow_limits.source_prefix4.is_some()),

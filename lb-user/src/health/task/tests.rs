@@ -1,0 +1,100 @@
+//! The task with real servers on loopback.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use super::super::probe::{Probe, TcpProbe};
+use super::super::{Rhythm, Start};
+use super::*;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn spec(start: Start) -> Spec {
+    let interval = Duration::from_millis(20);
+    Spec {
+        probe: Probe::Tcp(TcpProbe::default()),
+        rhythm: Rhythm {
+            interval,
+            fast_interval: interval,
+            down_interval: interval,
+            rise: 2,
+            fall: 3,
+            start,
+        },
+        timeout: Duration::from_millis(500),
+    }
+}
+
+fn target(port: u16) -> Target {
+    Target { check: "web".to_owned(), address: HERE, port }
+}
+
+async fn until(checker: &mut Checker, port: u16, state: State) -> Standing {
+    let standings = tokio::time::timeout(
+        Duration::from_secs(20),
+        checker.standings.wait_for(|all| all.get(&target(port)).is_some_and(|one| one.state() == state)),
+    );
+    standings.await.expect("in time").expect("the task lives")[&target(port)].clone()
+}
+
+#[tokio::test]
+async fn a_server_that_ends_becomes_unhealthy_and_comes_back() {
+    let listener = TcpListener::bind((HERE, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut checker = spawn();
+    checker.wanted.send_replace(Wanted::from([(target(port), spec(Start::Up))]));
+    let standing = until(&mut checker, port, State::Healthy).await;
+    assert_eq!(standing.last.unwrap().failure, None);
+    drop(listener);
+    let standing = until(&mut checker, port, State::Unhealthy).await;
+    assert_eq!(standing.reason(), Some("connection refused"));
+    assert_eq!(standing.tally.failures.values().sum::<u64>(), 3, "no more and no fewer than fall");
+    let _listener = TcpListener::bind((HERE, port)).await.unwrap();
+    let standing = until(&mut checker, port, State::Healthy).await;
+    let states: Vec<_> = standing.transitions.iter().map(|transition| transition.to).collect();
+    assert_eq!(states, [State::Healthy, State::Unhealthy, State::Healthy]);
+}
+
+#[tokio::test]
+async fn a_changed_check_keeps_its_state_and_one_that_is_not_wanted_is_forgotten() {
+    let mut checker = spawn();
+    let (closed, port) = {
+        let listener = TcpListener::bind((HERE, 0)).await.unwrap();
+        let other = TcpListener::bind((HERE, 0)).await.unwrap();
+        (listener.local_addr().unwrap().port(), other.local_addr().unwrap().port())
+    };
+    let wanted = |spec: &Spec| Wanted::from([(target(closed), spec.clone()), (target(port), spec.clone())]);
+    checker.wanted.send_replace(wanted(&spec(Start::Up)));
+    until(&mut checker, closed, State::Unhealthy).await;
+    let mut slower = spec(Start::Up);
+    slower.rhythm.interval = Duration::from_secs(60);
+    slower.rhythm.fast_interval = Duration::from_secs(60);
+    checker.wanted.send_replace(Wanted::from([(target(closed), slower)]));
+    checker.standings.wait_for(|all| all.len() == 1).await.unwrap();
+    let kept = checker.standings.borrow()[&target(closed)].clone();
+    assert_eq!((kept.state(), kept.progress), (State::Unhealthy, (0, 2)));
+}
+
+#[tokio::test]
+async fn checks_that_wait_for_their_time_to_be_over_delay_no_other() {
+    // Its backlog is full: further connections are not answered.
+    let silent = std::net::TcpListener::bind((HERE, 0)).unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let listener = TcpListener::bind((HERE, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let waits = Probe::Tcp(TcpProbe { send: None, expect: Some("hello".to_owned()) });
+    let waiting = Spec { probe: waits, timeout: Duration::from_secs(30), ..spec(Start::Up) };
+    let mut wanted: Wanted = (0..200)
+        .map(|number| (Target { check: format!("slow-{number}"), ..target(silent_port) }, waiting.clone()))
+        .collect();
+    wanted.insert(target(port), spec(Start::Up));
+    let mut checker = spawn();
+    checker.wanted.send_replace(wanted);
+    until(&mut checker, port, State::Healthy).await;
+    drop(listener);
+    let began = Instant::now();
+    until(&mut checker, port, State::Unhealthy).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
