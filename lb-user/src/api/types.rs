@@ -133,7 +133,7 @@ pub struct DestStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendState {
-    /// Not known yet: its next hop is being looked up.
+    /// Not known yet: its next hop is being looked up, or its check has no result.
     Initial,
     /// In the ring.
     Healthy,

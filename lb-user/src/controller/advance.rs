@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tracing::{info, warn};
 
 use super::engine::Engine;
+use super::health;
 use crate::dataplane::Dataplane;
 use crate::state::{Desired, Merged, NextHops, SlowStart, merge};
 
@@ -19,16 +20,22 @@ impl<D: Dataplane> Engine<D> {
 
     /// Does what is due at the time `now`.
     pub fn advance(&mut self, now: SystemTime) {
-        let Merged { desired, next_deadline, .. } = merge(&self.setup.config, &self.overlay, now);
-        log_given_up(&self.desired, &desired);
-        self.desired = desired;
-        self.next_deadline = next_deadline;
+        self.merge_anew(now);
         let before = self.target.clone();
         self.follow(now);
         for plan in before.plan(&self.target) {
             let vip = self.desired.vips.get(&plan.key).map_or_else(String::new, |vip| vip.name.clone());
             info!(vip, slots_moved = plan.slots_moved, "slow start or drain");
         }
+    }
+
+    /// Works out anew what is asked for at the time `now`, and who of it is healthy.
+    pub(super) fn merge_anew(&mut self, now: SystemTime) {
+        let Merged { mut desired, next_deadline, .. } = merge(&self.setup.config, &self.overlay, now);
+        log_given_up(&self.desired, &desired);
+        health::mind(&mut desired, &self.setup.config, &self.verdicts, is_reachable(&self.hops));
+        self.desired = desired;
+        self.next_deadline = next_deadline;
     }
 
     /// Takes in who serves at the time `now`, and makes the kernel forward so.

@@ -1,6 +1,8 @@
 //! The state of a backend in a vip, from what is asked for and what is known.
 
+use super::health::Verdict;
 use crate::api::types::BackendState;
+use crate::health::State;
 use crate::state::{DesiredMember, ForwardDest, Unresolved};
 
 /// The state, and why when that is not plain.
@@ -8,16 +10,31 @@ pub(super) fn backend_state(
     member: &DesiredMember,
     dest: &ForwardDest,
     may_have_flows: bool,
+    health: Option<&Verdict>,
 ) -> (BackendState, Option<String>) {
     let unresolved = dest.next_hop.as_ref().err();
     let reason = unresolved.map(ToString::to_string);
-    match (member.drained, member.weight, unresolved) {
+    match (member.drained, member.asked_weight(), unresolved) {
         (true, _, _) if may_have_flows => (BackendState::Draining, reason),
         (true, _, _) => (BackendState::Drained, reason),
         (false, 0, _) => (BackendState::Unused, Some(reason.unwrap_or("its weight is 0".to_owned()))),
         (false, _, Some(Unresolved::Pending)) => (BackendState::Initial, reason),
         (false, _, Some(_)) => (BackendState::Unresolved, reason),
-        (false, _, None) => (BackendState::Healthy, None),
+        (false, _, None) => match health.map(|verdict| verdict.state) {
+            Some(State::Unhealthy) => {
+                let failure =
+                    health.and_then(|verdict| verdict.reason.as_deref()).unwrap_or("its check fails");
+                let used = if member.unhealthy { "" } else { "; it is used, since no backend is healthy" };
+                (BackendState::Unhealthy, Some(format!("{failure}{used}")))
+            }
+            _ if member.unhealthy => {
+                (BackendState::Unhealthy, Some("it is unhealthy for another vip of the group".to_owned()))
+            }
+            Some(State::Initial(_)) => {
+                (BackendState::Initial, Some("its check has no result yet".to_owned()))
+            }
+            Some(State::Healthy) | None => (BackendState::Healthy, None),
+        },
     }
 }
 
@@ -45,7 +62,7 @@ mod tests {
             mtu: 1500,
         });
         let dest = ForwardDest { address, weight, mode: Mode::Ipip, server_id: None, next_hop };
-        let (state, reason) = backend_state(&member, &dest, may_have_flows);
+        let (state, reason) = backend_state(&member, &dest, may_have_flows, None);
         let is_plain =
             matches!(state, BackendState::Healthy | BackendState::Draining | BackendState::Drained);
         assert_eq!(reason.is_none(), is_plain && dest.next_hop.is_ok(), "{state:?}: {reason:?}");

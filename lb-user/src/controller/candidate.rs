@@ -10,7 +10,7 @@ use lb_common::maglev;
 use super::advance::is_reachable;
 use super::engine::{Engine, LoadConfig, Refused, addresses, build};
 use super::handle::Caller;
-use super::{clock, view};
+use super::{clock, health, view};
 use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{Dataplane, LoadJob};
@@ -114,6 +114,8 @@ impl<D: Dataplane> Engine<D> {
                 _ => (address, Ok(any_next_hop(address))),
             })
             .collect();
+        let config = candidate.config.as_ref().unwrap_or(&self.setup.config);
+        health::mind(&mut desired, config, &self.verdicts, is_reachable(&hops));
         let mut slow_start = self.slow_start.clone();
         slow_start.follow(&mut desired, is_reachable(&hops), SystemTime::now());
         let desired = &desired;

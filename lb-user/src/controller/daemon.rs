@@ -131,7 +131,7 @@ where
     let hops = first_answers(&mut resolver, &wanted).await;
     let engine = block_in_place(|| Engine::start(setup, hops, edges.open))?;
     let listener = lock.bind()?;
-    let (controller, task) = task::spawn(engine, resolver, announcer.clone(), facts);
+    let (controller, task) = task::spawn(engine, resolver, announcer.clone(), facts, crate::health::spawn());
     let servers = Servers::start(listener, metrics_listener, &controller);
     info!(
         instance = options.instance.as_str(),

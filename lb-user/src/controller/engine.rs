@@ -12,11 +12,13 @@ use tracing::{error, info, warn};
 
 use super::advance::is_reachable;
 use super::candidate::Candidate;
+use super::health::{self, Verdicts};
 use super::{clock, view};
-use crate::announce::Wanted;
+use crate::announce::Wanted as WantedAddresses;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{Dataplane, DataplaneError, FlowTable, OpenOptions, Totals, XdpMode};
+use crate::health::{Standings, Wanted};
 use crate::net::Links;
 use crate::state::{
     ChangeError, Desired, Dormant, Forwarding, Found, Merged, NextHops, Overlay, Previous, SlowStart, Store,
@@ -78,6 +80,8 @@ pub struct Engine<D> {
     /// When `desired` changes by itself.
     pub(super) next_deadline: Option<SystemTime>,
     pub(super) slow_start: SlowStart,
+    /// What the checks say so far.
+    pub(super) verdicts: Verdicts,
     pub(super) hops: NextHops,
     /// What should be forwarded.
     pub(super) target: Forwarding,
@@ -150,6 +154,7 @@ impl<D: Dataplane> Engine<D> {
         let overlay = setup.overlay()?;
         let now = SystemTime::now();
         let Merged { mut desired, dormant, next_deadline } = merge(&setup.config, &overlay, now);
+        health::mind(&mut desired, &setup.config, &Verdicts::new(), is_reachable(&hops));
         let mut slow_start = SlowStart::resumed(setup.store.slow_starts()?);
         slow_start.follow(&mut desired, is_reachable(&hops), now);
         let mut ring_build = BTreeMap::new();
@@ -169,6 +174,7 @@ impl<D: Dataplane> Engine<D> {
             dormant,
             next_deadline,
             slow_start,
+            verdicts: Verdicts::new(),
             hops,
             applied: target.clone(),
             target,
@@ -197,9 +203,9 @@ impl<D: Dataplane> Engine<D> {
 
     /// What is to be announced: a vip's address once the kernel forwards for it.
     #[must_use]
-    pub fn announced(&self) -> Wanted {
+    pub fn announced(&self) -> WantedAddresses {
         let attached = self.dataplane.attachments().into_iter().map(|attached| attached.interface);
-        Wanted { addresses: self.applied.addresses.clone(), attached: attached.collect() }
+        WantedAddresses { addresses: self.applied.addresses.clone(), attached: attached.collect() }
     }
 
     /// Stores and applies `candidate`; all or nothing.
@@ -207,6 +213,8 @@ impl<D: Dataplane> Engine<D> {
     /// # Errors
     /// When the store or the dataplane refuses.
     pub fn commit(&mut self, mut candidate: Candidate) -> Result<ChangeResult, Refused> {
+        let config = candidate.config.as_ref().unwrap_or(&self.setup.config);
+        health::mind(&mut candidate.merged.desired, config, &self.verdicts, is_reachable(&self.hops));
         let mut slow_start = self.slow_start.clone();
         slow_start.follow(&mut candidate.merged.desired, is_reachable(&self.hops), SystemTime::now());
         let desired = &candidate.merged.desired;
@@ -279,7 +287,26 @@ impl<D: Dataplane> Engine<D> {
     pub fn refresh(&mut self, hops: NextHops) {
         view::log_hops(&self.desired, &self.hops, &hops);
         self.hops = hops;
-        self.follow(SystemTime::now());
+        let now = SystemTime::now();
+        self.merge_anew(now);
+        self.follow(now);
+    }
+
+    /// What is to be checked.
+    #[must_use]
+    pub fn checks(&self) -> Wanted {
+        health::wanted(&self.setup.config, &self.desired)
+    }
+
+    /// Takes in what the checks say now.
+    pub fn follow_health(&mut self, standings: &Standings) {
+        let verdicts = health::verdicts(standings);
+        if self.verdicts != verdicts {
+            self.verdicts = verdicts;
+            let now = SystemTime::now();
+            self.merge_anew(now);
+            self.follow(now);
+        }
     }
 
     /// Makes the kernel forward as `desired` asks.

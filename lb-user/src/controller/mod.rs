@@ -22,6 +22,7 @@ mod explain_view;
 mod flow_commands;
 mod flows_view;
 mod handle;
+mod health;
 mod metrics_view;
 pub mod options;
 mod plan_view;

@@ -17,6 +17,7 @@ use super::view;
 use crate::announce::Announcer;
 use crate::api::types::{AddressStatus, ChangeResult};
 use crate::dataplane::Dataplane;
+use crate::health::Checker;
 use crate::net::{HostFacts, Resolver};
 use crate::state::{NextHops, Unresolved};
 
@@ -38,6 +39,7 @@ pub fn spawn<D: Dataplane + 'static>(
     resolver: Resolver,
     announcer: Announcer,
     facts: watch::Receiver<HostFacts>,
+    checker: Checker,
 ) -> (ControllerHandle, JoinHandle<Engine<D>>) {
     let (sender, commands) = mpsc::channel(QUEUE_LEN);
     let mut ticks = tokio::time::interval(TICK);
@@ -47,6 +49,8 @@ pub fn spawn<D: Dataplane + 'static>(
         resolver,
         announcer,
         facts,
+        checker,
+        checker_lives: true,
         resolver_lives: true,
         facts_live: true,
         retry: Retry::default(),
@@ -62,6 +66,8 @@ struct Task<D> {
     resolver: Resolver,
     announcer: Announcer,
     facts: watch::Receiver<HostFacts>,
+    checker: Checker,
+    checker_lives: bool,
     resolver_lives: bool,
     facts_live: bool,
     retry: Retry,
@@ -104,6 +110,16 @@ impl<D: Dataplane> Task<D> {
                     Err(_) => {
                         error!("next hops are not watched any more; restart the daemon");
                         self.resolver_lives = false;
+                    }
+                },
+                changed = self.checker.standings.changed(), if self.checker_lives => match changed {
+                    Ok(()) => {
+                        sleep(DEBOUNCE).await;
+                        self.follow_health();
+                    }
+                    Err(_) => {
+                        error!("backends are not checked any more; restart the daemon");
+                        self.checker_lives = false;
                     }
                 },
                 changed = self.facts.changed(), if self.facts_live => match changed {
@@ -262,8 +278,20 @@ impl<D: Dataplane> Task<D> {
         block_in_place(|| self.engine.follow_links(links));
     }
 
-    /// Asks for the next hops that the engine and `more` need.
+    /// Hands to the engine what the checks say now.
+    fn follow_health(&mut self) {
+        let standings = self.checker.standings.borrow_and_update().clone();
+        block_in_place(|| self.engine.follow_health(&standings));
+    }
+
+    /// Asks for the checks of the engine, and for the next hops that it and `more` need.
     fn want(&self, more: BTreeSet<IpAddr>) {
+        let checks = self.engine.checks();
+        self.checker.wanted.send_if_modified(|before| {
+            let modified = *before != checks;
+            *before = checks;
+            modified
+        });
         let mut wanted = self.engine.wanted();
         wanted.extend(more);
         self.resolver.wanted.send_if_modified(|before| {

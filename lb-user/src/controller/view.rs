@@ -9,8 +9,8 @@ use tracing::{info, warn};
 
 use super::access_view::policy_values;
 use super::backend_state::backend_state;
-use super::clock;
 use super::engine::{Engine, Refused};
+use super::{clock, health};
 use crate::announce::{AddressReport, PlaceReport, PlaceState};
 use crate::api::types::{
     AddressPlace, AddressPlaceState, AddressStatus, BackendStats, CounterValues, DestStatus, DormantChange,
@@ -105,7 +105,8 @@ impl<D: Dataplane> Engine<D> {
             let change = self.overlay.get(key, name);
             let flows = self.remembered(key, dest.address);
             let may_have_flows = self.may_have_flows(key, dest.address);
-            let (state, reason) = backend_state(member, dest, may_have_flows);
+            let verdict = health::verdict(&self.setup.config, &self.verdicts, key, name, member.address);
+            let (state, reason) = backend_state(member, dest, may_have_flows, verdict.as_ref());
             let drain = change.and_then(|change| change.drained.as_ref());
             Some(DestStatus {
                 vip: self.vip_name(key),

@@ -183,6 +183,10 @@ pub struct DesiredMember {
     pub server_id: Option<ServerId>,
     /// So long it takes to get its whole share when it begins to serve.
     pub slow_start: Duration,
+    /// Its checks fail: it gets no slots of the ring.
+    pub unhealthy: bool,
+    /// The weight that its check asks for in place of `weight`.
+    pub checked_weight: Option<u32>,
     /// The weight for the ring in place of `weight`, while a backend of the ring starts slowly.
     pub slow_weight: Option<u32>,
 }
@@ -198,7 +202,18 @@ impl DesiredMember {
             mode: Mode::Ipip,
             server_id: None,
             slow_start: Duration::ZERO,
+            unhealthy: false,
+            checked_weight: None,
             slow_weight: None,
+        }
+    }
+
+    /// The weight without regard to slow start, and to whether it serves at all.
+    #[must_use]
+    pub const fn asked_weight(&self) -> u32 {
+        match self.checked_weight {
+            Some(weight) => weight,
+            None => self.weight,
         }
     }
 
@@ -206,8 +221,8 @@ impl DesiredMember {
     #[must_use]
     pub const fn effective_weight(&self) -> u32 {
         match self.slow_weight {
-            _ if self.drained => 0,
-            None => self.weight,
+            _ if self.drained || self.unhealthy => 0,
+            None => self.asked_weight(),
             Some(weight) => weight,
         }
     }

@@ -130,7 +130,7 @@ impl DesiredMember {
     /// The part of its share that it has while it starts slowly, below 100.
     #[must_use]
     pub fn slow_percent(&self) -> Option<u32> {
-        let percent = self.slow_weight?.checked_div(self.weight)?;
+        let percent = self.slow_weight?.checked_div(self.asked_weight())?;
         (percent < WHOLE).then_some(percent)
     }
 }
@@ -138,8 +138,9 @@ impl DesiredMember {
 /// The backends of a vip and its routes that take flows, with how long their slow starts take.
 fn serving_members(vip: &DesiredVip, is_reachable: impl Fn(IpAddr) -> bool) -> BTreeMap<IpAddr, Duration> {
     let members = vip.all_members().into_values();
-    let serves =
-        |member: &&DesiredMember| !member.drained && member.weight > 0 && is_reachable(member.address);
+    let serves = |member: &&DesiredMember| {
+        !member.drained && !member.unhealthy && member.asked_weight() > 0 && is_reachable(member.address)
+    };
     members.filter(serves).map(|member| (member.address, member.slow_start)).collect()
 }
 
@@ -157,13 +158,13 @@ fn weigh(ring: &mut BTreeMap<String, DesiredMember>, percents: &BTreeMap<IpAddr,
     let percent = |member: &DesiredMember| percents.get(&member.address).copied();
     let weight_of = |wanted: fn(u32) -> bool| -> u64 {
         let members = ring.values().filter(|member| percent(member).is_some_and(wanted));
-        members.map(|member| u64::from(if member.drained { 0 } else { member.weight })).sum()
+        members.map(|member| u64::from(if member.drained { 0 } else { member.asked_weight() })).sum()
     };
     let (warming, warm) = (weight_of(|percent| percent < WHOLE), weight_of(|percent| percent == WHOLE));
     let applies = warming > 0 && warm >= warming;
     for member in ring.values_mut() {
         let percent = percent(member).unwrap_or(WHOLE);
-        member.slow_weight = applies.then(|| member.weight.saturating_mul(percent));
+        member.slow_weight = applies.then(|| member.asked_weight().saturating_mul(percent));
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::announce::{AddressReport, Announcer, Ownership, PlaceReport, PlaceState, Wanted};
+use crate::announce::{self, AddressReport, Announcer, Ownership, PlaceReport, PlaceState};
 use crate::api::serve_socket;
 use crate::config::Config;
 use crate::controller::{ControllerHandle, Engine, Setup, SocketLock, spawn};
@@ -23,6 +23,7 @@ use crate::dataplane::{
     Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowRecords,
     FlowTable, HitsJob, ListUse, LoadJob, OpenOptions, Remembered, Totals, XdpMode,
 };
+use crate::health::{Checker, Standings, Wanted};
 use crate::net::{HostFacts, LinkFact, Links, Resolver};
 use crate::state::{Forwarding, MacAddress, NextHop, NextHops, Store, Unresolved, predict};
 
@@ -231,7 +232,7 @@ pub(crate) fn hop(address: IpAddr, broken: &BTreeSet<IpAddr>) -> Result<NextHop,
 
 /// Says of every wanted address that another host has it on the first interface.
 pub(crate) fn played_announcer() -> Announcer {
-    let (wanted, mut asked) = watch::channel(None::<Wanted>);
+    let (wanted, mut asked) = watch::channel(None::<announce::Wanted>);
     let (ownership, _) = watch::channel(Ownership::new());
     let (sender, reports) = watch::channel(Vec::new());
     tokio::spawn(async move {
@@ -283,6 +284,10 @@ fn played_place(interface: &str) -> PlaceReport {
 pub(crate) struct Running {
     pub(crate) dataplane: FakeDataplane,
     pub(crate) net: FakeNet,
+    /// What is to be checked.
+    pub(crate) checks: watch::Receiver<Wanted>,
+    /// What checks are played to say.
+    pub(crate) standings: watch::Sender<Standings>,
     pub(crate) controller: ControllerHandle,
     pub(crate) directory: Arc<tempfile::TempDir>,
     task: JoinHandle<Engine<FakeDataplane>>,
@@ -291,8 +296,12 @@ pub(crate) struct Running {
 }
 
 pub(crate) async fn start() -> Running {
+    start_with(FILE).await
+}
+
+pub(crate) async fn start_with(text: &str) -> Running {
     let directory = Arc::new(tempfile::tempdir().unwrap());
-    std::fs::write(directory.path().join("ferrolev.toml"), FILE).unwrap();
+    std::fs::write(directory.path().join("ferrolev.toml"), text).unwrap();
     start_in(directory).await
 }
 
@@ -308,6 +317,9 @@ pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
         found: crate::state::Found::default(),
         links: played_links(1),
     };
+    let (wanted, checks) = watch::channel(Wanted::new());
+    let (standings, receiver) = watch::channel(Standings::new());
+    let checker = Checker { wanted, standings: receiver };
     let (net, resolver) = FakeNet::start();
     let hops = setup
         .wanted()
@@ -321,11 +333,11 @@ pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
         dataplane.reopen(options, forwarding)?;
         Ok(dataplane)
     });
-    let (controller, task) = spawn(engine.unwrap(), resolver, played_announcer(), played_facts());
+    let (controller, task) = spawn(engine.unwrap(), resolver, played_announcer(), played_facts(), checker);
     let mut lock = SocketLock::acquire(&directory.path().join("run/api.sock")).unwrap();
     let listener = lock.bind().unwrap();
     let server = tokio::spawn(serve_socket(listener, controller.clone(), std::future::pending()));
-    Running { dataplane, net, controller, directory, task, server, lock }
+    Running { dataplane, net, checks, standings, controller, directory, task, server, lock }
 }
 
 impl Running {

@@ -1,0 +1,175 @@
+//! What a vip makes of its backends' health, and the whole way from a result to the kernel's rings.
+
+use std::path::Path;
+
+use super::*;
+use crate::api::types::BackendState;
+use crate::controller::tests::harness::{FILE, start_with};
+use crate::health::{Standing, Start};
+use crate::state::{Overlay, merge};
+
+const CHECK: &str = "\n[[check]]\nname = \"c\"\ntype = \"tcp\"\n";
+
+/// The played configuration with a check of all backends of `web`, and `more` lines for that vip.
+fn file(more: &str) -> String {
+    let web = "ring_size = 251\nbackends = [\"web-1\", \"web-2\", \"web-3\"]\n";
+    assert!(FILE.contains(web));
+    FILE.replacen(web, &format!("{web}check = \"c\"\n{more}\n"), 1) + CHECK
+}
+
+fn web() -> VipKey {
+    "203.0.113.10:80/tcp".parse().unwrap()
+}
+
+fn of(host: u8, port: u16) -> Target {
+    Target { check: "c".to_owned(), address: [10, 0, 0, host].into(), port }
+}
+
+fn is(state: State) -> Verdict {
+    Verdict { state, weight: None, reason: None }
+}
+
+/// What is desired of `text` when the backends with these last bytes are unhealthy, and all others of `web` healthy.
+fn minded(text: &str, down: &[u8]) -> Desired {
+    let config = Config::parse(Path::new("f.toml"), text).unwrap();
+    let mut desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
+    let state = |host| if down.contains(&host) { State::Unhealthy } else { State::Healthy };
+    let verdicts = [11, 12, 13].map(|host| (of(host, 80), is(state(host)))).into();
+    mind(&mut desired, &config, &verdicts, |_| true);
+    desired
+}
+
+/// The weights that count in the ring of a vip, and the backends that are given up there.
+fn outcome(desired: &Desired, vip: VipKey) -> (Vec<u32>, Vec<IpAddr>) {
+    let vip = &desired.vips[&vip];
+    let weights = vip.members.values().map(DesiredMember::effective_weight).collect();
+    (weights, vip.given_up.iter().copied().collect())
+}
+
+#[test]
+fn an_unhealthy_backend_gets_no_slots_and_its_flows_are_reset_or_go_on() {
+    let gone: IpAddr = [10, 0, 0, 12].into();
+    assert_eq!(outcome(&minded(&file(""), &[]), web()), (vec![100, 100, 100], vec![]));
+    assert_eq!(outcome(&minded(&file(""), &[12]), web()), (vec![100, 0, 100], vec![gone]));
+    let drains = file("on_unhealthy = \"drain\"");
+    assert_eq!(outcome(&minded(&drains, &[12]), web()), (vec![100, 0, 100], vec![]));
+}
+
+#[test]
+fn without_any_healthy_backend_all_are_used_or_none_is() {
+    let all = [11, 12, 13];
+    assert_eq!(outcome(&minded(&file(""), &all), web()), (vec![100; 3], vec![]));
+    let (weights, given_up) = outcome(&minded(&file("fail_open = false"), &all), web());
+    assert_eq!((weights, given_up.len()), (vec![0; 3], 3));
+}
+
+#[test]
+fn a_healthy_backend_that_cannot_serve_keeps_no_vip_from_failing_open() {
+    let text = file("").replacen("address = \"10.0.0.13\"", "address = \"10.0.0.13\"\nweight = 0", 1);
+    assert_eq!(outcome(&minded(&text, &[11, 12]), web()).0, [100, 100, 0], "the healthy one has no weight");
+    assert_eq!(outcome(&minded(&text, &[11]), web()).0, [0, 100, 0]);
+}
+
+#[test]
+fn each_ring_of_a_vip_fails_open_by_itself_and_only_who_serves_nowhere_is_given_up() {
+    let text = file("[[vip.route]]\nname = \"r\"\nsources = [\"192.0.2.0/24\"]\nbackends = [\"web-2\"]");
+    let desired = minded(&text, &[12, 13]);
+    let vip = &desired.vips[&web()];
+    assert_eq!(outcome(&desired, web()), (vec![100, 0, 0], vec![[10, 0, 0, 13].into()]));
+    assert_eq!(vip.routes[0].members["web-2"].effective_weight(), 100);
+}
+
+#[test]
+fn a_backend_is_healthy_in_all_vips_of_a_group_or_in_none() {
+    let group = "affinity = \"source\"\ngroup = \"g\"\n";
+    let members = "backends = [\"web-1\", { name = \"web-2\", weight = 50 }]\n";
+    let text = file(group)
+        .replacen("backends = [\"web-1\", \"web-2\", \"web-3\"]", "backends = [\"web-1\", \"web-2\"]", 1)
+        .replacen(members, &format!("backends = [\"web-1\", \"web-2\"]\n{group}"), 1);
+    let desired = minded(&text, &[12]);
+    let dns = "203.0.113.10:53/udp".parse().unwrap();
+    assert_eq!(outcome(&desired, web()).0, [100, 0]);
+    assert_eq!(outcome(&desired, dns).0, [100, 0], "though nothing checks it there");
+}
+
+#[test]
+fn a_weight_that_a_check_asks_for_counts_in_place_of_the_own() {
+    let config = Config::parse(Path::new("f.toml"), &file("")).unwrap();
+    let mut desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
+    let asks = Verdict { weight: Some(7), ..is(State::Healthy) };
+    mind(&mut desired, &config, &[(of(11, 80), asks)].into(), |_| true);
+    assert_eq!(outcome(&desired, web()).0, [7, 100, 100]);
+    assert_eq!(desired.vips[&web()].members["web-1"].weight, 100, "what was asked for by people stays known");
+}
+
+#[test]
+fn a_check_begins_as_its_settings_say() {
+    let text = file("fail_open = false");
+    let weights = |text: &str| {
+        let config = Config::parse(Path::new("f.toml"), text).unwrap();
+        let mut desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
+        mind(&mut desired, &config, &Verdicts::new(), |_| true);
+        outcome(&desired, web()).0
+    };
+    assert_eq!(weights(&text), [100; 3]);
+    assert_eq!(weights(&(text + "start = \"down\"\n")), [0; 3]);
+}
+
+#[test]
+fn a_check_that_vips_share_runs_once_and_the_backends_own_wins() {
+    let text = file("").replacen("address = \"10.0.0.13\"", "address = \"10.0.0.13\"\ncheck = \"own\"", 1)
+        + "port = 8080\n[[check]]\nname = \"own\"\ntype = \"tcp\"\n";
+    let text =
+        text.replacen("port = 53\nprotocol = \"udp\"", "port = 53\nprotocol = \"udp\"\ncheck = \"c\"", 1);
+    let config = Config::parse(Path::new("f.toml"), &text).unwrap();
+    let desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
+    let found: Vec<Target> = wanted(&config, &desired).into_keys().collect();
+    let own = Target { check: "own".to_owned(), ..of(13, 80) };
+    assert_eq!(found, [of(11, 8080), of(12, 8080), own], "web-1 and web-2 serve both vips");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_checks_say_reaches_the_kernel_and_the_status() {
+    let running = start_with(&file("")).await;
+    let asked = running.checks.clone().wait_for(|wanted| wanted.len() == 3).await.unwrap().clone();
+    let say = |down: &[u8]| {
+        let standing = |target: &Target| match target.address {
+            IpAddr::V4(v4) if down.contains(&v4.octets()[3]) => Standing::played(State::Unhealthy, "refused"),
+            _ => Standing::played(State::Healthy, ""),
+        };
+        running.standings.send_replace(asked.keys().map(|key| (key.clone(), standing(key))).collect());
+    };
+    let state = |status: &crate::api::types::Status, name: &str| {
+        let vip = status.vips.iter().find(|vip| vip.name == "web").unwrap();
+        let dest = vip.backends.iter().find(|dest| dest.name == name).unwrap();
+        (dest.state, dest.reason.clone())
+    };
+    let initial = (BackendState::Initial, Some("its check has no result yet".to_owned()));
+    running.until(|status| state(status, "web-1") == initial).await;
+    assert!(running.web_slots().values().all(|slots| *slots > 0), "they serve until proven otherwise");
+    say(&[]);
+    running.until(|status| state(status, "web-1") == (BackendState::Healthy, None)).await;
+    say(&[12]);
+    let refused = |more: &str| (BackendState::Unhealthy, Some(format!("refused{more}")));
+    running.until(|status| state(status, "web-2") == refused("")).await;
+    let slots = running.web_slots();
+    assert_eq!((slots["web-2"], slots["web-1"] + slots["web-3"]), (0, 251));
+    say(&[11, 12, 13]);
+    let all = "; it is used, since no backend is healthy";
+    running.until(|status| state(status, "web-1") == refused(all)).await;
+    assert!(running.web_slots().values().all(|slots| *slots > 0));
+    say(&[11]);
+    running.until(|status| state(status, "web-2").0 == BackendState::Healthy).await;
+    assert_eq!(running.web_slots()["web-1"], 0);
+    let removed = running.post("/v1/changes", r#"{"kind":"remove","backend":"web-3","vip":"web"}"#).await;
+    assert_eq!(running.web_slots()["web-1"], 0, "a change of something else keeps it out: {removed:?}");
+}
+
+#[test]
+fn a_verdict_is_what_the_last_transition_said() {
+    let standings = [(of(11, 80), Standing::played(State::Unhealthy, "refused"))].into();
+    let expected = Verdict { reason: Some("refused".to_owned()), ..is(State::Unhealthy) };
+    assert_eq!(verdicts(&standings), [(of(11, 80), expected)].into());
+    let unknown = [(of(11, 80), Standing::played(State::Initial(Start::Up), ""))].into();
+    assert_eq!(verdicts(&unknown)[&of(11, 80)].reason, None);
+}
