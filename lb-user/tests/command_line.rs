@@ -117,6 +117,8 @@ async fn each_command_makes_the_request_it_stands_for() {
         ("flows list --vip v --backend b --top 3", "GET /v1/flows?limit=3&vip=v&backend=b"),
         ("flows count --backend b", "GET /v1/flows/count?backend=b"),
         ("addresses", "GET /v1/addresses"),
+        ("health", "GET /v1/health"),
+        ("health 192.0.2.1:80/tcp", "GET /v1/health?vip=192.0.2.1%3A80%2Ftcp"),
         ("reload", "POST /v1/reload?dry_run=false"),
         ("reload --dry-run", "POST /v1/reload?dry_run=true"),
         ("config show", "GET /v1/config"),

@@ -1,5 +1,7 @@
 //! `/metrics`: a snapshot as OpenMetrics text. The names are documented in docs/METRICS.md.
 
+mod health;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 
@@ -30,6 +32,7 @@ pub fn render(snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
     page.traffic(snapshot);
     page.state(snapshot);
     page.addresses(snapshot);
+    health::write(&mut page.registry, &snapshot.checks);
     page.sizes(snapshot);
     page.control(snapshot);
     let mut text = String::new();
@@ -267,7 +270,11 @@ impl Page {
 fn sorted(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     for samples in lines.chunk_by_mut(|before, after| !before.starts_with('#') && !after.starts_with('#')) {
-        samples.sort_unstable();
+        match samples.iter().any(|sample| sample.contains("le=\"")) {
+            // The buckets of one histogram stay in their order.
+            true => samples.sort_by_key(|sample| health::labels(sample)),
+            false => samples.sort_unstable(),
+        }
     }
     lines.join("\n") + "\n"
 }

@@ -11,6 +11,7 @@ mod extract;
 pub mod flow_dump;
 mod flow_types;
 mod flows;
+mod health_types;
 mod metrics;
 mod openapi;
 mod peer;

@@ -16,6 +16,7 @@ use super::{flows, server};
         server::vip,
         server::backends,
         server::addresses,
+        server::health,
         server::stats,
         server::access,
         flows::flows,

@@ -16,7 +16,8 @@ use super::flows;
 use super::peer::Peer;
 use super::types::{
     AccessOptions, AccessPrefix, AddressStatus, ApiError, Change, ChangeOptions, ChangeResult, ConfigShow,
-    DestStatus, ExplainReply, ExplainRequest, JournalEntry, Stats, Status, VipStatus,
+    DestStatus, ExplainReply, ExplainRequest, HealthOptions, HealthStatus, JournalEntry, Stats, Status,
+    VipStatus,
 };
 use crate::controller::ControllerHandle;
 use crate::dataplane::Flow;
@@ -63,6 +64,7 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<ControllerHandle>)> {
         ("/v1/vips/{*name}", get(vip)),
         ("/v1/backends", get(backends)),
         ("/v1/addresses", get(addresses)),
+        ("/v1/health", get(health)),
         ("/v1/stats", get(stats)),
         ("/v1/access", get(access)),
         ("/v1/flows", get(flows::flows)),
@@ -134,6 +136,20 @@ pub(super) async fn backends(State(controller): Controller) -> Reply<Vec<DestSta
         vip.backends.into_iter().chain(of_routes)
     };
     Ok(Json(vips.into_iter().flat_map(all).collect()))
+}
+
+/// What checks say of the vips' backends, with the last results and transitions.
+#[utoipa::path(
+    get,
+    path = "/v1/health",
+    params(HealthOptions),
+    responses((status = 200, body = Vec<HealthStatus>), (status = 404, description = "No such vip", body = ApiError))
+)]
+pub(super) async fn health(
+    State(controller): Controller,
+    Options(options): Options<HealthOptions>,
+) -> Reply<Vec<HealthStatus>> {
+    Ok(Json(controller.health(options.vip).await?))
 }
 
 /// The vips' addresses: who answers for them, where they are announced, and what is in the way.

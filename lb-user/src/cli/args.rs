@@ -55,6 +55,8 @@ pub(super) enum Command {
     Backend(BackendCommand),
     /// Show who answers for the vips' addresses, where they are announced, and what is in the way
     Addresses(ClientArgs),
+    /// Show what checks say of the backends, and why
+    Health(HealthArgs),
     /// Show what access lists and routes decide
     #[command(subcommand)]
     Access(AccessCommand),
@@ -297,6 +299,14 @@ pub(super) struct ExplainArgs {
 pub(super) enum AccessCommand {
     /// List prefixes of access lists and routes, those that decided about most packets first
     Show(AccessArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct HealthArgs {
+    /// Only the backends of this vip, with their last transitions: its name or ADDRESS:PORT/PROTOCOL
+    pub(super) vip: Option<String>,
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
 }
 
 #[derive(Debug, clap::Args)]

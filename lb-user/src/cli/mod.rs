@@ -20,7 +20,7 @@ pub use error::CliError;
 
 use args::{Args, Command};
 use commands::{
-    access, addresses, backend, changes, config, daemon, explain, flows, shell, stats, status, vip,
+    access, addresses, backend, changes, config, daemon, explain, flows, health, shell, stats, status, vip,
 };
 
 /// Runs the command that the process was called with.
@@ -52,6 +52,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Vip(command) => on_runtime(vip::run(&command)),
         Command::Backend(command) => on_runtime(backend::run(&command)),
         Command::Addresses(client) => on_runtime(addresses::run(&client)),
+        Command::Health(args) => on_runtime(health::run(&args)),
         Command::Access(command) => on_runtime(access::run(&command)),
         Command::Flows(command) => on_runtime(flows::run(&command)),
         Command::Reload(args) => on_runtime(config::reload(&args)),

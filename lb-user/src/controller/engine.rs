@@ -18,7 +18,7 @@ use crate::announce::Wanted as WantedAddresses;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{Dataplane, DataplaneError, FlowTable, OpenOptions, Totals, XdpMode};
-use crate::health::{Standings, Wanted};
+use crate::health::Wanted;
 use crate::net::Links;
 use crate::state::{
     ChangeError, Desired, Dormant, Forwarding, Found, Merged, NextHops, Overlay, Previous, SlowStart, Store,
@@ -299,8 +299,7 @@ impl<D: Dataplane> Engine<D> {
     }
 
     /// Takes in what the checks say now.
-    pub fn follow_health(&mut self, standings: &Standings) {
-        let verdicts = health::verdicts(standings);
+    pub(super) fn follow_health(&mut self, verdicts: Verdicts) {
         if self.verdicts != verdicts {
             self.verdicts = verdicts;
             let now = SystemTime::now();

@@ -9,7 +9,7 @@ use super::metrics_view::MetricsSnapshot;
 use crate::api::flow_dump::FlowDump;
 use crate::api::types::{
     AccessOptions, AccessPrefix, AddressStatus, ChangeResult, ConfigShow, ExplainReply, FlowCount,
-    FlowImport, FlowOptions, JournalEntry, Stats, Status, VipStatus,
+    FlowImport, FlowOptions, HealthStatus, JournalEntry, Stats, Status, VipStatus,
 };
 use crate::dataplane::Flow;
 use crate::state::Change;
@@ -36,6 +36,7 @@ pub(super) enum Command {
     FlowCounts(FlowOptions, Reply<Result<Vec<FlowCount>, Refused>>),
     ImportFlows(FlowDump, Reply<Result<FlowImport, Refused>>),
     Addresses(Reply<Vec<AddressStatus>>),
+    Health(Option<String>, Reply<Result<Vec<HealthStatus>, Refused>>),
     Metrics(Reply<MetricsSnapshot>),
     Explain(Flow, Reply<Result<ExplainReply, Refused>>),
     Change { change: Change, caller: Caller, dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
@@ -107,6 +108,11 @@ impl ControllerHandle {
     /// Where the vips' addresses are announced.
     pub async fn addresses(&self) -> Result<Vec<AddressStatus>, Refused> {
         self.ask(Command::Addresses).await
+    }
+
+    /// What checks say of the backends of a vip, or of all.
+    pub async fn health(&self, vip: Option<String>) -> Result<Vec<HealthStatus>, Refused> {
+        self.ask(|reply| Command::Health(vip, reply)).await?
     }
 
     pub async fn metrics(&self) -> Result<MetricsSnapshot, Refused> {

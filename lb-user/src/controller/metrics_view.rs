@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use lb_common::abi::{RING_PAGE_SLOTS, Reason, RingPage, ring_pages};
 
 use super::engine::Engine;
+use super::health_view::CheckSample;
 use super::view::vip_counters;
 use crate::api::types::{
     AddressStatus, CounterValues, DestStatus, InterfaceStatus, PolicyValues, RouteStatus, VipStatus,
@@ -26,6 +27,8 @@ pub struct MetricsSnapshot {
     pub interfaces: Vec<InterfaceStatus>,
     /// Filled in by the task, which knows them.
     pub addresses: Vec<AddressStatus>,
+    /// Filled in by the task, which knows them.
+    pub checks: Vec<CheckSample>,
     pub vips_v4: u64,
     pub vips_v6: u64,
     /// Vips of one address family that fit.
@@ -122,6 +125,7 @@ impl<D: Dataplane> Engine<D> {
             object_hash: status.object_hash,
             interfaces: status.interfaces,
             addresses: Vec::new(),
+            checks: Vec::new(),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::candidate::Candidate;
 use super::engine::{Engine, Refused};
 use super::handle::{Command, ControllerHandle};
 use super::under_way::{self, Done, UnderWay};
-use super::view;
+use super::{health, health_view, view};
 use crate::announce::Announcer;
 use crate::api::types::{AddressStatus, ChangeResult};
 use crate::dataplane::Dataplane;
@@ -163,7 +163,12 @@ impl<D: Dataplane> Task<D> {
             Command::Metrics(reply) => {
                 let mut snapshot = block_in_place(|| self.engine.metrics());
                 snapshot.addresses = self.addresses();
+                snapshot.checks = health_view::samples(&self.checker.standings.borrow());
                 answer(reply, snapshot);
+            }
+            Command::Health(vip, reply) => {
+                let standings = self.checker.standings.borrow().clone();
+                answer(reply, self.engine.health(vip.as_deref(), &standings));
             }
             Command::Addresses(reply) => answer(reply, self.addresses()),
             Command::Explain(flow, reply) => answer(reply, block_in_place(|| self.engine.explain(&flow))),
@@ -280,8 +285,8 @@ impl<D: Dataplane> Task<D> {
 
     /// Hands to the engine what the checks say now.
     fn follow_health(&mut self) {
-        let standings = self.checker.standings.borrow_and_update().clone();
-        block_in_place(|| self.engine.follow_health(&standings));
+        let verdicts = health::verdicts(&self.checker.standings.borrow_and_update());
+        block_in_place(|| self.engine.follow_health(verdicts));
     }
 
     /// Asks for the checks of the engine, and for the next hops that it and `more` need.

@@ -3,7 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use hyper::{Method, StatusCode};
 
 use crate::api::serve_metrics;
-use crate::controller::tests::harness::{Running, start};
+use crate::controller::tests::harness::{FILE, Running, start, start_with};
+use crate::health::{Standing, State};
 
 async fn scrape(running: &Running) -> String {
     let (status, text) = running.send_text(Method::GET, "/metrics", "").await;
@@ -34,7 +35,13 @@ fn families(text: &str) -> BTreeMap<String, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_documented_and_back() {
-    let running = start().await;
+    let check = "\n[[check]]\nname = \"c\"\ntype = \"tcp\"\n";
+    let running = start_with(&(FILE.replacen("port = 80\n", "port = 80\ncheck = \"c\"\n", 1) + check)).await;
+    let target =
+        running.checks.clone().wait_for(|wanted| wanted.len() == 3).await.unwrap().keys().next().cloned();
+    running
+        .standings
+        .send_modify(|all| all.extend(target.map(|of| (of, Standing::played(State::Healthy, "")))));
     let exported: BTreeSet<String> = families(&scrape(&running).await).into_keys().collect();
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/METRICS.md");
     let page = std::fs::read_to_string(page).unwrap();

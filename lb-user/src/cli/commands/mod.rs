@@ -9,6 +9,7 @@ pub(super) mod daemon;
 mod drain;
 pub(super) mod explain;
 pub(super) mod flows;
+pub(super) mod health;
 pub(super) mod shell;
 pub(super) mod stats;
 pub(super) mod status;

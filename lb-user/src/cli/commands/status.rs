@@ -79,9 +79,14 @@ fn troubles(status: &Status) -> Vec<(Tone, String)> {
             if !meant && !backends.iter().any(|dest| dest.slots > 0) {
                 troubles.push((Tone::Bad, format!("{place}: no backend serves it, packets are dropped")));
             }
-            for dest in backends.iter().filter(|dest| dest.state == BackendState::Unresolved) {
+            for dest in backends {
+                let state = match dest.state {
+                    BackendState::Unresolved => "unresolved",
+                    BackendState::Unhealthy => "unhealthy",
+                    _ => continue,
+                };
                 let reason = dest.reason.as_deref().unwrap_or("no reason given");
-                troubles.push((Tone::Bad, format!("{place}: backend {} is unresolved: {reason}", dest.name)));
+                troubles.push((Tone::Bad, format!("{place}: backend {} is {state}: {reason}", dest.name)));
             }
         }
     }
@@ -157,6 +162,18 @@ vip web: backend web-3 is unresolved: no route to 10.0.0.13; add a route
 eth0: too small
 runtime change without effect: vip 192.0.2.9:80/tcp, backend web-1, drained (root, 2026-01-02T03:04:07Z): the vip is not in the file
 "
+        );
+    }
+
+    #[test]
+    fn an_unhealthy_backend_is_a_trouble() {
+        let mut status = samples::status();
+        status.vips[0].backends.truncate(2);
+        status.vips[0].backends[1].state = BackendState::Unhealthy;
+        status.vips[0].backends[1].reason = Some("connection refused".to_owned());
+        assert!(
+            text(&status, Style::PLAIN)
+                .ends_with("\n\nvip web: backend web-2 is unhealthy: connection refused\n")
         );
     }
 

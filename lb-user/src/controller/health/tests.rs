@@ -161,8 +161,9 @@ async fn what_checks_say_reaches_the_kernel_and_the_status() {
     say(&[11]);
     running.until(|status| state(status, "web-2").0 == BackendState::Healthy).await;
     assert_eq!(running.web_slots()["web-1"], 0);
-    let removed = running.post("/v1/changes", r#"{"kind":"remove","backend":"web-3","vip":"web"}"#).await;
-    assert_eq!(running.web_slots()["web-1"], 0, "a change of something else keeps it out: {removed:?}");
+    let removed = running.post("/v1/changes", r#"{"action":"remove","backend":"web-3","vip":"web"}"#).await;
+    assert_eq!(removed.0, 200, "{removed:?}");
+    assert_eq!(running.web_slots()["web-1"], 0, "a change of something else keeps it out");
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! What checks say of backends, on the wire.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Query of `GET /v1/health`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct HealthOptions {
+    /// Only the backends of this vip, by name or `ADDRESS:PORT/PROTOCOL`.
+    pub vip: Option<String>,
+}
+
+/// A checked backend of a vip. Vips that share a check of the same address and port see the same results.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HealthStatus {
+    pub vip: String,
+    pub backend: String,
+    pub check: String,
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    /// The port that is asked.
+    pub port: u16,
+    pub state: HealthState,
+    /// Whether it gets new flows, for its health or for want of any healthy backend.
+    pub used: bool,
+    /// When the state began, RFC 3339.
+    pub since: Option<String>,
+    pub last: Option<CheckResult>,
+    /// Results in a row that speak for another state.
+    pub contrary_results: u32,
+    /// How many of them it takes.
+    pub contrary_needed: u32,
+    /// The weight that the check asks for.
+    pub weight: Option<u32>,
+    /// Probes that have passed.
+    pub passes: u64,
+    /// Probes that have not, by reason.
+    pub failures: BTreeMap<String, u64>,
+    /// The last changes of the state, oldest first.
+    pub transitions: Vec<HealthTransition>,
+}
+
+/// What a check says of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthState {
+    /// There were not enough results yet.
+    Initial,
+    Healthy,
+    Unhealthy,
+}
+
+/// How a probe went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckResult {
+    /// RFC 3339.
+    pub at: String,
+    /// From its begin to its end, in microseconds.
+    pub latency_us: u64,
+    /// Why it did not pass, in words; absent when it did.
+    pub failure: Option<String>,
+}
+
+/// A change of a state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HealthTransition {
+    /// RFC 3339.
+    pub at: String,
+    pub state: HealthState,
+    /// The failure that led to it.
+    pub reason: Option<String>,
+}
