@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 
 use super::daemon::ferrolev;
 use super::lab_dir::Lab;
@@ -61,6 +62,32 @@ impl Backend {
             }
             Ok(())
         })
+    }
+
+    /// Ends nginx as a crash would, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn kill_nginx(&mut self) -> Result<()> {
+        self.nginx.signal(Signal::SIGKILL)?;
+        self.nginx.wait(Duration::from_secs(10)).map(drop)
+    }
+
+    /// Starts nginx again.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn revive_nginx(&mut self, lab: &Lab) -> Result<()> {
+        self.nginx = start_nginx(&self.name, &self.namespace, lab)?;
+        self.wait_ready()
+    }
+
+    /// Sends nginx a signal, such as one that makes it stop answering.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal_nginx(&self, signal: Signal) -> Result<()> {
+        self.nginx.signal(signal)
     }
 
     /// What nginx and the decapsulation agent said last, for messages of failures.
