@@ -8,8 +8,9 @@ use std::time::SystemTime;
 use lb_common::maglev;
 
 use super::advance::is_reachable;
-use super::engine::{Engine, LoadConfig, Refused, addresses, build};
+use super::engine::{Engine, Refused, addresses, build};
 use super::handle::Caller;
+use super::setup::LoadConfig;
 use super::{clock, health, view};
 use crate::api::types::ChangeResult;
 use crate::config::Config;

@@ -19,10 +19,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
-use super::engine::{Engine, LoadConfig, Setup};
+use super::engine::Engine;
 use super::handle::ControllerHandle;
 use super::options::RunOptions;
 use super::service::notify;
+use super::setup::{LoadConfig, Setup};
 use super::socket::SocketLock;
 use super::task::{self, ANSWER_WAIT, all_answered};
 use crate::announce::{self, Announcer};

@@ -28,6 +28,7 @@ mod metrics_view;
 pub mod options;
 mod plan_view;
 mod service;
+mod setup;
 mod sizes;
 mod socket;
 mod task;
@@ -36,10 +37,11 @@ mod view;
 
 pub use candidate::Candidate;
 pub use daemon::run;
-pub use engine::{Engine, LoadConfig, Refused, Setup};
+pub use engine::{Engine, Refused};
 pub use handle::{Caller, ControllerHandle};
 pub use health_view::CheckSample;
 pub use metrics_view::{BackendSample, MetricsSnapshot, VipSample};
+pub use setup::{LoadConfig, Setup};
 pub use socket::{SocketError, SocketLock};
 pub use task::spawn;
 

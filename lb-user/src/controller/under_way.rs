@@ -5,7 +5,8 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::candidate::Candidate;
-use super::engine::{LoadConfig, Refused};
+use super::engine::Refused;
+use super::setup::LoadConfig;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{DataplaneError, LoadJob};
