@@ -39,7 +39,7 @@ impl ExecProbe {
             .map_err(|error| Failure::Local(format!("cannot run {program}: {error}")))?;
         let group = Group(child.id());
         let status = child.wait().await.map_err(|error| Failure::Local(error.to_string()))?;
-        group.is_over();
+        group.forget();
         self.meaning(status)
     }
 
@@ -57,7 +57,7 @@ impl ExecProbe {
 struct Group(Option<u32>);
 
 impl Group {
-    fn is_over(mut self) {
+    fn forget(mut self) {
         self.0 = None;
     }
 }
