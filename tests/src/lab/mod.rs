@@ -24,6 +24,7 @@ mod network;
 pub mod pass_stub;
 mod process;
 mod raw_socket;
+mod systemd;
 mod tools;
 mod transfer;
 
@@ -37,6 +38,7 @@ pub use namespace::Namespace;
 pub use network::{Network, Segment, Shape, VIP4, VIP6};
 pub use process::{Process, allow_outliving, run};
 pub use raw_socket::{Family, raw_socket};
+pub use systemd::Systemd;
 pub use tools::{WrkReport, curl_many, wrk};
 pub use transfer::{FileServer, Transfer, forget_mtus, learned_mtu, path_mtu, tracepath, transfer};
 

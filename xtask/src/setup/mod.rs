@@ -20,7 +20,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const LAB_TOOLS: [Tool; 7] = [
+const LAB_TOOLS: [Tool; 8] = [
     Tool { program: "ip", package: "iproute2", purpose: "namespaces, links and routes" },
     Tool { program: "ethtool", package: "ethtool", purpose: "checksum offload off on veth links" },
     Tool { program: "nginx", package: "nginx", purpose: "the backends" },
@@ -28,6 +28,7 @@ const LAB_TOOLS: [Tool; 7] = [
     Tool { program: "wrk", package: "wrk", purpose: "load" },
     Tool { program: "ping", package: "iputils-ping", purpose: "echo requests" },
     Tool { program: "tracepath", package: "iputils-tracepath", purpose: "path MTU as clients find it" },
+    Tool { program: "systemctl", package: "systemd", purpose: "the packaged service" },
 ];
 
 const VM_TOOLS: [Tool; 7] = [
