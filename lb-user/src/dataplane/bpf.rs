@@ -4,10 +4,11 @@
 //! do the pinned links switch to the new program, each by one atomic update. What an earlier daemon's maps have counted
 //! is carried over. So a start, a restart after a crash, an upgrade and a change of interfaces or sizes are one path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::thread;
 
-use aya::programs::{ProgramFd, Xdp};
+use aya::programs::{Program, ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::{
     FLOW_OWNERS, FLOW_WAYS, Interface, InterfaceKey, LOOPBACK_IFINDEX, RING_PAGE_SLOTS, RingPage, Stage,
@@ -282,20 +283,37 @@ fn load(dir: &PinDir, options: &OpenOptions, maps: &Path) -> Result<Ebpf, Datapl
         .map_pin_path("FLOWS", flows)
         .load(OBJECT)
         .map_err(|error| DataplaneError::other("the eBPF object cannot be loaded", error))?;
-    for name in stages().map(|(_, name)| name).chain([BALANCER]) {
-        let refused = |error| DataplaneError::other(&format!("the kernel refuses the program {name}"), error);
-        program_mut(&mut ebpf, name)?.load().map_err(refused)?;
+    let names: BTreeSet<&str> = stages().map(|(_, name)| name).chain([BALANCER]).collect();
+    let missing = names.iter().find(|name| ebpf.program(name).is_none());
+    if let Some(name) = missing {
+        return Err(DataplaneError::other("object", no_program(name)));
     }
+    // The verifier takes its time for each, and several at once.
+    thread::scope(|scope| {
+        let programs = ebpf.programs_mut().filter(|(name, _)| names.contains(name));
+        let loads: Vec<_> = programs
+            .map(|(name, program)| {
+                let name = name.to_owned();
+                scope.spawn(move || verify(&name, program))
+            })
+            .collect();
+        loads.into_iter().try_for_each(|load| {
+            load.join().unwrap_or_else(|_| Err(DataplaneError::Other("loading a program broke down".into())))
+        })
+    })?;
     Ok(ebpf)
 }
 
-fn balancer(ebpf: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
-    program_mut(ebpf, BALANCER)
+fn verify(name: &str, program: &mut Program) -> Result<(), DataplaneError> {
+    let program: &mut Xdp = program.try_into().map_err(|error| DataplaneError::other(name, error))?;
+    let refused = |error| DataplaneError::other(&format!("the kernel refuses the program {name}"), error);
+    program.load().map_err(refused)
 }
 
-fn program_mut<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Xdp, DataplaneError> {
-    let program = ebpf.program_mut(name).ok_or_else(|| DataplaneError::other("object", no_program(name)))?;
-    program.try_into().map_err(|error| DataplaneError::other(name, error))
+fn balancer(ebpf: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
+    let program =
+        ebpf.program_mut(BALANCER).ok_or_else(|| DataplaneError::other("object", no_program(BALANCER)))?;
+    program.try_into().map_err(|error| DataplaneError::other(BALANCER, error))
 }
 
 fn program<'e>(ebpf: &'e Ebpf, name: &str) -> Result<&'e Xdp, DataplaneError> {

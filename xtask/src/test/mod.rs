@@ -15,6 +15,9 @@ use crate::command::{cargo, is_root, succeed, target_dir};
 use crate::setup;
 use program::{Outcome, TestProgram};
 
+/// Test programs that are named for taking the most time of their ring.
+const SLOWEST: usize = 8;
+
 /// Which tests to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Selection {
@@ -123,11 +126,18 @@ fn run_ring(ring: Ring, programs: &[TestProgram], filter: Option<&str>) -> Resul
     let started = Instant::now();
     let daemon = target_dir().join("debug/ferrolev");
     let mut total = Outcome::default();
+    let mut times = Vec::new();
     for program in programs.iter().filter(|program| Ring::of(&program.name) == ring) {
         let mut command = program.command(filter, ring.parallel());
         command.env("FERROLEV_BINARY", &daemon);
+        let began = Instant::now();
         total += program.run(command)?;
+        times.push((began.elapsed(), &program.name));
     }
     println!("{}: {} passed, {} failed, {:.0?}", ring.label(), total.passed, total.failed, started.elapsed());
+    times.sort_unstable_by(|a, b| b.cmp(a));
+    let slowest: Vec<_> =
+        times.iter().take(SLOWEST).map(|(time, name)| format!("{name} {time:.0?}")).collect();
+    println!("{}: slowest {}", ring.label(), slowest.join(", "));
     Ok(total)
 }
