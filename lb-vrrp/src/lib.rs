@@ -12,9 +12,15 @@
 //! RFC 9568 and keepalived.
 #![forbid(unsafe_code)]
 
+pub mod announce;
 pub mod filter;
+pub mod gate;
+pub mod group;
+pub mod lease;
+pub mod machine;
 pub mod moment;
 pub mod timers;
+pub mod track;
 pub mod wire;
 
 pub use moment::Moment;

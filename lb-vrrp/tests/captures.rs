@@ -1,5 +1,7 @@
 //! Adverts that keepalived 2.2.7 and FRR 8.4 sent on a real link: each is understood, and built again byte by byte.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
