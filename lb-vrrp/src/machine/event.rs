@@ -58,7 +58,7 @@ pub enum Input {
     /// Time has passed; due when [`super::Machine::due`] says.
     Tick,
     Standing(Standing),
-    /// The advert could not be sent, and the lease that came with it was not written.
+    /// The last advert could not be sent, and what came with it was not done. To be said after all actions.
     NotSent,
     /// Let another node take over, and do not take it back from that one (`ferrolev vrrp failover`).
     HandOver,
@@ -85,8 +85,8 @@ pub enum Order {
 pub enum Action {
     /// Send an advert of this priority.
     Send { priority: u8 },
-    /// The addresses are this node's, with fencing until then unless told again. Not to be done when the advert before it
-    /// could not be sent ([`Input::NotSent`]).
+    /// The addresses are this node's, with fencing until then unless told again. Neither this nor an announcement after it
+    /// is to be done when the advert before it could not be sent ([`Input::NotSent`]).
     Own { until: Option<Moment> },
     /// The addresses are not this node's any more.
     Release,

@@ -168,7 +168,7 @@ impl Machine {
                 if let State::Master(master) = &mut self.state {
                     master.not_sent();
                 }
-                Vec::new()
+                self.lapse(now)
             }
             Input::HandOver => self.hand_over(now),
             Input::Maintenance(on) => {

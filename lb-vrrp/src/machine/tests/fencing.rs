@@ -80,8 +80,7 @@ fn an_advert_that_was_not_sent_renews_nothing() {
 #[test]
 fn a_node_whose_first_advert_was_not_sent_is_no_master() {
     let mut run = master();
-    run.input(Input::NotSent);
-    assert_eq!(roles(&run.to(10_001)), [(Role::Master, Role::Backup, Why::LeaseLapsed)]);
+    assert_eq!(roles(&run.input(Input::NotSent)), [(Role::Master, Role::Backup, Why::LeaseLapsed)]);
 }
 
 #[test]
