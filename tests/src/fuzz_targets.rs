@@ -4,6 +4,7 @@
 //! They are plain functions of bytes, as libFuzzer and AFL want them too.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::path::Path;
 
 use lb_common::abi::DecapOutcome;
@@ -11,6 +12,10 @@ use lb_user::api::flow_dump::FlowDump;
 use lb_user::api::types::{Change, ChangeResult, ExplainReply, ExplainRequest, Stats, Status};
 use lb_user::config::Config;
 use lb_user::decap::options::IpPrefix;
+use lb_vrrp::wire::{
+    Advert, Authentication, Envelope, GROUP_V4, GROUP_V6, HOP_LIMIT, Interval, Ipv4Sum, Version, build,
+    ipv4_packet, ipv6_packet, parse,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -39,6 +44,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", what: "the text of a configuration file", run: config, corpus: configs },
     Target { name: "api", what: "JSON bodies of the API", run: api, corpus: bodies },
     Target { name: "flows", what: "a dump of remembered flows", run: flows, corpus: dumps },
+    Target {
+        name: "vrrp",
+        what: "VRRP adverts, with and without their IP header",
+        run: vrrp,
+        corpus: adverts,
+    },
 ];
 
 /// The first byte chooses the world, the rest is a frame.
@@ -123,6 +134,61 @@ fn round_trip<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(dat
     let written = serde_json::to_vec(&first).expect("what was read can be written");
     let again: T = serde_json::from_slice(&written).expect("what was written can be read");
     assert_eq!(again, first);
+}
+
+/// The first byte says how the packet came: 0 from an IPv4 router, 1 from an IPv6 router, else with its header in front.
+///
+/// # Panics
+/// When an advert that is understood cannot be said again.
+pub fn vrrp(data: &[u8]) {
+    let Some((kind, bytes)) = data.split_first() else { return };
+    let opened = match kind {
+        0 | 1 => Ok((link(*kind == 1), bytes)),
+        2 => ipv4_packet(bytes),
+        _ => ipv6_packet(bytes),
+    };
+    let Ok((envelope, message)) = opened else { return };
+    match parse(message, &envelope) {
+        Err(reject) => assert!(!reject.to_string().is_empty() && !reject.reason().is_empty()),
+        Ok(first) => {
+            let written = build(&first.advert, first.sum, &envelope).expect("what was read can be written");
+            let again = parse(&written, &envelope).expect("what was written can be read");
+            assert_eq!(again.advert, first.advert);
+        }
+    }
+}
+
+fn link(ipv6: bool) -> Envelope {
+    let (source, destination) = if ipv6 {
+        ("fe80::11".parse().expect("an address"), GROUP_V6.into())
+    } else {
+        ("10.9.0.11".parse().expect("an address"), GROUP_V4.into())
+    };
+    Envelope { source, destination, hop_limit: HOP_LIMIT }
+}
+
+/// One of each kind, and one of many addresses.
+fn adverts() -> Vec<Vec<u8>> {
+    let v4 = |count: u8| (0..count).map(|last| [10, 9, 0, last].into()).collect::<Vec<_>>();
+    let v6: Vec<IpAddr> =
+        vec!["fe80::50".parse().expect("an address"), "fd09::50".parse().expect("an address")];
+    let password = Authentication::password("s3cr3t12");
+    [
+        (Version::V2, v4(1), Authentication::None, Ipv4Sum::Pseudo),
+        (Version::V2, v4(3), password, Ipv4Sum::Pseudo),
+        (Version::V3, v4(1), Authentication::None, Ipv4Sum::Pseudo),
+        (Version::V3, v4(255), Authentication::None, Ipv4Sum::Plain),
+        (Version::V3, v6, Authentication::None, Ipv4Sum::Pseudo),
+    ]
+    .into_iter()
+    .map(|(version, addresses, authentication, sum)| {
+        let ipv6 = addresses[0].is_ipv6();
+        let interval = Interval::DEFAULT;
+        let advert = Advert { version, vrid: 51, priority: 150, interval, addresses, authentication };
+        let message = build(&advert, sum, &link(ipv6)).expect("an advert");
+        [&[u8::from(ipv6)], message.as_slice()].concat()
+    })
+    .collect()
 }
 
 /// Some of what the differential fuzzer sends, of every world.
@@ -222,5 +288,6 @@ mod tests {
         assert!(bodies().iter().any(|body| serde_json::from_slice::<Change>(body).is_ok()));
         assert!(bodies().iter().any(|body| serde_json::from_slice::<ExplainRequest>(body).is_ok()));
         assert!(tunnels().len() > 100);
+        assert!(adverts().iter().all(|bytes| parse(&bytes[1..], &link(bytes[0] == 1)).is_ok()));
     }
 }
