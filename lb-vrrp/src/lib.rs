@@ -19,6 +19,7 @@ pub mod group;
 pub mod lease;
 pub mod machine;
 pub mod moment;
+pub mod seen;
 pub mod timers;
 pub mod track;
 pub mod wire;

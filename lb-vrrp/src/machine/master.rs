@@ -229,6 +229,9 @@ impl Machine {
             actions.insert(1, Action::Send { priority: self.standing.priority });
         }
         if dual {
+            if since_heard.is_none() {
+                actions.push(Action::Report(Event::DualMaster { peer: heard }));
+            }
             let lasted = since_heard.unwrap_or_default();
             actions.push(Action::Report(Event::DualMasterEnded { peer: heard.from, lasted, at_most }));
         }
