@@ -255,7 +255,7 @@ fn part<const N: usize>(from: &[u8], at: usize) -> [u8; N] {
 
 /// An IPv4 address as `::ffff:a.b.c.d`.
 #[inline(always)]
-const fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+pub(crate) const fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 

@@ -17,6 +17,7 @@ mod forward;
 mod frame;
 mod gate;
 mod parse;
+mod probe;
 mod quic;
 pub mod stages;
 mod tables;
@@ -29,6 +30,7 @@ use lb_common::headers::{Ethernet, Ipv4, Ipv6, words_v6};
 pub use decap::{DecapTables, decapsulate};
 pub use frame::Frame;
 pub use parse::MAX_EXTENSIONS;
+pub use probe::{ProbeTables, is_answer, send_probe, take_answer};
 pub use tables::{FlowEvent, FlowRecords, PolicyEvent, SharedWord, StageTables, Tables};
 
 use exit::{OrExit, exit};

@@ -1,5 +1,5 @@
-//! XDP entry points. `maps.rs`, `decap_maps.rs`, `trace.rs` and `xdp.rs` are the only files that touch the kernel's
-//! interfaces; the story itself is the library.
+//! Entry points. `maps.rs`, `decap_maps.rs`, `probe_maps.rs`, `trace.rs`, `xdp.rs` and `skb.rs` are the only files that touch
+//! the kernel's interfaces; the story itself is the library.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
@@ -12,20 +12,29 @@ mod decap_maps;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod probe_maps;
+#[cfg(target_arch = "bpf")]
+mod skb;
+#[cfg(target_arch = "bpf")]
 mod trace;
 #[cfg(target_arch = "bpf")]
 mod xdp;
 
 #[cfg(target_arch = "bpf")]
 mod programs {
+    use aya_ebpf::EbpfContext;
     use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
-    use aya_ebpf::macros::xdp;
-    use aya_ebpf::programs::XdpContext;
+    use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
+    use aya_ebpf::helpers::{bpf_redirect, bpf_skb_vlan_pop};
+    use aya_ebpf::macros::{classifier, xdp};
+    use aya_ebpf::programs::{TcContext, XdpContext};
     use lb_common::abi::{Reason, Stage, Trace};
-    use lb_ebpf::{Leave, Verdict, balance, decapsulate, stages};
+    use lb_ebpf::{Leave, Verdict, balance, decapsulate, is_answer, send_probe, stages, take_answer};
 
     use crate::decap_maps::{KernelDecapTables, count_outcome};
     use crate::maps::{DEVICES, KernelTables, STAGES, count, count_reason, forget};
+    use crate::probe_maps::{KernelProbeTables, peer};
+    use crate::skb::SkbFrame;
     use crate::trace::{answer_trace, trace_request};
     use crate::xdp::XdpFrame;
 
@@ -162,6 +171,45 @@ mod programs {
         let outcome = decapsulate(&mut XdpFrame::<true>(&ctx), &KernelDecapTables);
         count_outcome(outcome);
         if outcome.is_drop() { XDP_DROP } else { XDP_PASS }
+    }
+
+    /// At the outer end of the probe device: sends checks to their backends.
+    #[xdp(frags)]
+    #[inline(always)]
+    fn probe_send(ctx: XdpContext) -> u32 {
+        match send_probe(&mut XdpFrame::<true>(&ctx), &KernelProbeTables) {
+            // SAFETY: takes no pointers.
+            Some(interface) => unsafe { bpf_redirect(interface, 0) as u32 },
+            None => XDP_DROP,
+        }
+    }
+
+    /// At the probe device: hands answers over to the sockets of checks.
+    #[xdp(frags)]
+    #[inline(always)]
+    fn probe_take(ctx: XdpContext) -> u32 {
+        match take_answer(&mut XdpFrame::<true>(&ctx), &KernelProbeTables) {
+            Some(()) => XDP_PASS,
+            None => XDP_DROP,
+        }
+    }
+
+    /// Where backends' answers arrive: takes those to checks to the probe device, and leaves everything else alone.
+    #[classifier]
+    #[inline(always)]
+    fn probe_find(ctx: TcContext) -> i32 {
+        if !is_answer(&SkbFrame(&ctx), &KernelProbeTables) {
+            return TC_ACT_UNSPEC;
+        }
+        // A tag that the card has taken off would make it another device's packet.
+        let skb: *mut __sk_buff = ctx.as_ptr().cast();
+        // SAFETY: both take the packet that the kernel passed in, or no pointers.
+        unsafe {
+            if (*skb).vlan_present != 0 {
+                bpf_skb_vlan_pop(skb);
+            }
+            bpf_redirect(peer(), 0) as i32
+        }
     }
 
     /// Passes everything. A veth's peer needs an XDP program to receive what `XDP_TX` sends.

@@ -14,6 +14,7 @@ pub mod named_worlds;
 pub mod oracle;
 pub mod outcome;
 pub mod packets;
+pub mod probe;
 pub mod story;
 pub mod test_run;
 pub mod tunnel;

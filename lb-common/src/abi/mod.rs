@@ -35,6 +35,7 @@ mod flow;
 mod fragment;
 mod interface;
 mod policy;
+mod probe;
 mod reason;
 mod stage;
 mod vip;
@@ -53,6 +54,7 @@ pub use policy::{
     ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, PINNED_CLOCK_BUCKET, Policy,
     PolicyCounters, SOURCE_BUCKETS, SourceKey,
 };
+pub use probe::{PROBE_FLOWS, PROBE_MAC, PROBE_PEER_MAC, ProbeFlow, ProbeFlowKey, ProbeWay};
 pub use reason::{REASON_COUNT, Reason};
 pub use stage::{STAGE_COUNT, Stage};
 pub use vip::{

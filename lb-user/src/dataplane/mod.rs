@@ -17,6 +17,7 @@ mod memory;
 mod object;
 mod owned;
 mod pins;
+mod probe_way;
 mod tables;
 mod vip_table;
 
@@ -36,6 +37,7 @@ pub use found::found;
 pub use interfaces::interfaces;
 pub use layout::ListUse;
 pub use object::OBJECT;
+pub use probe_way::{ProbeSpec, probe_way};
 pub use vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
 
 /// What the controller needs of a dataplane; the real one is BPF, tests use their own.
