@@ -25,10 +25,10 @@ mod programs {
     use aya_ebpf::EbpfContext;
     use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
     use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
-    use aya_ebpf::helpers::{bpf_redirect, bpf_skb_vlan_pop};
+    use aya_ebpf::helpers::{bpf_redirect, bpf_skb_store_bytes, bpf_skb_vlan_pop};
     use aya_ebpf::macros::{classifier, xdp};
     use aya_ebpf::programs::{TcContext, XdpContext};
-    use lb_common::abi::{Reason, Stage, Trace};
+    use lb_common::abi::{PROBE_MAC, Reason, Stage, Trace};
     use lb_ebpf::{Leave, Verdict, balance, decapsulate, is_answer, send_probe, stages, take_answer};
 
     use crate::decap_maps::{KernelDecapTables, count_outcome};
@@ -201,13 +201,16 @@ mod programs {
         if !is_answer(&SkbFrame(&ctx), &KernelProbeTables) {
             return TC_ACT_UNSPEC;
         }
-        // A tag that the card has taken off would make it another device's packet.
+        // A tag that the card has taken off would make it another device's packet, and this interface's Ethernet address another
+        // host's.
+        let mac = PROBE_MAC;
         let skb: *mut __sk_buff = ctx.as_ptr().cast();
-        // SAFETY: both take the packet that the kernel passed in, or no pointers.
+        // SAFETY: they take the packet that the kernel passed in, and as many bytes as are there.
         unsafe {
             if (*skb).vlan_present != 0 {
                 bpf_skb_vlan_pop(skb);
             }
+            bpf_skb_store_bytes(skb, 0, mac.as_ptr().cast(), mac.len() as u32, 0);
             bpf_redirect(peer(), 0) as i32
         }
     }

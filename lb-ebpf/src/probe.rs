@@ -11,7 +11,7 @@
 //! Two checks of one vip at two backends may have the same local port, and their answers would look alike. So the port is
 //! translated, too, where that is needed: who waits for what is remembered under the answer's addresses and ports.
 
-use lb_common::abi::{PROBE_MAC, ProbeFlow, ProbeFlowKey, ProbeWay};
+use lb_common::abi::{ProbeFlow, ProbeFlowKey, ProbeWay};
 use lb_common::checksum;
 use lb_common::headers::{Ethernet, Ipv4, Ipv6, Ports};
 
@@ -169,7 +169,6 @@ fn take<F: Frame, T: ProbeTables, const IS_V6: bool>(
 ) -> Option<()> {
     let flow = tables.flow(&packet.answer())?;
     let change = change(&packet.source, &flow.probe, packet.ports.destination, flow.port);
-    frame.at_mut::<Ethernet>(0)?.destination = PROBE_MAC;
     if IS_V6 {
         frame.at_mut::<Ipv6>(ETHERNET)?.source = flow.probe;
         frame.at_mut::<Ports>(V6)?.destination = flow.port;

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `config` and `state` are pure; `net` watches routes and neighbours; `announce` says on the link
-//! which addresses are here; `dataplane` is the only module that touches BPF;
+//! which addresses are here; `dataplane` is the module that touches BPF, `tunnel_probes` does for checks;
 //! `controller` owns the state and is the only writer of the dataplane; `api` serves it over a unix socket and `cli` is
 //! a client of nothing else. `decap` is the agent on a backend and shares none of this but XDP attachment.
 
@@ -21,3 +21,4 @@ pub mod decap;
 pub mod health;
 pub mod net;
 pub mod state;
+pub mod tunnel_probes;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use aya::maps::{Array, HashMap, MapData};
 use aya::programs::{SchedClassifier, TestRunOptions, TestRunResult, Xdp};
 use aya::{Ebpf, EbpfLoader, TestRun};
-use lb_common::abi::{ProbeFlow, ProbeFlowKey, ProbeWay};
+use lb_common::abi::{PROBE_MAC, ProbeFlow, ProbeFlowKey, ProbeWay};
 use lb_ebpf::{ProbeTables, is_answer, send_probe, take_answer};
 use lb_user::dataplane::OBJECT;
 
@@ -132,9 +132,11 @@ impl KernelProbes {
             self.ebpf.program_mut("probe_find").context("probe_find")?.try_into()?;
         let mut output = vec![0; frame.len()];
         let (action, len) = test_run(program, frame, &mut output)?;
-        ensure!(output[..len] == *frame, "the packet was changed");
         ensure!([TC_ACT_UNSPEC, TC_ACT_REDIRECT].contains(&action), "action {action}");
-        Ok(action == TC_ACT_REDIRECT)
+        let found = action == TC_ACT_REDIRECT;
+        let mac = if found { &PROBE_MAC[..] } else { &frame[..6] };
+        ensure!(output[..len] == [mac, &frame[6..]].concat(), "the packet was changed");
+        Ok(found)
     }
 
     /// Lets all checks be older than they are.

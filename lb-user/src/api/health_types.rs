@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use crate::health::Diagnosis;
+
 /// Query of `GET /v1/health`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +27,9 @@ pub struct HealthStatus {
     pub address: IpAddr,
     /// The port that is asked.
     pub port: u16,
+    /// Whether the vip's address is asked through the backend's tunnel, not the backend's own.
+    #[serde(default)]
+    pub through_tunnel: bool,
     pub state: HealthState,
     /// Whether it gets new flows, for its health or for want of any healthy backend.
     pub used: bool,
@@ -64,6 +69,9 @@ pub struct CheckResult {
     pub latency_us: u64,
     /// Why it did not pass, in words; absent when it did.
     pub failure: Option<String>,
+    /// Where the fault is, as far as that is known.
+    #[serde(default)]
+    pub diagnosis: Option<Diagnosis>,
 }
 
 /// A change of a state.
@@ -74,4 +82,7 @@ pub struct HealthTransition {
     pub state: HealthState,
     /// The failure that led to it.
     pub reason: Option<String>,
+    /// Where the fault was, as far as that was known.
+    #[serde(default)]
+    pub diagnosis: Option<Diagnosis>,
 }

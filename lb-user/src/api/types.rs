@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use super::flow_types::{FlowCount, FlowDumpHead, FlowEntry, FlowEntryState, FlowImport, FlowOptions};
-pub use super::health_types::{CheckResult, HealthOptions, HealthState, HealthStatus, HealthTransition};
+pub use super::health_types::{
+    CheckResult, Diagnosis, HealthOptions, HealthState, HealthStatus, HealthTransition,
+};
 use crate::dataplane::XdpMode;
 use crate::state::{Affinity, Announce, Fragments, Mode, Protocol};
 pub use crate::state::{Change, ChangeMark, JournalEntry};

@@ -10,7 +10,8 @@ use toml::de::DeValue;
 
 use super::error::{did_you_mean, nearest};
 use super::reader::printable;
-use crate::state::{Dscp, ServerId, SourcePrefix};
+use crate::config::prefix;
+use crate::state::{Dscp, Prefix, ServerId, SourcePrefix};
 
 type Decoded<T> = Result<T, String>;
 
@@ -179,6 +180,24 @@ pub(super) fn source_prefix<A: Family>(value: &DeValue<'_>) -> Decoded<SourcePre
         ));
     }
     Ok(SourcePrefix { address, prefix_len })
+}
+
+/// A prefix of this family that addresses of checks are taken from.
+pub(super) fn probe_prefix(is_v6: bool) -> impl Fn(&DeValue<'_>) -> Decoded<Prefix> {
+    move |value| {
+        let (lengths, example) =
+            if is_v6 { (64..=126, "\"fd00:1:2:3::/112\"") } else { (8..=30, "\"198.19.240.0/20\"") };
+        let text = value.as_str().ok_or_else(|| expected(&format!("a prefix such as {example}"), value))?;
+        let prefix = prefix::parse(text)?;
+        if prefix.address.is_ipv6() != is_v6 || !lengths.contains(&prefix.len) {
+            let (from, to) = (lengths.start(), lengths.end());
+            return Err(format!(
+                "'{}' is none from /{from} to /{to}; write for example {example}",
+                printable(text)
+            ));
+        }
+        Ok(prefix)
+    }
 }
 
 pub(super) fn dscp(value: &DeValue<'_>) -> Decoded<Dscp> {

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::decode::{bytes, choice, dscp, duration, expected, number, socket_address, source_prefix, text};
+use super::decode::{
+    bytes, choice, dscp, duration, expected, number, probe_prefix, socket_address, source_prefix, text,
+};
 use super::error::Problems;
 use super::prefix;
 use super::reader::{Located, Source, TableReader};
@@ -48,6 +50,8 @@ pub(super) struct TunnelFile {
     pub(super) gue_port: Option<Located<u16>>,
     pub(super) gue_variant: Option<Located<GueVariant>>,
     pub(super) oversize: Option<Located<Oversize>>,
+    pub(super) probe4: Option<Located<Prefix>>,
+    pub(super) probe6: Option<Located<Prefix>>,
 }
 
 #[derive(Debug, Default)]
@@ -139,6 +143,8 @@ impl TunnelFile {
                 Ok(if header { GueVariant::Header } else { GueVariant::Direct })
             }),
             oversize: table.optional(problems, "oversize", choice(OVERSIZES)),
+            probe4: table.optional(problems, "probe4", probe_prefix(false)),
+            probe6: table.optional(problems, "probe6", probe_prefix(true)),
         }
     }
 }

@@ -31,11 +31,12 @@ use toml::de::DeTable;
 
 use crate::dataplane::{Limits, XdpMode};
 use crate::health::probe::Probe;
-use crate::health::{Rhythm, Spec};
+use crate::health::{Rhythm, Spec, Via};
 use crate::state::{
     AccessRules, Affinity, Answers, DesiredAddress, FlowTimes, Mode, OnUnhealthy, Prefixes, ServerId, Tunnel,
     VipKey, VipOptions,
 };
+use crate::tunnel_probes::Prefixes as ProbePrefixes;
 
 pub(crate) use address::why_unusable;
 pub use error::{ConfigError, Problem};
@@ -75,6 +76,8 @@ pub struct Config {
     /// Every address of a vip.
     pub addresses: BTreeMap<IpAddr, DesiredAddress>,
     pub checks: BTreeMap<String, CheckConfig>,
+    /// Where addresses of checks through tunnels are taken from.
+    pub probes: ProbePrefixes,
     pub backends: BTreeMap<String, BackendConfig>,
     pub vips: BTreeMap<VipKey, VipConfig>,
     /// Which of the values above the file gave.
@@ -100,6 +103,7 @@ pub struct CheckConfig {
     pub probe: Probe,
     /// In place of the vip's.
     pub port: Option<u16>,
+    pub via: Via,
     pub rhythm: Rhythm,
     /// For a whole probe.
     pub timeout: Duration,

@@ -12,6 +12,7 @@ pub(super) use check::check_texts;
 
 use crate::dataplane::{Limits, XdpMode};
 use crate::state::{Answers, Dscp, FlowTimes, GueVariant, Prefix, SourcePrefix, Tunnel};
+use crate::tunnel_probes::DEFAULT_PREFIXES;
 
 impl Config {
     /// The text of a file that reads back as this configuration.
@@ -75,6 +76,11 @@ impl Config {
         self.some(out, &["tunnel", "gue_variant"], variant, tunnel.gue_variant != default.gue_variant);
         let large = quoted(oversize(tunnel.oversize));
         self.some(out, &["tunnel", "oversize"], large, tunnel.oversize != default.oversize);
+        for (key, prefix, default) in
+            [("probe4", self.probes.v4, DEFAULT_PREFIXES.v4), ("probe6", self.probes.v6, DEFAULT_PREFIXES.v6)]
+        {
+            self.some(out, &["tunnel", key], quoted(&prefix.to_string()), prefix != default);
+        }
     }
 
     fn limits(&self, out: &mut String) {

@@ -107,6 +107,8 @@ impl Config {
             self.value(&["tunnel", "gue_port"], tunnel.gue_port),
             self.value(&["tunnel", "gue_variant"], render::gue_variant(tunnel.gue_variant)),
             self.value(&["tunnel", "oversize"], words::oversize(tunnel.oversize)),
+            self.value(&["tunnel", "probe4"], self.probes.v4),
+            self.value(&["tunnel", "probe6"], self.probes.v6),
             self.value(&["limits", "dests"], limits.dests),
             self.value(&["limits", "ring_memory"], render::bytes(limits.ring_memory)),
             self.value(&["limits", "fragments"], limits.fragments),

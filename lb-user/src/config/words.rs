@@ -1,8 +1,8 @@
 //! The words of the configuration file for things of which there are a few.
 
 use crate::dataplane::XdpMode;
-use crate::health::Start;
 use crate::health::probe::{HttpVersion, Probe};
+use crate::health::{Start, Via};
 use crate::state::{
     Affinity, Announce, Fragments, Mode, OnUnhealthy, Oversize, Protocol, TrackingMode, UnknownPorts,
 };
@@ -51,6 +51,7 @@ pub(super) const CHECK_TYPES: &[(&str, CheckType)] =
 pub(super) const HTTP_VERSIONS: &[(&str, HttpVersion)] =
     &[("1.0", HttpVersion::Http10), ("1.1", HttpVersion::Http11)];
 pub(super) const STARTS: &[(&str, Start)] = &[("up", Start::Up), ("down", Start::Down)];
+pub(super) const VIAS: &[(&str, Via)] = &[("direct", Via::Direct), ("tunnel", Via::Tunnel)];
 pub(super) const ON_UNHEALTHY: &[(&str, OnUnhealthy)] =
     &[("reset", OnUnhealthy::Reset), ("drain", OnUnhealthy::Drain)];
 
@@ -113,6 +114,10 @@ pub(super) fn http_version(version: HttpVersion) -> &'static str {
 
 pub(super) fn start(start: Start) -> &'static str {
     word(STARTS, start)
+}
+
+pub(super) fn via(via: Via) -> &'static str {
+    word(VIAS, via)
 }
 
 pub(super) fn on_unhealthy(on_unhealthy: OnUnhealthy) -> &'static str {

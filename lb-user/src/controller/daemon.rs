@@ -33,6 +33,7 @@ use crate::dataplane::bpf::{self, BpfDataplane};
 use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, found};
 use crate::net::{HostFacts, Links, Resolver};
 use crate::state::{Forwarding, NextHops, Store};
+use crate::tunnel_probes;
 
 /// How long requests under way may take to finish when the daemon ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
@@ -132,7 +133,10 @@ where
     let hops = first_answers(&mut resolver, &wanted).await;
     let engine = block_in_place(|| Engine::start(setup, hops, edges.open))?;
     let listener = lock.bind()?;
-    let (controller, task) = task::spawn(engine, resolver, announcer.clone(), facts, crate::health::spawn());
+    let tunnels = tunnel_probes::spawn(options.instance.to_string());
+    let checker = crate::health::spawn(tunnels.ways.clone());
+    let (controller, task) =
+        task::spawn(engine, resolver, announcer.clone(), facts, checker, tunnels.wanted.clone());
     let servers = Servers::start(listener, metrics_listener, &controller);
     info!(
         instance = options.instance.as_str(),
@@ -145,6 +149,7 @@ where
     servers.stop().await;
     controller.stop().await;
     let engine = task.await.context("the controller broke down; please report this")?;
+    tunnels.stop().await;
     drop(lock);
     ended?;
     if options.detach_on_exit {

@@ -4,10 +4,11 @@
 //! uses all of them when it fails open. What is marked is worked out anew each time, from file, runtime changes and verdicts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::config::{CheckConfig, Config};
-use crate::health::{Standings, State, Target, Wanted};
+use crate::config::{CheckConfig, Config, mode_word};
+use crate::health::probe::Probe;
+use crate::health::{Spec, Standings, State, Target, Via, Wanted, Way};
 use crate::state::{Desired, DesiredMember, DesiredVip, OnUnhealthy, VipKey};
 
 /// What the checks say so far.
@@ -36,12 +37,16 @@ pub(super) fn target<'a>(
     config: &'a Config,
     vip: VipKey,
     name: &str,
-    address: IpAddr,
+    member: &DesiredMember,
 ) -> Option<(Target, &'a CheckConfig)> {
     let own = config.backends.get(name).and_then(|backend| backend.check.as_ref());
     let of_vip = || config.vips.get(&vip).and_then(|vip| vip.health.check.as_ref());
     let (check, found) = config.checks.get_key_value(own.or_else(of_vip)?)?;
-    Some((Target { check: check.clone(), address, port: found.port.unwrap_or(vip.port) }, found))
+    let port = found.port.unwrap_or(vip.port);
+    let address = member.address;
+    let way = Way { to: vip.address, backend: address, mode: mode_word(member.mode) };
+    let way = (found.via == Via::Tunnel).then_some(way);
+    Some((Target { check: check.clone(), address, port, way }, found))
 }
 
 /// Everything that is to be checked. Drained backends are, too: they may come back.
@@ -49,12 +54,23 @@ pub(super) fn wanted(config: &Config, desired: &Desired) -> Wanted {
     let mut wanted = Wanted::new();
     for (key, vip) in &desired.vips {
         for (name, member) in vip.all_members() {
-            if let Some((target, check)) = target(config, *key, name, member.address) {
-                wanted.entry(target).or_insert_with(|| check.spec());
+            if let Some((target, check)) = target(config, *key, name, member) {
+                let spec = spec(check, &target);
+                wanted.entry(target).or_insert(spec);
             }
         }
     }
     wanted
+}
+
+/// How a target is checked. Whoever asks a vip's address asks in its name, too.
+fn spec(check: &CheckConfig, target: &Target) -> Spec {
+    let mut spec = check.spec();
+    if let (Some(way), Probe::Http(probe)) = (&target.way, &mut spec.probe) {
+        let vip = SocketAddr::new(way.to, target.port);
+        probe.host.get_or_insert_with(|| vip.to_string());
+    }
+    spec
 }
 
 /// The verdict on a backend of a vip; `None` when it is not checked.
@@ -63,9 +79,9 @@ pub(super) fn verdict(
     verdicts: &Verdicts,
     vip: VipKey,
     name: &str,
-    address: IpAddr,
+    member: &DesiredMember,
 ) -> Option<Verdict> {
-    let (target, check) = target(config, vip, name, address)?;
+    let (target, check) = target(config, vip, name, member)?;
     let unknown = || Verdict { state: State::Initial(check.rhythm.start), weight: None, reason: None };
     Some(verdicts.get(&target).cloned().unwrap_or_else(unknown))
 }
@@ -87,7 +103,7 @@ pub(super) fn mind(
         let routes = vip.routes.iter_mut().map(|route| &mut route.members);
         for ring in routes.chain([&mut vip.members]) {
             for (name, member) in &mut *ring {
-                let found = verdict(config, verdicts, *key, name, member.address);
+                let found = verdict(config, verdicts, *key, name, member);
                 let with_group = of_group.is_some_and(|down| down.contains(&member.address));
                 member.unhealthy = with_group || found.as_ref().is_some_and(|found| !found.state.is_up());
                 member.checked_weight = found.and_then(|found| found.weight);
@@ -112,7 +128,7 @@ fn down_in_groups(
     for (key, vip) in &desired.vips {
         let Some(group) = &vip.options.group else { continue };
         for (name, member) in vip.all_members() {
-            let found = verdict(config, verdicts, *key, name, member.address);
+            let found = verdict(config, verdicts, *key, name, member);
             if found.is_some_and(|verdict| !verdict.state.is_up()) {
                 down.entry(group.clone()).or_default().insert(member.address);
             }

@@ -32,7 +32,7 @@ impl<D: Dataplane> Engine<D> {
 
     fn health_of(&self, key: VipKey, vip: &DesiredVip, standings: &Standings) -> Vec<HealthStatus> {
         let one = |(name, member): (&str, &DesiredMember)| {
-            let (target, check) = target(&self.setup.config, key, name, member.address)?;
+            let (target, check) = target(&self.setup.config, key, name, member)?;
             let standing = standings.get(&target).cloned();
             let initial = State::Initial(check.rhythm.start);
             let state = standing.as_ref().map_or(initial, Standing::state);
@@ -43,6 +43,7 @@ impl<D: Dataplane> Engine<D> {
                 check: target.check,
                 address: target.address,
                 port: target.port,
+                through_tunnel: target.way.is_some(),
                 state: shown(state),
                 used: member.effective_weight() > 0,
                 since: standing.since.map(clock::text),
@@ -50,6 +51,7 @@ impl<D: Dataplane> Engine<D> {
                     at: clock::text(last.at),
                     latency_us: micros(last.took),
                     failure: last.failure,
+                    diagnosis: last.diagnosis,
                 }),
                 contrary_results: standing.progress.0,
                 contrary_needed: standing.progress.1,
@@ -68,6 +70,7 @@ impl<D: Dataplane> Engine<D> {
                         at: clock::text(transition.at),
                         state: shown(transition.to),
                         reason: transition.reason,
+                        diagnosis: transition.diagnosis,
                     })
                     .collect(),
             })

@@ -32,6 +32,7 @@ mod setup;
 mod sizes;
 mod socket;
 mod task;
+mod tunnel_ways;
 mod under_way;
 mod view;
 

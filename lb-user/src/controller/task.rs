@@ -20,6 +20,7 @@ use crate::dataplane::Dataplane;
 use crate::health::Checker;
 use crate::net::{HostFacts, Resolver};
 use crate::state::{NextHops, Unresolved};
+use crate::tunnel_probes;
 
 /// Next hops change in bursts; so long the rest of a burst is waited for.
 const DEBOUNCE: Duration = Duration::from_millis(10);
@@ -40,6 +41,7 @@ pub fn spawn<D: Dataplane + 'static>(
     announcer: Announcer,
     facts: watch::Receiver<HostFacts>,
     checker: Checker,
+    tunnels: watch::Sender<tunnel_probes::Wanted>,
 ) -> (ControllerHandle, JoinHandle<Engine<D>>) {
     let (sender, commands) = mpsc::channel(QUEUE_LEN);
     let mut ticks = tokio::time::interval(TICK);
@@ -50,6 +52,7 @@ pub fn spawn<D: Dataplane + 'static>(
         announcer,
         facts,
         checker,
+        tunnels,
         checker_lives: true,
         resolver_lives: true,
         facts_live: true,
@@ -67,6 +70,8 @@ struct Task<D> {
     announcer: Announcer,
     facts: watch::Receiver<HostFacts>,
     checker: Checker,
+    /// Wants the ways of checks.
+    tunnels: watch::Sender<tunnel_probes::Wanted>,
     checker_lives: bool,
     resolver_lives: bool,
     facts_live: bool,
@@ -83,6 +88,7 @@ impl<D: Dataplane> Task<D> {
         loop {
             self.retry.plan(self.engine.needs_retry());
             self.announce();
+            self.lead_through_tunnels();
             if self.under_way.is_none()
                 && let Some(command) = self.waiting.pop_front()
             {
@@ -234,6 +240,16 @@ impl<D: Dataplane> Task<D> {
     fn announce(&self) {
         let wanted = Some(self.engine.announced());
         self.announcer.wanted.send_if_modified(|before| {
+            let modified = *before != wanted;
+            *before = wanted;
+            modified
+        });
+    }
+
+    /// Says which ways checks take through tunnels.
+    fn lead_through_tunnels(&self) {
+        let wanted = self.engine.tunnel_ways();
+        self.tunnels.send_if_modified(|before| {
             let modified = *before != wanted;
             *before = wanted;
             modified

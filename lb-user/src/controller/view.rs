@@ -105,7 +105,7 @@ impl<D: Dataplane> Engine<D> {
             let change = self.overlay.get(key, name);
             let flows = self.remembered(key, dest.address);
             let may_have_flows = self.may_have_flows(key, dest.address);
-            let verdict = health::verdict(&self.setup.config, &self.verdicts, key, name, member.address);
+            let verdict = health::verdict(&self.setup.config, &self.verdicts, key, name, member);
             let (state, reason) = backend_state(member, dest, may_have_flows, verdict.as_ref());
             let drain = change.and_then(|change| change.drained.as_ref());
             Some(DestStatus {

@@ -9,14 +9,18 @@
 //! a report is up to the controller.
 #![forbid(unsafe_code)]
 
+mod diagnosis;
+mod look_around;
 mod machine;
 pub mod probe;
 mod standing;
 mod task;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use diagnosis::{Around, Diagnosis, diagnose};
 pub use machine::{Actions, Event, JITTER_MAX, Machine, Outcome, Rhythm, Start, State};
 pub use standing::{LATENCY_BOUNDS_MS, Last, Standing, Standings, Tally, Transition};
 pub use task::{Checker, Wanted, spawn};
@@ -29,6 +33,40 @@ pub struct Target {
     pub address: IpAddr,
     /// 0 for a check that needs none.
     pub port: u16,
+    /// The vip's address is asked, not the backend's own, by this way.
+    pub way: Option<Way>,
+}
+
+/// What a check speaks to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// The backend's own address.
+    #[default]
+    Direct,
+    /// The vip's address, as clients' packets come to it.
+    Tunnel,
+}
+
+/// How packets for an address come to a backend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Way {
+    /// What packets are for, once they are there.
+    pub to: IpAddr,
+    pub backend: IpAddr,
+    /// `ipip`, `gue` or `l2`.
+    pub mode: &'static str,
+}
+
+/// The addresses that stand for ways on this host.
+pub type Ways = BTreeMap<Way, Result<IpAddr, NoWay>>;
+
+/// Why there is no address for a way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoWay {
+    /// The backend cannot be reached at all.
+    Backend(String),
+    /// This host cannot.
+    Here(String),
 }
 
 /// How a target is checked.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use super::probe::{FailureKind, Report};
-use super::{Machine, State, Target};
+use super::{Diagnosis, Machine, State, Target};
 
 /// Everything that is known.
 pub type Standings = BTreeMap<Target, Standing>;
@@ -37,6 +37,8 @@ pub struct Last {
     pub took: Duration,
     /// Why it did not pass, in words.
     pub failure: Option<String>,
+    /// What that means, once it is known.
+    pub diagnosis: Option<Diagnosis>,
 }
 
 /// A change of a state.
@@ -46,6 +48,8 @@ pub struct Transition {
     pub to: State,
     /// The failure that led to it.
     pub reason: Option<String>,
+    /// What that means, once it is known.
+    pub diagnosis: Option<Diagnosis>,
 }
 
 /// How probes went since the target is known.
@@ -79,7 +83,7 @@ impl Standing {
     pub(crate) fn played(state: State, reason: &str) -> Self {
         let at = SystemTime::UNIX_EPOCH;
         let reason = (!reason.is_empty()).then(|| reason.to_owned());
-        let transitions = VecDeque::from([Transition { at, to: state, reason }]);
+        let transitions = VecDeque::from([Transition { at, to: state, reason, diagnosis: None }]);
         Self { state: Some(state), since: Some(at), transitions, ..Self::default() }
     }
 
@@ -112,14 +116,28 @@ impl Standing {
         if self.state != Some(state) {
             self.state = Some(state);
             self.since = Some(now);
-            self.transitions.push_back(Transition { at: now, to: state, reason: failure.clone() });
+            self.transitions.push_back(Transition {
+                at: now,
+                to: state,
+                reason: failure.clone(),
+                diagnosis: None,
+            });
             while self.transitions.len() > TRANSITIONS {
                 self.transitions.pop_front();
             }
         }
         self.progress = progress;
-        self.last = Some(Last { at: now, took: report.took, failure });
+        self.last = Some(Last { at: now, took: report.took, failure, diagnosis: None });
         before != (self.state, self.weight)
+    }
+
+    /// Notes what the last result means, and the change that came with it.
+    pub(super) fn explain(&mut self, diagnosis: Option<Diagnosis>) {
+        let Some(last) = &mut self.last else { return };
+        last.diagnosis = diagnosis;
+        if let Some(transition) = self.transitions.back_mut().filter(|transition| transition.at == last.at) {
+            transition.diagnosis = diagnosis;
+        }
     }
 }
 

@@ -138,6 +138,30 @@ fn ethtool_driver(interface: &str) -> io::Result<String> {
         .unwrap_or_default())
 }
 
+/// Makes the kernel compute the checksums of what it sends through an interface before the driver gets it (`ethtool -K tx off`).
+///
+/// # Errors
+/// When the driver refuses.
+pub(crate) fn without_checksum_offload(interface: &str) -> io::Result<()> {
+    const ETHTOOL_STXCSUM: u32 = 0x17;
+
+    /// `struct ethtool_value` of linux/ethtool.h.
+    #[repr(C)]
+    struct Value {
+        command: u32,
+        data: u32,
+    }
+
+    let mut value = Value { command: ETHTOOL_STXCSUM, data: 0 };
+    let socket = datagram_socket()?;
+    let mut request = request_for(interface).map_err(io::Error::other)?;
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: `request` is an ifreq with a closed name, and its data points to the `Value` that this command reads; both
+    // outlive the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// An `ifreq` that names an interface, for the `ioctl`s that take one.
 pub(crate) fn request_for(interface: &str) -> Result<libc::ifreq, LinkError> {
     let name = c_name(interface)?;

@@ -104,6 +104,22 @@ pub struct Prefix {
     pub len: u8,
 }
 
+impl Prefix {
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let shift = |bits: u32| bits - u32::from(self.len);
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (u32::from(own) ^ u32::from(other)).checked_shr(shift(32)).is_none_or(|differs| differs == 0)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => (u128::from(own) ^ u128::from(other))
+                .checked_shr(shift(128))
+                .is_none_or(|differs| differs == 0),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Prefix {
     /// `ADDRESS/LENGTH`, or the address when the prefix is just that.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

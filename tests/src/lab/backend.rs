@@ -82,6 +82,24 @@ impl Backend {
         self.wait_ready()
     }
 
+    /// Ends the decapsulation agent, and its program with it.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn kill_decap(&mut self) -> Result<()> {
+        self.decap.signal(Signal::SIGKILL)?;
+        self.decap.wait(Duration::from_secs(10)).map(drop)
+    }
+
+    /// Starts the decapsulation agent again.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn revive_decap(&mut self, lab: &Lab) -> Result<()> {
+        self.decap = start_decap(&self.name, &self.namespace, lab)?;
+        self.wait_ready()
+    }
+
     /// Sends nginx a signal, such as one that makes it stop answering.
     ///
     /// # Errors

@@ -37,11 +37,13 @@ pub(super) fn write(registry: &mut Registry, checks: &[CheckSample]) {
     );
     for CheckSample { target, state, tally } in checks {
         let labels = || -> Labels {
-            vec![
+            let mut labels = vec![
                 ("check", target.check.clone()),
                 ("address", target.address.to_string()),
                 ("port", target.port.to_string()),
-            ]
+            ];
+            labels.extend(target.way.as_ref().map(|way| ("vip", way.to.to_string())));
+            labels
         };
         for (known, label) in STATES {
             let labels = [labels(), vec![("state", label.to_owned())]].concat();
@@ -105,7 +107,7 @@ mod tests {
         let mut tally = Tally { passes: 3, latency_sum: Duration::from_millis(30), ..Tally::default() };
         tally.failures.insert(FailureKind::Refused, 7);
         (tally.latencies[0], tally.latencies[4]) = (1, 2);
-        let target = Target { check: "web".to_owned(), address: [10, 0, 0, 1].into(), port: 80 };
+        let target = Target { check: "web".to_owned(), address: [10, 0, 0, 1].into(), port: 80, way: None };
         let mut registry = Registry::with_prefix("ferrolev");
         write(&mut registry, &[CheckSample { target, state: HealthState::Healthy, tally }]);
         let mut text = String::new();

@@ -7,6 +7,7 @@ use crate::cli::output::print;
 use crate::controller::{self, options::RunOptions};
 use crate::dataplane;
 use crate::decap::options::DecapOptions;
+use crate::tunnel_probes;
 
 pub(in crate::cli) fn run(args: RunArgs) -> Result<(), CliError> {
     controller::run(run_options(args)).map_err(CliError::from_daemon)
@@ -25,6 +26,9 @@ pub(in crate::cli) async fn detach(args: &DetachArgs) -> Result<(), CliError> {
     for address in removed {
         print(&format!("removed {address}, which the kernel had for instance {instance}\n"))?;
     }
+    tunnel_probes::remove_devices(instance.as_str(), &interfaces)
+        .await
+        .map_err(CliError::operation(&what))?;
     dataplane::bpf::detach(&pin_dir).map_err(CliError::operation(&what))?;
     print(&format!("instance {instance} is detached, nothing of it is pinned any more\n"))
 }

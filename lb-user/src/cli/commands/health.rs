@@ -1,7 +1,7 @@
 //! `health`: what checks say of the backends, and why.
 
 use crate::api::client::path_segment;
-use crate::api::types::{HealthState, HealthStatus, HealthTransition};
+use crate::api::types::{Diagnosis, HealthState, HealthStatus, HealthTransition};
 use crate::cli::args::HealthArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::Style;
@@ -36,7 +36,7 @@ fn list(backends: &[HealthStatus], style: Style) -> String {
         table.row([
             backend.vip.as_str().into(),
             backend.backend.as_str().into(),
-            format!("{} port {}", backend.check, backend.port).into(),
+            asked(backend).into(),
             state(backend.state),
             backend.since.as_deref().unwrap_or_default().into(),
             last.into(),
@@ -45,6 +45,11 @@ fn list(backends: &[HealthStatus], style: Style) -> String {
         ]);
     }
     table.render(style)
+}
+
+fn asked(backend: &HealthStatus) -> String {
+    let through = if backend.through_tunnel { " (tunnel)" } else { "" };
+    format!("{} port {}{through}", backend.check, backend.port)
 }
 
 /// What has changed, of all backends together, the last at the end; empty when nothing has.
@@ -60,7 +65,7 @@ fn transitions(backends: &[HealthStatus], style: Style) -> String {
     all.sort_by(|(one, _), (other, _)| one.at.cmp(&other.at));
     let mut table = Table::new([left("CHANGED"), left("BACKEND"), left("TO"), left("REASON")]);
     for (transition, backend) in all {
-        let reason = transition.reason.unwrap_or_default();
+        let reason = explained(transition.diagnosis, transition.reason).unwrap_or_default();
         table.row([transition.at.into(), backend.into(), state(transition.state), reason.into()]);
     }
     format!("\n{}", table.render(style))
@@ -74,10 +79,19 @@ fn state(state: HealthState) -> Cell {
     }
 }
 
+/// A failure behind what it means.
+fn explained(diagnosis: Option<Diagnosis>, failure: Option<String>) -> Option<String> {
+    match (diagnosis, failure) {
+        (Some(diagnosis), Some(failure)) => Some(format!("{diagnosis}: {failure}")),
+        (_, failure) => failure,
+    }
+}
+
 fn note(backend: &HealthStatus) -> String {
     let mut parts = Vec::new();
-    let failure = backend.last.as_ref().and_then(|last| last.failure.clone());
-    let reason = backend.transitions.last().and_then(|transition| transition.reason.clone());
+    let failure = backend.last.as_ref().and_then(|last| explained(last.diagnosis, last.failure.clone()));
+    let last = backend.transitions.last();
+    let reason = last.and_then(|transition| explained(transition.diagnosis, transition.reason.clone()));
     match backend.state {
         HealthState::Unhealthy => parts.extend(failure.or(reason)),
         HealthState::Initial | HealthState::Healthy => parts.extend(failure),
@@ -111,10 +125,11 @@ mod tests {
             check: "http".to_owned(),
             address: "10.0.0.1".parse().expect("address"),
             port: 80,
+            through_tunnel: false,
             state,
             used: state != HealthState::Unhealthy,
             since: Some(AT.to_owned()),
-            last: Some(CheckResult { at: AT.to_owned(), latency_us: 1250, failure }),
+            last: Some(CheckResult { at: AT.to_owned(), latency_us: 1250, failure, diagnosis: None }),
             contrary_results: 0,
             contrary_needed: 3,
             weight: None,
@@ -134,16 +149,19 @@ mod tests {
             used: true,
             ..backend("web-3", HealthState::Unhealthy, Some("connection refused"))
         };
+        let mut lost = HealthStatus { through_tunnel: true, ..open.clone() };
+        lost.last.as_mut().expect("a result").diagnosis = Some(Diagnosis::TunnelAbsent);
         let new = HealthStatus { last: None, since: None, ..backend("web-4", HealthState::Initial, None) };
         let heavy = HealthStatus { weight: Some(7), ..backend("web-1", HealthState::Healthy, None) };
         assert_eq!(
-            list(&[heavy, doubtful, open, new], Style::PLAIN),
+            list(&[heavy, doubtful, open, lost, new], Style::PLAIN),
             "\
-VIP  BACKEND  CHECK         STATE      SINCE                 LAST RESULT           LATENCY  NOTE
-web  web-1    http port 80  healthy    2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  asks for weight 7
-web  web-2    http port 80  healthy    2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  unexpected status 503; 2 of 3 in a row
-web  web-3    http port 80  unhealthy  2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  connection refused; used, since no backend is healthy
-web  web-4    http port 80  initial                          none yet
+VIP  BACKEND  CHECK                  STATE      SINCE                 LAST RESULT           LATENCY  NOTE
+web  web-1    http port 80           healthy    2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  asks for weight 7
+web  web-2    http port 80           healthy    2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  unexpected status 503; 2 of 3 in a row
+web  web-3    http port 80           unhealthy  2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  connection refused; used, since no backend is healthy
+web  web-3    http port 80 (tunnel)  unhealthy  2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  tunnel absent: connection refused; used, since no backend is healthy
+web  web-4    http port 80           initial                          none yet
 "
         );
     }
@@ -154,6 +172,7 @@ web  web-4    http port 80  initial                          none yet
             at: format!("2026-01-02T03:04:{second:02}Z"),
             state,
             reason: reason.map(str::to_owned),
+            diagnosis: None,
         };
         let one = HealthStatus {
             transitions: vec![

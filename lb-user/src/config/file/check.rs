@@ -9,9 +9,9 @@ use super::texts;
 use crate::config::decode::{choice, duration, number, text, truth};
 use crate::config::error::Problems;
 use crate::config::reader::{Located, TableReader, printable};
-use crate::config::words::{CHECK_TYPES, CheckType, HTTP_VERSIONS, STARTS};
-use crate::health::Start;
+use crate::config::words::{CHECK_TYPES, CheckType, HTTP_VERSIONS, STARTS, VIAS};
 use crate::health::probe::HttpVersion;
+use crate::health::{Start, Via};
 
 #[derive(Debug)]
 pub(in crate::config) struct CheckFile {
@@ -21,6 +21,7 @@ pub(in crate::config) struct CheckFile {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) kind: Option<Located<CheckType>>,
     pub(in crate::config) port: Option<Located<u16>>,
+    pub(in crate::config) via: Option<Located<Via>>,
     pub(in crate::config) interval: Option<Located<Duration>>,
     pub(in crate::config) fast_interval: Option<Located<Duration>>,
     pub(in crate::config) down_interval: Option<Located<Duration>>,
@@ -57,6 +58,7 @@ impl CheckFile {
             name: table.required(problems, "name", text),
             kind: table.required(problems, "type", choice(CHECK_TYPES)),
             port: table.optional(problems, "port", number(1..=u16::MAX)),
+            via: table.optional(problems, "via", choice(VIAS)),
             interval: table.optional(problems, "interval", duration(INTERVALS)),
             fast_interval: table.optional(problems, "fast_interval", duration(INTERVALS)),
             down_interval: table.optional(problems, "down_interval", duration(INTERVALS)),

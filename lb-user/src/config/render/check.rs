@@ -1,10 +1,10 @@
 //! A check as a file would say it.
 
 use super::{duration, line, list, quoted};
-use crate::config::words::{CheckType, check_type, http_version, start};
+use crate::config::words::{CheckType, check_type, http_version, start, via};
 use crate::config::{CheckConfig, Config, DEFAULT_CHECK_TIMEOUT};
-use crate::health::Rhythm;
 use crate::health::probe::{HttpProbe, Probe, StatusSet};
+use crate::health::{Rhythm, Via};
 
 /// One value of a check.
 pub(in crate::config) struct Text {
@@ -30,13 +30,14 @@ impl Config {
 /// Every value that a check of its type has, in the order of the reference.
 pub(in crate::config) fn check_texts(check: &CheckConfig) -> Vec<Text> {
     let kind = check_type(CheckType::of(&check.probe));
-    let CheckConfig { probe, port, rhythm, timeout } = check;
+    let CheckConfig { probe, port, via: asked, rhythm, timeout } = check;
     let Rhythm { interval, fast_interval, down_interval, rise, fall, start: begins } = rhythm;
     let default = Rhythm::default();
     let port = port.map(|port| port.to_string());
     let mut texts =
         vec![text("type", kind, true), number("port", port.clone().unwrap_or_default(), port.is_some())];
     texts.extend([
+        text("via", via(*asked), *asked != Via::default()),
         text("interval", &duration(*interval), *interval != default.interval),
         text("fast_interval", &duration(*fast_interval), fast_interval != interval),
         text("down_interval", &duration(*down_interval), down_interval != interval),

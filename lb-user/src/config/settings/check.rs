@@ -7,7 +7,7 @@ const TIME: &str = "a text such as `\"2s\"` or `\"500ms\"`, from 100ms to 1h";
 
 pub(in crate::config) const CHECK: Section = Section {
     title: "[[check]]",
-    doc: "How it is found out whether backends do their work; one block each, named by `check` of vips and backends. The backend's own address is asked. A check of the same address and port runs once, however many vips share it.",
+    doc: "How it is found out whether backends do their work; one block each, named by `check` of vips and backends. A check of the same address and port runs once, however many vips share it.",
     settings: &[
         setting("name", "a name as for vips", Required, "How vips and backends call it."),
         setting(
@@ -21,6 +21,12 @@ pub(in crate::config) const CHECK: Section = Section {
             "1 to 65535",
             Words("the vip's port"),
             "The port that is asked. Needed for vips with port 0.",
+        ),
+        setting(
+            "via",
+            "`direct` or `tunnel`",
+            Value("\"direct\""),
+            "Who is asked: with `direct` the backend's own address; with `tunnel` the vip's, by packets that come to the backend as those of clients do, so that a tunnel, a vip or a rule of a firewall that is missing there is found, too. See OPERATIONS.md, \"Checks through the tunnel\".",
         ),
         setting(
             "interval",

@@ -79,6 +79,18 @@ pub(in crate::config) const TUNNEL: Section = Section {
             Value("\"kernel\""),
             "What becomes of an IPv4 packet that may be fragmented and is too large for the way to its backend: the kernel sends it in fragments, towards IPv4 backends, or it is dropped. Senders of packets that must not be fragmented are told the size that fits.",
         ),
+        setting(
+            "probe4",
+            "IPv4 prefix, /8 to /30",
+            Value("\"198.19.240.0/20\""),
+            "Addresses that stand for vips in checks with `via = \"tunnel\"`, two for each backend of a vip address. They are used within this host only; another host or instance on the same machine must not have them.",
+        ),
+        setting(
+            "probe6",
+            "IPv6 prefix, /64 to /126",
+            Value("\"fd66:6c76:7072::/112\""),
+            "The same for IPv6 vips.",
+        ),
     ],
     tables: &[],
 };

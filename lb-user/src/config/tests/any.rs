@@ -13,6 +13,7 @@ use crate::state::{
     Announce, FlowLimits, FlowTimes, Fragments, GueVariant, OnUnhealthy, Oversize, Prefix, QuicRouting,
     SourcePrefix, TrackingMode, UnknownPorts, VipKey,
 };
+use crate::tunnel_probes::DEFAULT_PREFIXES;
 
 /// The files that a configuration from [`config`] may name.
 pub(super) fn list(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -265,6 +266,11 @@ fn settings() -> impl Strategy<Value = Config> {
                 (answers, flows),
                 (access, access_source),
             )| {
+                let other = ["10.9.0.0/16", "fd09::/64"].map(|text| prefix::parse(text).expect("a prefix"));
+                let probes = match hash_seed % 2 {
+                    0 => DEFAULT_PREFIXES,
+                    _ => ProbePrefixes { v4: other[0], v6: other[1] },
+                };
                 Config {
                     path: PathBuf::from("f.toml"),
                     interfaces: interfaces.into_iter().collect(),
@@ -279,6 +285,7 @@ fn settings() -> impl Strategy<Value = Config> {
                     access_source,
                     addresses: BTreeMap::new(),
                     checks: BTreeMap::new(),
+                    probes,
                     backends: BTreeMap::new(),
                     vips: BTreeMap::new(),
                     provenance: Provenance::default(),

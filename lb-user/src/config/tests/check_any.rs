@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::health::Start;
 use crate::health::probe::{ExecProbe, HttpProbe, HttpVersion, StatusSet, TcpProbe, UdpProbe};
+use crate::health::{Start, Via};
 
 fn some_text() -> impl Strategy<Value = Option<String>> {
     prop::option::of("[a-zA-Z0-9 \"\\\\'#\r\n]{0,12}")
@@ -47,6 +47,7 @@ prop_compose! {
     pub(super) fn any_check()(
         probe in probe(),
         port in prop::option::of(1..=u16::MAX),
+        via in prop::sample::select(vec![Via::Direct, Via::Tunnel]),
         interval in prop_oneof![Just(2000u64), 100..=3_600_000u64],
         fast in prop::option::of(100..=3_600_000u64),
         down in prop::option::of(100..=3_600_000u64),
@@ -58,6 +59,6 @@ prop_compose! {
         let down_interval = Duration::from_millis(down.unwrap_or(interval).max(interval));
         let interval = Duration::from_millis(interval);
         let rhythm = Rhythm { interval, fast_interval, down_interval, rise, fall, start };
-        CheckConfig { probe, port, rhythm, timeout: Duration::from_millis(timeout) }
+        CheckConfig { probe, port, via, rhythm, timeout: Duration::from_millis(timeout) }
     }
 }

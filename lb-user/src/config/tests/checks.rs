@@ -40,6 +40,7 @@ fn a_short_check_takes_defaults_for_all_that_it_leaves_out() {
 fn every_setting_of_a_check_is_read() {
     let found = one(r#"type = "http"
 port = 8080
+via = "tunnel"
 interval = "10s"
 fast_interval = "1s"
 down_interval = "1min"
@@ -73,7 +74,10 @@ body_contains = "OK""#);
         start: Start::Down,
     };
     let timeout = Duration::from_millis(500);
-    assert_eq!(found, CheckConfig { probe: Probe::Http(http), port: Some(8080), rhythm, timeout });
+    assert_eq!(
+        found,
+        CheckConfig { probe: Probe::Http(http), port: Some(8080), via: Via::Tunnel, rhythm, timeout }
+    );
     let udp = UdpProbe { send: "ping\r\n".to_owned(), expect: Some("pong".to_owned()) };
     assert_eq!(one("type = \"udp\"\nsend = \"ping\\r\\n\"\nexpect = \"pong\"").probe, Probe::Udp(udp));
     let exec = ExecProbe { command: vec!["/bin/x".to_owned(), "-y".to_owned()], dynamic_weight: true };

@@ -119,6 +119,7 @@ fn one(
     let config = CheckConfig {
         probe: probe?,
         port: check.take(&own("port"), file.port.clone()),
+        via: check.take(&own("via"), file.via.clone()).unwrap_or_default(),
         timeout: check.take(&own("timeout"), file.timeout.clone()).unwrap_or(DEFAULT_CHECK_TIMEOUT),
         rhythm,
     };

@@ -16,6 +16,7 @@ pub(crate) use objects::why_no_name;
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::ProbePrefixes;
 use super::access::Lists;
 use super::address::why_unusable;
 use super::decode::Family;
@@ -26,6 +27,7 @@ use super::settings::ACCESS;
 use super::values::path;
 use super::{AccessSource, Config, DEFAULT_GUE_PORT, DEFAULT_TTL, Provenance};
 use crate::state::{AccessRules, Answers, SourcePrefix, Tunnel};
+use crate::tunnel_probes::DEFAULT_PREFIXES;
 
 use objects::Objects;
 
@@ -47,6 +49,7 @@ pub(super) fn validate(
     let checks = checks::validate(&mut check, &file.checks, &file.backends, &file.vips, &objects);
     let addresses = addresses::validate(&mut check, &file.vips, &objects);
     let tunnel = check.tunnel(&file.tunnel, &objects);
+    let probes = check.probe_prefixes(&file.tunnel, &objects);
     let (access, access_source) = check.access(&file.access);
     let limits = limits::validate(&mut check, &file, &objects, &access);
     Some(Config {
@@ -63,6 +66,7 @@ pub(super) fn validate(
         access_source,
         addresses,
         checks,
+        probes,
         backends: objects.backends,
         vips: objects.vips,
         provenance,
@@ -140,6 +144,25 @@ impl Check<'_> {
             gue_port: self.take(&["tunnel", "gue_port"], file.gue_port.clone()).unwrap_or(DEFAULT_GUE_PORT),
             gue_variant: self.take(&["tunnel", "gue_variant"], file.gue_variant.clone()).unwrap_or_default(),
             oversize: self.take(&["tunnel", "oversize"], file.oversize.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Nobody else may have addresses of checks.
+    fn probe_prefixes(&mut self, file: &TunnelFile, objects: &Objects) -> ProbePrefixes {
+        for (key, found) in [("probe4", &file.probe4), ("probe6", &file.probe6)] {
+            let Some(Located { value: prefix, line }) = found else { continue };
+            for (address, owner) in objects.addresses() {
+                if prefix.contains(address) {
+                    let text = format!(
+                        "[tunnel]: {key}: {prefix} contains the address of {owner}; use a prefix that no host has"
+                    );
+                    self.problems.add(*line, text);
+                }
+            }
+        }
+        ProbePrefixes {
+            v4: self.take(&["tunnel", "probe4"], file.probe4.clone()).unwrap_or(DEFAULT_PREFIXES.v4),
+            v6: self.take(&["tunnel", "probe6"], file.probe6.clone()).unwrap_or(DEFAULT_PREFIXES.v6),
         }
     }
 

@@ -22,7 +22,7 @@ fn web() -> VipKey {
 }
 
 fn of(host: u8, port: u16) -> Target {
-    Target { check: "c".to_owned(), address: [10, 0, 0, host].into(), port }
+    Target { check: "c".to_owned(), address: [10, 0, 0, host].into(), port, way: None }
 }
 
 fn is(state: State) -> Verdict {

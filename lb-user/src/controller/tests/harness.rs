@@ -333,7 +333,9 @@ pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
         dataplane.reopen(options, forwarding)?;
         Ok(dataplane)
     });
-    let (controller, task) = spawn(engine.unwrap(), resolver, played_announcer(), played_facts(), checker);
+    let (tunnels, _) = watch::channel(crate::tunnel_probes::Wanted::default());
+    let (controller, task) =
+        spawn(engine.unwrap(), resolver, played_announcer(), played_facts(), checker, tunnels);
     let mut lock = SocketLock::acquire(&directory.path().join("run/api.sock")).unwrap();
     let listener = lock.bind().unwrap();
     let server = tokio::spawn(serve_socket(listener, controller.clone(), std::future::pending()));

@@ -69,6 +69,14 @@ impl Probe {
     }
 }
 
+impl Probe {
+    /// Whether it begins with a connection, so that it is known then that the other side is there.
+    #[must_use]
+    pub const fn connects(&self) -> bool {
+        !matches!(self, Self::Udp(_) | Self::Exec(_))
+    }
+}
+
 /// What a probe is doing.
 #[derive(Debug)]
 struct Stage(std::sync::Mutex<&'static str>);
