@@ -126,6 +126,9 @@ pub struct DestStatus {
     /// Until when a drained backend's flows are meant to have ended.
     #[serde(default)]
     pub drain_deadline: Option<String>,
+    /// Whether flows that are left then are given up.
+    #[serde(default)]
+    pub drain_force: bool,
     /// The part of its share that it gets while it starts slowly, below 100.
     #[serde(default)]
     pub slow_start_percent: Option<u32>,

@@ -122,6 +122,7 @@ impl<D: Dataplane> Engine<D> {
                 counters: dest_counters(&self.totals, key, dest.address),
                 flows,
                 drain_deadline: drain.and_then(Drain::deadline).map(clock::text),
+                drain_force: drain.is_some_and(|drain| drain.force),
                 slow_start_percent: member.slow_percent(),
                 changed: change.and_then(|change| change.mark()).cloned(),
             })

@@ -92,11 +92,13 @@ struct Left {
     /// By name; the ones that are not drained yet.
     vips: BTreeSet<String>,
     deadline: Option<SystemTime>,
+    /// Whether flows that are left then are given up.
+    force: bool,
 }
 
 /// Looks at the dests of `backend` among `dests`. One that was removed meanwhile has nothing left.
 fn judge(dests: &[DestStatus], backend: &str, force: bool, now: SystemTime) -> Drained {
-    let mut left = Left { flows: 0, vips: BTreeSet::new(), deadline: None };
+    let mut left = Left { flows: 0, vips: BTreeSet::new(), deadline: None, force };
     for dest in dests.iter().filter(|dest| dest.name == backend) {
         match dest.state {
             BackendState::Drained => continue,
@@ -106,9 +108,10 @@ fn judge(dests: &[DestStatus], backend: &str, force: bool, now: SystemTime) -> D
         let deadline = dest.drain_deadline.as_deref().and_then(|text| humantime::parse_rfc3339(text).ok());
         left.flows += dest.flows;
         left.deadline = left.deadline.max(deadline);
+        left.force |= dest.drain_force;
         left.vips.insert(dest.vip.clone());
     }
-    let grace = if force { GRACE } else { Duration::ZERO };
+    let grace = if left.force { GRACE } else { Duration::ZERO };
     match left.deadline {
         _ if left.vips.is_empty() => Drained::Yes,
         Some(deadline) if now >= deadline + grace => Drained::Overdue(left),
@@ -239,6 +242,8 @@ mod tests {
         let one = [dest("web", BackendState::Draining, 3, Some(DEADLINE))];
         assert_eq!(seen(&one, false, DEADLINE), "overdue: 3 flows left in web");
         assert_eq!(seen(&one, true, DEADLINE), "3 flows left in web (until 2026-01-02T03:05:00Z)");
+        let forced = [DestStatus { drain_force: true, ..one[0].clone() }];
+        assert_eq!(seen(&forced, false, DEADLINE), "3 flows left in web (until 2026-01-02T03:05:00Z)");
         assert_eq!(seen(&one, true, "2026-01-02T03:05:10Z"), "overdue: 3 flows left in web");
     }
 

@@ -67,6 +67,7 @@ fn dest(name: &str, address: &str, state: BackendState) -> DestStatus {
         counters: CounterValues::default(),
         flows: 0,
         drain_deadline: None,
+        drain_force: false,
         slow_start_percent: None,
         changed: None,
     }
