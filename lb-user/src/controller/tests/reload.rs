@@ -133,14 +133,18 @@ async fn rates_change_in_place_and_table_sizes_by_opening_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_are_answered_and_next_hops_followed_while_lists_are_loaded() {
     let running = start().await;
+    let (begun, loads) = mpsc::channel::<()>();
     let (loaded, loading) = mpsc::channel::<()>();
     running.dataplane.kernel().slow_lists = Some(Box::new(move || {
+        let _ = begun.send(());
         let _ = loading.recv();
         Ok(())
     }));
     running.write_file(&FILE.replace("weight = 50", "weight = 70"));
     let controller = running.controller.clone();
     let reload = tokio::spawn(async move { controller.reload(false).await });
+    // The change must not come first.
+    tokio::task::block_in_place(|| loads.recv()).unwrap();
     let controller = running.controller.clone();
     let change = tokio::spawn(async move {
         let drain =
