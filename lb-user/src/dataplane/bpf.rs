@@ -284,10 +284,6 @@ fn load(dir: &PinDir, options: &OpenOptions, maps: &Path) -> Result<Ebpf, Datapl
         .load(OBJECT)
         .map_err(|error| DataplaneError::other("the eBPF object cannot be loaded", error))?;
     let names: BTreeSet<&str> = stages().map(|(_, name)| name).chain([BALANCER]).collect();
-    let missing = names.iter().find(|name| ebpf.program(name).is_none());
-    if let Some(name) = missing {
-        return Err(DataplaneError::other("object", no_program(name)));
-    }
     // The verifier takes its time for each, and several at once.
     thread::scope(|scope| {
         let programs = ebpf.programs_mut().filter(|(name, _)| names.contains(name));

@@ -222,7 +222,6 @@ impl Layout {
 
     fn change(&mut self, forwarding: &Forwarding, writes: &mut Vec<Write>) -> Result<(), DataplaneError> {
         check_vip_counts(forwarding)?;
-        let same_tunnel = self.tunnel.as_ref() == Some(&forwarding.tunnel);
         let rebuild = !self.same_entries(forwarding);
         if rebuild && self.idle_bank_read {
             writes.push(self.settle());
@@ -233,8 +232,8 @@ impl Layout {
         self.owners.retain(|key| entries.contains_key(key), writes);
         let mut moved = Vec::new();
         for (key, vip) in &entries {
-            let known = self.entries.get(key).is_some_and(|placed| same_tunnel && placed.vip == **vip);
-            if !known && self.place_entry(key, vip, &forwarding.tunnel, writes)? {
+            let placed = self.is_placed(key, vip, &forwarding.tunnel);
+            if !placed && self.place_entry(key, vip, &forwarding.tunnel, writes)? {
                 moved.push(*key);
             }
         }
@@ -274,6 +273,11 @@ impl Layout {
         }
         writes.extend(moved.into_iter().map(|key| self.place_of(key)));
         Ok(())
+    }
+
+    /// Whether an entry is there already as it is to be.
+    fn is_placed(&self, key: &EntryKey, vip: &Arc<ForwardVip>, tunnel: &Tunnel) -> bool {
+        self.tunnel.as_ref() == Some(tunnel) && self.entries.get(key).is_some_and(|placed| placed.vip == *vip)
     }
 
     /// Switches packets to where an entry is now.

@@ -1,8 +1,10 @@
 //! A change as a row of steps: all at once where there is room for it, or in portions.
 
-use super::{EntryKey, Layout, Write, entries, fixed};
+use std::sync::Arc;
+
+use super::{Entries, EntryKey, Layout, Write, entries, fixed};
 use crate::dataplane::DataplaneError;
-use crate::state::{ForwardVip, Forwarding};
+use crate::state::{ForwardVip, Forwarding, Tunnel};
 
 impl Layout {
     /// The layout after a change to `forwarding`, and the steps that lead there.
@@ -28,15 +30,15 @@ impl Layout {
     /// have left. No vip depends on another's ring.
     fn in_portions(&self, forwarding: &Forwarding) -> Result<(Self, Vec<Write>), DataplaneError> {
         let (mut next, mut writes) = self.settled();
-        for (key, vip) in &entries(forwarding) {
-            if !next.only_moves(key, vip) {
+        for (key, vip) in entries(forwarding) {
+            if next.is_placed(&key, vip, &forwarding.tunnel) || !next.only_moves(&key, vip) {
                 continue;
             }
-            let moved = match next.moved(*key, forwarding) {
+            let moved = match next.moved(key, vip, &forwarding.tunnel) {
                 Err(error) if is_full(&error) && next.has_retired() => {
                     let (settled, settling) = next.settled();
                     writes.extend(settling);
-                    settled.moved(*key, forwarding)
+                    settled.moved(key, vip, &forwarding.tunnel)
                 }
                 other => other,
             };
@@ -61,16 +63,17 @@ impl Layout {
         self.entries.get(key).is_some_and(|placed| fixed(&placed.vip) == fixed(vip))
     }
 
-    /// The layout with one entry where `forwarding` has it, and the steps that lead there.
-    fn moved(&self, key: EntryKey, forwarding: &Forwarding) -> Result<(Self, Vec<Write>), DataplaneError> {
+    /// The layout with one entry where it is to be, and the steps that lead there.
+    fn moved(
+        &self,
+        key: EntryKey,
+        vip: &Arc<ForwardVip>,
+        tunnel: &Tunnel,
+    ) -> Result<(Self, Vec<Write>), DataplaneError> {
         let (mut next, mut writes) = (self.clone(), Vec::new());
-        let mut one = entries(forwarding);
-        one.retain(|of, _| *of == key);
-        next.devices_for(&one, &mut writes)?;
-        for vip in one.values() {
-            if next.place_entry(&key, vip, &forwarding.tunnel, &mut writes)? {
-                writes.push(next.place_of(key));
-            }
+        next.devices_for(&Entries::from([(key, vip)]), &mut writes)?;
+        if next.place_entry(&key, vip, tunnel, &mut writes)? {
+            writes.push(next.place_of(key));
         }
         Ok((next, writes))
     }
