@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::state::MacAddress;
+use crate::state::{MacAddress, Prefix};
 
 /// The links of a host, by number, and their addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,6 +78,6 @@ impl AddressFact {
     /// The address lies in this one's prefix.
     #[must_use]
     pub fn covers(&self, address: IpAddr) -> bool {
-        super::snapshot::covers(self.address, self.prefix_len, address)
+        Prefix { address: self.address, len: self.prefix_len }.contains(address)
     }
 }

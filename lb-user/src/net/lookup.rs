@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::snapshot::{Hop, IfIndex, Link, Neighbour, NeighbourState, Route, Snapshot, VlanLink, covers};
-use crate::state::{MacAddress, NextHop, NextHops, Unresolved};
+use super::snapshot::{Hop, IfIndex, Link, Neighbour, NeighbourState, Route, Snapshot, VlanLink};
+use crate::state::{MacAddress, NextHop, NextHops, Prefix, Unresolved};
 
 impl Snapshot {
     /// The next hops of all addresses that routes were asked for.
@@ -42,7 +42,7 @@ impl Snapshot {
     fn no_route(&self, address: IpAddr) -> Unresolved {
         self.addresses
             .iter()
-            .filter(|own| covers(own.address, own.prefix_len, address))
+            .filter(|own| Prefix { address: own.address, len: own.prefix_len }.contains(address))
             .filter_map(|own| self.links.get(&own.link))
             .find(|link| !link.up)
             .map_or(Unresolved::NoRoute(address), |link| Unresolved::LinkDown(link.name.clone()))

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use crate::state::MacAddress;
+use crate::state::{MacAddress, Prefix};
 
 /// Index of an interface.
 pub(super) type IfIndex = u32;
@@ -183,7 +183,8 @@ impl Snapshot {
                 work_if(before.is_some() && self.is_needed(hop), Work::Derive)
             }
             Event::Route { prefix, prefix_len } => {
-                let concerned = self.routes.keys().any(|address| covers(prefix, prefix_len, *address));
+                let prefix = Prefix { address: prefix, len: prefix_len };
+                let concerned = self.routes.keys().any(|address| prefix.contains(*address));
                 work_if(concerned, Work::Routes)
             }
             Event::Rules => Work::Routes,
@@ -237,16 +238,6 @@ impl Neighbour {
             _ => self,
         }
     }
-}
-
-/// The address lies in the prefix.
-pub(super) fn covers(prefix: IpAddr, prefix_len: u8, address: IpAddr) -> bool {
-    let differs = match (prefix, address) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(a.to_bits() ^ b.to_bits()) << 96,
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() ^ b.to_bits(),
-        _ => return false,
-    };
-    differs.leading_zeros() >= u32::from(prefix_len)
 }
 
 const fn work_if(changed: bool, work: Work) -> Work {

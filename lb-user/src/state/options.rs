@@ -105,18 +105,15 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// Whether the address lies in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let shift = |bits: u32| bits - u32::from(self.len);
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (u32::from(own) ^ u32::from(other)).checked_shr(shift(32)).is_none_or(|differs| differs == 0)
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => (u128::from(own) ^ u128::from(other))
-                .checked_shr(shift(128))
-                .is_none_or(|differs| differs == 0),
-            _ => false,
-        }
+        let differs = match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => u128::from(own.to_bits() ^ other.to_bits()) << 96,
+            (IpAddr::V6(own), IpAddr::V6(other)) => own.to_bits() ^ other.to_bits(),
+            _ => return false,
+        };
+        differs.leading_zeros() >= u32::from(self.len)
     }
 }
 
