@@ -10,17 +10,17 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
+use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, CacheInfo,
 };
-use rtnetlink::{Error, Handle};
 use tokio::task::JoinSet;
 
 use super::claim::Presence;
 use super::plan::{Plan, concerned};
 use super::{AnnounceError, Wanted};
-use crate::net::{AddressFact, AddressState, HostFacts, watch_facts};
+use crate::net::{AddressFact, AddressState, HostFacts, io_error, watch_facts};
 use crate::state::Announce;
 
 /// `IFA_PROTO` of addresses that ferrolev added. The kernel's own are 1 to 3; no other program is known to use it.
@@ -175,13 +175,6 @@ fn message(ifindex: u32, interface: &str, address: IpAddr, detect_duplicates: bo
         message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
     }
     message
-}
-
-fn io_error(error: Error) -> io::Error {
-    match error {
-        Error::NetlinkError(message) => message.to_io(),
-        other => io::Error::other(other.to_string()),
-    }
 }
 
 #[cfg(test)]

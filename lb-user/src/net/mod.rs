@@ -28,6 +28,8 @@ use std::net::IpAddr;
 
 use crate::state::NextHops;
 
+pub(crate) use netlink::io_error;
+
 pub use facts::{AddressFact, AddressState, HostFacts, LinkFact, Links};
 pub use resolver::spawn;
 pub use watch::{watch_addresses, watch_facts};

@@ -150,6 +150,14 @@ impl Netlink {
     }
 }
 
+/// What the kernel says of a request that it refuses.
+pub(crate) fn io_error(error: Error) -> std::io::Error {
+    match error {
+        Error::NetlinkError(message) => message.to_io(),
+        other => std::io::Error::other(other.to_string()),
+    }
+}
+
 fn list_error(what: &'static str, error: &Error) -> NetError {
     match error {
         Error::RequestFailed => NetError::Closed,

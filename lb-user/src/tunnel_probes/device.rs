@@ -1,16 +1,15 @@
 //! The pair of devices that checks go through, and the routes of their addresses.
 #![forbid(unsafe_code)]
 
-use std::io;
 use std::net::IpAddr;
 
 use rtnetlink::packet_route::link::{InfoData, InfoVeth};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric};
-use rtnetlink::{Error, Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::task::JoinSet;
 
 use super::{Prefixes, ProbeError};
-use crate::net::link;
+use crate::net::{io_error, link};
 use lb_common::abi::{PROBE_MAC, PROBE_PEER_MAC};
 
 /// Bytes of the largest packet that a check sends: with any outer header it fits any Ethernet.
@@ -162,13 +161,6 @@ async fn delete(handle: &Handle, name: &str) -> Result<(), ProbeError> {
     match handle.link().del(index).execute().await.map_err(io_error) {
         Err(error) if error.raw_os_error() != Some(libc::ENODEV) => Err(ProbeError::kernel(name, error)),
         _ => Ok(()),
-    }
-}
-
-fn io_error(error: Error) -> io::Error {
-    match error {
-        Error::NetlinkError(message) => message.to_io(),
-        other => io::Error::other(other.to_string()),
     }
 }
 
