@@ -69,8 +69,7 @@ impl Backend {
     /// # Errors
     /// When it is gone already.
     pub fn kill_nginx(&mut self) -> Result<()> {
-        self.nginx.signal(Signal::SIGKILL)?;
-        self.nginx.wait(Duration::from_secs(10)).map(drop)
+        self.nginx.end(Signal::SIGKILL)
     }
 
     /// Starts nginx again.
@@ -87,8 +86,7 @@ impl Backend {
     /// # Errors
     /// When it is gone already.
     pub fn kill_decap(&mut self) -> Result<()> {
-        self.decap.signal(Signal::SIGKILL)?;
-        self.decap.wait(Duration::from_secs(10)).map(drop)
+        self.decap.end(Signal::SIGKILL)
     }
 
     /// Starts the decapsulation agent again.

@@ -141,6 +141,19 @@ pub struct Cli {
     pub stderr: String,
 }
 
+impl Cli {
+    /// What it said.
+    ///
+    /// # Errors
+    /// When it ended with another code than 0.
+    pub fn succeeded(self) -> Result<String> {
+        if self.code != 0 {
+            bail!("exit code {}: {}{}", self.code, self.stdout, self.stderr);
+        }
+        Ok(self.stdout)
+    }
+}
+
 impl Daemon {
     /// Starts the daemon and waits until it answers.
     ///
@@ -180,7 +193,7 @@ impl Daemon {
     /// # Errors
     /// When it is gone already.
     pub fn kill(&mut self) -> Result<()> {
-        self.end(Signal::SIGKILL)
+        self.process.end(Signal::SIGKILL)
     }
 
     /// Ends it as a service manager does.
@@ -188,12 +201,7 @@ impl Daemon {
     /// # Errors
     /// When it does not end in time.
     pub fn terminate(&mut self) -> Result<()> {
-        self.end(Signal::SIGTERM)
-    }
-
-    fn end(&mut self, signal: Signal) -> Result<()> {
-        self.process.signal(signal)?;
-        self.process.wait(Duration::from_secs(10)).map(drop)
+        self.process.end(Signal::SIGTERM)
     }
 
     /// Starts it again with the same options, and waits until it answers.
@@ -250,11 +258,7 @@ impl Daemon {
     /// # Errors
     /// When it exits with another code than 0: with what it said.
     pub fn cli<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
-        let cli = self.try_cli(arguments)?;
-        if cli.code != 0 {
-            bail!("exit code {}: {}{}", cli.code, cli.stdout, cli.stderr);
-        }
-        Ok(cli.stdout)
+        self.try_cli(arguments)?.succeeded()
     }
 
     /// Runs a command of the command line against this daemon, however it ends.

@@ -81,6 +81,15 @@ impl Process {
         kill(self.pid(), signal).with_context(|| format!("cannot send {signal} to {}", self.name))
     }
 
+    /// Sends it a signal that ends it, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it is gone already, or does not end in time.
+    pub fn end(&mut self, signal: Signal) -> Result<()> {
+        self.signal(signal)?;
+        self.wait(Duration::from_secs(10)).map(drop)
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use lb_user::api::types::Status;
+use nix::sys::signal::Signal;
 
 use super::daemon::{Cli, DaemonConfig, ferrolev};
 use super::lab_dir::Lab;
@@ -75,11 +76,7 @@ impl Systemd {
     /// # Errors
     /// See above.
     pub fn must<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
-        let cli = self.ctl(arguments)?;
-        if cli.code != 0 {
-            bail!("exit code {}: {}{}\n{}", cli.code, cli.stdout, cli.stderr, self.log());
-        }
-        Ok(cli.stdout)
+        self.ctl(arguments)?.succeeded().with_context(|| self.log())
     }
 
     /// Runs a command of the balancer's command line; an error when it fails.
@@ -90,10 +87,7 @@ impl Systemd {
         let mut command = self.command("ferrolev");
         command.args(arguments);
         let cli: Cli = command.output().context("cannot run ferrolev")?.into();
-        if cli.code != 0 {
-            bail!("exit code {}: {}{}\n{}", cli.code, cli.stdout, cli.stderr, self.log());
-        }
-        Ok(cli.stdout)
+        cli.succeeded().with_context(|| self.log())
     }
 
     /// What `ferrolev status` says.
@@ -136,8 +130,7 @@ impl Systemd {
 impl Drop for Systemd {
     fn drop(&mut self) {
         // Takes the container's first process with it, and that one all others.
-        let _ = self.process.signal(nix::sys::signal::Signal::SIGKILL);
-        let _ = self.process.wait(PATIENCE);
+        let _ = self.process.end(Signal::SIGKILL);
         let _ = wait_until("the end of the container", PATIENCE, || {
             remove_cgroup(&self.cgroup);
             if self.cgroup.exists() { bail!("processes are left") } else { Ok(()) }
