@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use crate::health::Diagnosis;
+pub use crate::state::AlarmKind;
 
 /// Query of `GET /v1/health`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
@@ -85,4 +86,13 @@ pub struct HealthTransition {
     /// Where the fault was, as far as that was known.
     #[serde(default)]
     pub diagnosis: Option<Diagnosis>,
+}
+
+/// Something about a vip's backends that is out of the ordinary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VipAlarm {
+    pub kind: AlarmKind,
+    /// The vip's route that is concerned, when it is not the vip itself.
+    pub route: Option<String>,
+    pub text: String,
 }

@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::types::{AddressPlaceState, BackendState};
 use crate::controller::MetricsSnapshot;
+use crate::state::AlarmKind;
 
 /// The content type of what [`render`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -124,6 +125,14 @@ impl Page {
             }
             slots.set_value(of(vip, backend), f64::from(backend.slots));
             weights.set_value(of(vip, backend), f64::from(backend.weight));
+        }
+        let alarms =
+            self.gauge("vip_alarm", "1 for what is out of the ordinary with a vip's backends, else 0", None);
+        for vip in &snapshot.vips {
+            for kind in AlarmKind::ALL {
+                let labels = vec![("vip", vip.name.clone()), ("alarm", kind.label().to_owned())];
+                alarms.set_value(labels, if vip.alarms.contains(&kind) { 1.0 } else { 0.0 });
+            }
         }
         let rings = self.gauge("vip_ring_slots", "Slots of a vip's ring", None);
         let transitions = self.gauge(
@@ -279,10 +288,11 @@ fn sorted(text: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-const STATES: [(BackendState, &str); 7] = [
+const STATES: [(BackendState, &str); 8] = [
     (BackendState::Initial, "initial"),
     (BackendState::Healthy, "healthy"),
     (BackendState::Unhealthy, "unhealthy"),
+    (BackendState::Standby, "standby"),
     (BackendState::Draining, "draining"),
     (BackendState::Drained, "drained"),
     (BackendState::Unused, "unused"),

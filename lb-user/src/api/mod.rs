@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod counter_types;
 mod error;
 mod extract;
 pub mod flow_dump;

@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use super::counter_types::{BackendStats, CounterValues, PolicyValues, ReasonStats, Stats, VipStats};
 pub use super::flow_types::{FlowCount, FlowDumpHead, FlowEntry, FlowEntryState, FlowImport, FlowOptions};
 pub use super::health_types::{
-    CheckResult, Diagnosis, HealthOptions, HealthState, HealthStatus, HealthTransition,
+    AlarmKind, CheckResult, Diagnosis, HealthOptions, HealthState, HealthStatus, HealthTransition, VipAlarm,
 };
 use crate::dataplane::XdpMode;
 use crate::state::{Affinity, Announce, Fragments, Mode, Protocol};
@@ -87,6 +88,9 @@ pub struct VipStatus {
     pub ring_build_us: u64,
     pub counters: CounterValues,
     pub policy: PolicyValues,
+    /// What is out of the ordinary with its backends' health.
+    #[serde(default)]
+    pub alarms: Vec<VipAlarm>,
     pub backends: Vec<DestStatus>,
     /// Backends for clients of some prefixes, in the file's order.
     pub routes: Vec<RouteStatus>,
@@ -145,6 +149,8 @@ pub enum BackendState {
     Healthy,
     /// Taken out of the ring because it fails its check.
     Unhealthy,
+    /// Healthy, and another serves in its place.
+    Standby,
     /// Drained: gets no new flows, and may still have some.
     Draining,
     /// Drained, and no flow is left.
@@ -204,27 +210,6 @@ pub struct NextHopStatus {
     #[schema(value_type = Option<String>)]
     pub gateway: Option<IpAddr>,
     pub vlan: Option<u16>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CounterValues {
-    pub packets: u64,
-    pub bytes: u64,
-    /// TCP connection attempts.
-    pub new_flows: u64,
-}
-
-/// What access lists and limits of a vip did; all 0 for a vip without any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PolicyValues {
-    /// Flows that wanted to begin: TCP connection attempts and QUIC Initial packets that the access lists let through.
-    pub new_flows: u64,
-    /// Packets that an access list denied.
-    pub denied: u64,
-    /// New flows dropped beyond the vip's limit.
-    pub vip_limited: u64,
-    /// New flows dropped beyond the limit of their source prefix.
-    pub source_limited: u64,
 }
 
 /// Query of `GET /v1/access`.
@@ -354,38 +339,6 @@ pub struct ExplainReply {
     pub predicted_backend: Option<String>,
     /// First bytes of the outgoing frame, hexadecimal.
     pub frame: String,
-}
-
-/// `GET /v1/stats`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Stats {
-    /// When the counters were read.
-    pub at: String,
-    pub vips: Vec<VipStats>,
-    pub reasons: Vec<ReasonStats>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct VipStats {
-    pub name: String,
-    pub counters: CounterValues,
-    pub policy: PolicyValues,
-    pub backends: Vec<BackendStats>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct BackendStats {
-    pub name: String,
-    pub counters: CounterValues,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ReasonStats {
-    /// `pass`, `drop`, or `answer`: the packet was turned into one.
-    pub kind: String,
-    pub reason: String,
-    pub meaning: String,
-    pub packets: u64,
 }
 
 /// The body of every reply that is not 2xx.

@@ -209,6 +209,21 @@ pub(super) enum BackendCommand {
     },
     /// Give a backend no new flows, in a vip or in all; flows that it has go on
     Drain(DrainArgs),
+    /// Use a backend again that was disabled, in maintenance or drained, in a vip or in all
+    Enable(BackendArgs),
+    /// Give a backend no new flows, and move those that it has to other backends, which reset TCP connections
+    Disable(BackendArgs),
+    /// Drain a backend and do not check it until it is enabled
+    Maintenance {
+        #[command(flatten)]
+        backend: BackendArgs,
+        /// So long its flows are meant to take at most, such as 300s or 5min
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        timeout: Option<Duration>,
+        /// Give up the flows that are left after the timeout, or at once without one
+        #[arg(long)]
+        force: bool,
+    },
     /// Undo a drain: the backend gets the same slots back
     Undrain(BackendArgs),
     /// Give a backend another weight, in a vip or in all

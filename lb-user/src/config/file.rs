@@ -5,9 +5,11 @@
 
 mod check;
 mod objects;
+mod pool;
 
 pub(super) use check::CheckFile;
 pub(super) use objects::{AddressFile, BackendFile, MemberFile, RouteFile, VipFile};
+pub(super) use pool::PoolFile;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;

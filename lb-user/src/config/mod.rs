@@ -33,7 +33,7 @@ use crate::dataplane::{Limits, XdpMode};
 use crate::health::probe::Probe;
 use crate::health::{Rhythm, Spec, Via};
 use crate::state::{
-    AccessRules, Affinity, Answers, DesiredAddress, FlowTimes, Mode, OnUnhealthy, Prefixes, ServerId, Tunnel,
+    AccessRules, Affinity, Answers, DesiredAddress, FlowTimes, Mode, PoolPolicy, Prefixes, ServerId, Tunnel,
     VipKey, VipOptions,
 };
 use crate::tunnel_probes::Prefixes as ProbePrefixes;
@@ -44,8 +44,8 @@ pub use reference::reference;
 pub(crate) use validate::why_no_name;
 pub use values::{Origin, Provenance, Value, path};
 pub use words::{
-    affinity as affinity_word, announce as announce_word, fragments as fragments_word, mode as mode_word,
-    tracking as tracking_word, xdp_mode as xdp_mode_word,
+    affinity as affinity_word, announce as announce_word, fragments as fragments_word, known_mode,
+    mode as mode_word, tracking as tracking_word, xdp_mode as xdp_mode_word,
 };
 
 /// A backend's weight when nobody says otherwise.
@@ -122,20 +122,12 @@ impl CheckConfig {
     }
 }
 
-/// What follows in a vip from its backends' health.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How a vip's backends are checked, and what follows from that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealthPolicy {
     /// The name of a check, for backends without one of their own.
     pub check: Option<String>,
-    pub on_unhealthy: OnUnhealthy,
-    /// Without any healthy backend all are used.
-    pub fail_open: bool,
-}
-
-impl Default for HealthPolicy {
-    fn default() -> Self {
-        Self { check: None, on_unhealthy: OnUnhealthy::default(), fail_open: true }
-    }
+    pub pool: PoolPolicy,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

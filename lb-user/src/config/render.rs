@@ -1,6 +1,7 @@
 //! A configuration as a file would say it. What was left to the defaults stays left to them.
 
 mod check;
+mod pool;
 mod vip;
 
 use std::fmt::Display;
@@ -9,6 +10,7 @@ use super::values::path;
 use super::words::{mode, oversize, xdp_mode};
 use super::{AccessSource, BackendConfig, Config, DEFAULT_TTL, DEFAULT_WEIGHT};
 pub(super) use check::check_texts;
+pub(super) use pool::pool_texts;
 
 use crate::dataplane::{Limits, XdpMode};
 use crate::state::{Answers, Dscp, FlowTimes, GueVariant, Prefix, SourcePrefix, Tunnel};

@@ -159,14 +159,15 @@ impl Config {
             value("fragments", words::fragments(*fragments).to_owned()),
             value("tracking", words::tracking(*tracking).to_owned()),
             value("slow_start", render::duration(vip.slow_start)),
-            value("check", vip.health.check.clone().unwrap_or_default()),
-            value("on_unhealthy", words::on_unhealthy(vip.health.on_unhealthy).to_owned()),
-            value("fail_open", vip.health.fail_open.to_string()),
+        ];
+        let pool = render::pool_texts(&vip.health).into_iter();
+        values.extend(pool.map(|text| value(text.key, text.plain)));
+        values.extend([
             value("new_flows_per_second", number(limits.vip_per_second)),
             value("source_new_flows_per_second", number(limits.source_per_second)),
             value("source_prefix4", limits.source_prefix4.to_string()),
             value("source_prefix6", limits.source_prefix6.to_string()),
-        ];
+        ]);
         values.extend(self.access_values(&["vip", name], &vip.access_source));
         values.push(value("quic_server_id_length", number(quic.map(|quic| quic.server_id_len.into()))));
         values.push(value("quic_config_id", number(quic.map(|quic| quic.config_id.into()))));
@@ -188,6 +189,7 @@ impl Config {
             value("announce_on", joined(address.announce_on.iter())),
             value("unknown_ports", words::unknown_ports(address.unknown_ports).to_owned()),
             value("ping", address.ping.to_string()),
+            value("withdraw_when_down", address.withdraw_when_down.to_string()),
         ]
     }
 

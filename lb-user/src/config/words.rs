@@ -4,7 +4,8 @@ use crate::dataplane::XdpMode;
 use crate::health::probe::{HttpVersion, Probe};
 use crate::health::{Start, Via};
 use crate::state::{
-    Affinity, Announce, Fragments, Mode, OnUnhealthy, Oversize, Protocol, TrackingMode, UnknownPorts,
+    Affinity, Announce, FailOpen, Fragments, Mode, OnUnhealthy, Oversize, Protocol, RoleConflict,
+    TrackingMode, UnknownPorts,
 };
 
 /// What kind of probe a check makes.
@@ -54,6 +55,9 @@ pub(super) const STARTS: &[(&str, Start)] = &[("up", Start::Up), ("down", Start:
 pub(super) const VIAS: &[(&str, Via)] = &[("direct", Via::Direct), ("tunnel", Via::Tunnel)];
 pub(super) const ON_UNHEALTHY: &[(&str, OnUnhealthy)] =
     &[("reset", OnUnhealthy::Reset), ("drain", OnUnhealthy::Drain)];
+pub(super) const FAIL_OPEN: &[(&str, FailOpen)] = &[("all", FailOpen::All), ("none", FailOpen::None)];
+pub(super) const ROLE_CONFLICTS: &[(&str, RoleConflict)] =
+    &[("keep", RoleConflict::Keep), ("newest", RoleConflict::Newest), ("lowest", RoleConflict::Lowest)];
 
 /// The word that the file has for `meaning`.
 fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> &'static str {
@@ -70,6 +74,12 @@ pub fn xdp_mode(mode: XdpMode) -> &'static str {
 #[must_use]
 pub fn mode(mode: Mode) -> &'static str {
     word(MODES, mode)
+}
+
+/// The mode's word, when `text` is one.
+#[must_use]
+pub fn known_mode(text: &str) -> Option<&'static str> {
+    MODES.iter().map(|(word, _)| *word).find(|word| *word == text)
 }
 
 /// The word for an affinity in the configuration file.
@@ -122,4 +132,12 @@ pub(super) fn via(via: Via) -> &'static str {
 
 pub(super) fn on_unhealthy(on_unhealthy: OnUnhealthy) -> &'static str {
     word(ON_UNHEALTHY, on_unhealthy)
+}
+
+pub(super) fn fail_open(fail_open: FailOpen) -> &'static str {
+    word(FAIL_OPEN, fail_open)
+}
+
+pub(super) fn role_conflict(conflict: RoleConflict) -> &'static str {
+    word(ROLE_CONFLICTS, conflict)
 }

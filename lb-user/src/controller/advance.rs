@@ -1,5 +1,5 @@
-//! What changes by itself as time goes by: steps of slow starts, and flows that are given up when a drain's deadline is
-//! reached.
+//! What changes by itself as time goes by: steps of slow starts, flows that are given up when a drain's deadline is reached, and
+//! backends that are held out or kept in for some time.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -15,7 +15,8 @@ impl<D: Dataplane> Engine<D> {
     /// When [`Self::advance`] has something to do next.
     #[must_use]
     pub fn next_due(&self) -> Option<SystemTime> {
-        self.next_deadline.into_iter().chain(self.slow_start.next_step(&self.desired)).min()
+        let of_pools = self.pools.next_due();
+        self.next_deadline.into_iter().chain(self.slow_start.next_step(&self.desired)).chain(of_pools).min()
     }
 
     /// Does what is due at the time `now`.
@@ -25,7 +26,7 @@ impl<D: Dataplane> Engine<D> {
         self.follow(now);
         for plan in before.plan(&self.target) {
             let vip = self.desired.vips.get(&plan.key).map_or_else(String::new, |vip| vip.name.clone());
-            info!(vip, slots_moved = plan.slots_moved, "slow start or drain");
+            info!(vip, slots_moved = plan.slots_moved, "slow start, drain or health");
         }
     }
 
@@ -33,7 +34,10 @@ impl<D: Dataplane> Engine<D> {
     pub(super) fn merge_anew(&mut self, now: SystemTime) {
         let Merged { mut desired, next_deadline, .. } = merge(&self.setup.config, &self.overlay, now);
         log_given_up(&self.desired, &desired);
-        health::mind(&mut desired, &self.setup.config, &self.verdicts, is_reachable(&self.hops));
+        let (mut pools, reachable) = (self.pools.clone(), is_reachable(&self.hops));
+        health::mind(&mut desired, &self.setup.config, &self.verdicts, &mut pools, reachable, now);
+        health::log_alarms(&desired, &self.pools, &pools);
+        self.pools = pools;
         self.desired = desired;
         self.next_deadline = next_deadline;
     }
@@ -44,6 +48,13 @@ impl<D: Dataplane> Engine<D> {
         slow_start.follow(&mut self.desired, is_reachable(&self.hops), now);
         self.keep_slow_start(slow_start);
         self.rebuild();
+    }
+
+    /// Stores who is healthy: the next daemon begins with that.
+    pub(super) fn keep_healths(&self) {
+        if let Err(error) = self.setup.store.put_healths(&health::lasting(&self.verdicts)) {
+            warn!(%error, "who is healthy would not be known after a restart");
+        }
     }
 
     /// Stores which slow starts are under way: the next daemon goes on with them.

@@ -1,9 +1,10 @@
 //! The state of a backend in a vip, from what is asked for and what is known.
 
+use super::clock;
 use super::health::Verdict;
 use crate::api::types::BackendState;
 use crate::health::State;
-use crate::state::{DesiredMember, ForwardDest, Unresolved};
+use crate::state::{DesiredMember, ForwardDest, Out, Spared, Unresolved};
 
 /// The state, and why when that is not plain.
 pub(super) fn backend_state(
@@ -20,21 +21,51 @@ pub(super) fn backend_state(
         (false, 0, _) => (BackendState::Unused, Some(reason.unwrap_or("its weight is 0".to_owned()))),
         (false, _, Some(Unresolved::Pending)) => (BackendState::Initial, reason),
         (false, _, Some(_)) => (BackendState::Unresolved, reason),
-        (false, _, None) => match health.map(|verdict| verdict.state) {
-            Some(State::Unhealthy) => {
-                let failure =
-                    health.and_then(|verdict| verdict.reason.as_deref()).unwrap_or("its check fails");
-                let used = if member.unhealthy { "" } else { "; it is used, since no backend is healthy" };
-                (BackendState::Unhealthy, Some(format!("{failure}{used}")))
-            }
-            _ if member.unhealthy => {
-                (BackendState::Unhealthy, Some("it is unhealthy for another vip of the group".to_owned()))
-            }
-            Some(State::Initial(_)) => {
-                (BackendState::Initial, Some("its check has no result yet".to_owned()))
-            }
-            Some(State::Healthy) | None => (BackendState::Healthy, None),
-        },
+        (false, _, None) => of_health(member, health),
+    }
+}
+
+/// The state of a backend that could serve.
+fn of_health(member: &DesiredMember, health: Option<&Verdict>) -> (BackendState, Option<String>) {
+    let failure = || health.and_then(|verdict| verdict.reason.as_deref()).unwrap_or("its check fails");
+    let state = health.map(|verdict| verdict.state);
+    let standby = |why: &str| (BackendState::Standby, Some(why.to_owned()));
+    match member.out {
+        Some(Out::Unhealthy) => (BackendState::Unhealthy, Some(failure().to_owned())),
+        Some(Out::UnhealthyInGroup) => {
+            (BackendState::Unhealthy, Some("it is unhealthy for another vip of the group".to_owned()))
+        }
+        Some(Out::Flapping { until }) => {
+            let until = clock::text(until);
+            (
+                BackendState::Unhealthy,
+                Some(format!("its state changes too often; it stays out until {until}")),
+            )
+        }
+        Some(Out::Idle) => standby("a backup: it serves when too few others are healthy"),
+        Some(Out::BelowQuorum) => standby("backups serve, since too few are healthy"),
+        Some(Out::Inactive) => standby("it does not answer as the active one, or another one serves"),
+        Some(Out::Frozen) => standby("the ring is frozen, and it was not in it"),
+        None if member.spared == Some(Spared::Active) && health.is_some_and(|verdict| verdict.passes) => {
+            (BackendState::Healthy, None)
+        }
+        None if state == Some(State::Unhealthy) => {
+            let used = match member.spared {
+                Some(Spared::TooFewHealthy) => "it is used, since too few backends are healthy",
+                Some(Spared::Frozen) => {
+                    "it is used, since many backends failed at once and the ring is frozen"
+                }
+                Some(Spared::Active) => "it is used, since it was the last active one",
+                Some(Spared::NoneHealthy | Spared::Flapping) | None => {
+                    "it is used, since no backend is healthy"
+                }
+            };
+            (BackendState::Unhealthy, Some(format!("{}; {used}", failure())))
+        }
+        None if matches!(state, Some(State::Initial(_))) => {
+            (BackendState::Initial, Some("its check has no result yet".to_owned()))
+        }
+        None => (BackendState::Healthy, None),
     }
 }
 

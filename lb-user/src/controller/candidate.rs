@@ -116,9 +116,10 @@ impl<D: Dataplane> Engine<D> {
             })
             .collect();
         let config = candidate.config.as_ref().unwrap_or(&self.setup.config);
-        health::mind(&mut desired, config, &self.verdicts, is_reachable(&hops));
+        let (mut pools, now) = (self.pools.clone(), SystemTime::now());
+        health::mind(&mut desired, config, &self.verdicts, &mut pools, is_reachable(&hops), now);
         let mut slow_start = self.slow_start.clone();
-        slow_start.follow(&mut desired, is_reachable(&hops), SystemTime::now());
+        slow_start.follow(&mut desired, is_reachable(&hops), now);
         let desired = &desired;
         let next = build(desired, &hops, Previous::Forwarding(&self.target), &mut BTreeMap::new());
         let warming = slow_start.begun_since(&self.slow_start, desired);

@@ -17,11 +17,11 @@ use crate::announce::Wanted as WantedAddresses;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{Dataplane, DataplaneError, FlowTable, OpenOptions, Totals};
-use crate::health::Wanted;
+use crate::health::{Known, State, Wanted};
 use crate::net::Links;
 use crate::state::{
-    ChangeError, Desired, Dormant, Forwarding, Merged, NextHops, Overlay, Previous, SlowStart, StoreError,
-    VipKey, merge,
+    ChangeError, Desired, Dormant, Forwarding, Merged, NextHops, Overlay, Pools, Previous, SlowStart,
+    StoreError, VipKey, merge,
 };
 
 /// Why something asked for was not done; nothing has changed.
@@ -57,6 +57,8 @@ pub struct Engine<D> {
     pub(super) slow_start: SlowStart,
     /// What the checks say so far.
     pub(super) verdicts: Verdicts,
+    /// What the decisions of vips about their backends remember.
+    pub(super) pools: Pools,
     pub(super) hops: NextHops,
     /// What should be forwarded.
     pub(super) target: Forwarding,
@@ -95,7 +97,10 @@ impl<D: Dataplane> Engine<D> {
         let overlay = setup.overlay()?;
         let now = SystemTime::now();
         let Merged { mut desired, dormant, next_deadline } = merge(&setup.config, &overlay, now);
-        health::mind(&mut desired, &setup.config, &Verdicts::new(), is_reachable(&hops));
+        let verdicts = health::known(setup.store.healths()?);
+        let mut pools = Pools::default();
+        health::mind(&mut desired, &setup.config, &verdicts, &mut pools, is_reachable(&hops), now);
+        health::log_alarms(&desired, &Pools::default(), &pools);
         let mut slow_start = SlowStart::resumed(setup.store.slow_starts()?);
         slow_start.follow(&mut desired, is_reachable(&hops), now);
         let mut ring_build = BTreeMap::new();
@@ -115,7 +120,8 @@ impl<D: Dataplane> Engine<D> {
             dormant,
             next_deadline,
             slow_start,
-            verdicts: Verdicts::new(),
+            verdicts,
+            pools,
             hops,
             applied: target.clone(),
             target,
@@ -155,9 +161,17 @@ impl<D: Dataplane> Engine<D> {
     /// When the store or the dataplane refuses.
     pub fn commit(&mut self, mut candidate: Candidate) -> Result<ChangeResult, Refused> {
         let config = candidate.config.as_ref().unwrap_or(&self.setup.config);
-        health::mind(&mut candidate.merged.desired, config, &self.verdicts, is_reachable(&self.hops));
+        let (mut pools, now) = (self.pools.clone(), SystemTime::now());
+        health::mind(
+            &mut candidate.merged.desired,
+            config,
+            &self.verdicts,
+            &mut pools,
+            is_reachable(&self.hops),
+            now,
+        );
         let mut slow_start = self.slow_start.clone();
-        slow_start.follow(&mut candidate.merged.desired, is_reachable(&self.hops), SystemTime::now());
+        slow_start.follow(&mut candidate.merged.desired, is_reachable(&self.hops), now);
         let desired = &candidate.merged.desired;
         let mut ring_build = self.ring_build.clone();
         let target = build(desired, &self.hops, Previous::Forwarding(&self.target), &mut ring_build);
@@ -186,6 +200,8 @@ impl<D: Dataplane> Engine<D> {
         self.dataplane_error = None;
         self.overlay = candidate.overlay;
         self.desired = candidate.merged.desired;
+        health::log_alarms(&self.desired, &self.pools, &pools);
+        self.pools = pools;
         self.dormant = candidate.merged.dormant;
         self.next_deadline = candidate.merged.next_deadline;
         self.keep_slow_start(slow_start);
@@ -233,6 +249,13 @@ impl<D: Dataplane> Engine<D> {
         self.follow(now);
     }
 
+    /// Who was healthy when an earlier daemon ended.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        let known = self.verdicts.iter().filter(|(_, verdict)| !matches!(verdict.state, State::Initial(_)));
+        known.map(|(target, verdict)| (target.clone(), verdict.state == State::Healthy)).collect()
+    }
+
     /// What is to be checked.
     #[must_use]
     pub fn checks(&self) -> Wanted {
@@ -240,9 +263,15 @@ impl<D: Dataplane> Engine<D> {
     }
 
     /// Takes in what the checks say now.
-    pub(super) fn follow_health(&mut self, verdicts: Verdicts) {
+    pub(super) fn follow_health(&mut self, mut verdicts: Verdicts) {
+        // A check that has just begun says nothing yet.
+        let checks = self.checks();
+        for (target, verdict) in self.verdicts.iter().filter(|(target, _)| checks.contains_key(*target)) {
+            verdicts.entry(target.clone()).or_insert_with(|| verdict.clone());
+        }
         if self.verdicts != verdicts {
             self.verdicts = verdicts;
+            self.keep_healths();
             let now = SystemTime::now();
             self.merge_anew(now);
             self.follow(now);

@@ -1,15 +1,17 @@
 //! What follows from the backends' health: who is to be checked, and who is taken out of the rings.
 //!
-//! An unhealthy backend keeps its place and its weight in what is desired, and is marked there; a vip without any healthy backend
-//! uses all of them when it fails open. What is marked is worked out anew each time, from file, runtime changes and verdicts.
+//! Brings what checks say to the vips that use them; what a vip makes of it is decided in [`Pools`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
 
-use crate::config::{CheckConfig, Config, mode_word};
+use tracing::{info, warn};
+
+use crate::config::{CheckConfig, Config, known_mode, mode_word};
 use crate::health::probe::Probe;
 use crate::health::{Spec, Standings, State, Target, Via, Wanted, Way};
-use crate::state::{Desired, DesiredMember, DesiredVip, OnUnhealthy, VipKey};
+use crate::state::{Alarm, AllSeen, Asked, Desired, DesiredMember, Healths, Pools, Seen, VipKey};
 
 /// What the checks say so far.
 pub(super) type Verdicts = BTreeMap<Target, Verdict>;
@@ -18,6 +20,8 @@ pub(super) type Verdicts = BTreeMap<Target, Verdict>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) state: State,
+    /// Whether the last probe passed.
+    pub(super) passes: bool,
     /// The weight that the backend asks for.
     pub(super) weight: Option<u32>,
     /// Why the state is what it is.
@@ -27,9 +31,39 @@ pub(super) struct Verdict {
 pub(super) fn verdicts(standings: &Standings) -> Verdicts {
     let verdicts = standings.iter().map(|(target, standing)| {
         let reason = standing.transitions.back().and_then(|transition| transition.reason.clone());
-        (target.clone(), Verdict { state: standing.state(), weight: standing.weight, reason })
+        (
+            target.clone(),
+            Verdict { state: standing.state(), passes: standing.passes, weight: standing.weight, reason },
+        )
     });
     verdicts.collect()
+}
+
+/// Verdicts as an earlier daemon has left them.
+pub(super) fn known(healths: Healths) -> Verdicts {
+    let verdict = |((check, asked), healthy): ((String, Asked), bool)| {
+        let state = if healthy { State::Healthy } else { State::Unhealthy };
+        let reason = (!healthy).then(|| "it was unhealthy when the daemon ended".to_owned());
+        let (address, port) = (asked.socket.ip(), asked.socket.port());
+        let way = |(to, mode): (IpAddr, String)| Some(Way { to, backend: address, mode: known_mode(&mode)? });
+        let way = match asked.way {
+            Some(asked) => Some(way(asked)?),
+            None => None,
+        };
+        Some((Target { check, address, port, way }, Verdict { state, passes: healthy, weight: None, reason }))
+    };
+    healths.into_iter().filter_map(verdict).collect()
+}
+
+/// What the next daemon is to know.
+pub(super) fn lasting(verdicts: &Verdicts) -> Healths {
+    let known = verdicts.iter().filter(|(_, verdict)| !matches!(verdict.state, State::Initial(_)));
+    let lasting = known.map(|(target, verdict)| {
+        let way = target.way.as_ref().map(|way| (way.to, way.mode.to_owned()));
+        let asked = Asked { socket: SocketAddr::new(target.address, target.port), way };
+        ((target.check.clone(), asked), verdict.state == State::Healthy)
+    });
+    lasting.collect()
 }
 
 /// What is checked for a backend of a vip, and how.
@@ -49,11 +83,11 @@ pub(super) fn target<'a>(
     Some((Target { check: check.clone(), address, port, way }, found))
 }
 
-/// Everything that is to be checked. Drained backends are, too: they may come back.
+/// Everything that is to be checked. Drained backends are, too: they may come back; those in maintenance are not.
 pub(super) fn wanted(config: &Config, desired: &Desired) -> Wanted {
     let mut wanted = Wanted::new();
     for (key, vip) in &desired.vips {
-        for (name, member) in vip.all_members() {
+        for (name, member) in vip.all_members().into_iter().filter(|(_, member)| !member.silent) {
             if let Some((target, check)) = target(config, *key, name, member) {
                 let spec = spec(check, &target);
                 wanted.entry(target).or_insert(spec);
@@ -82,80 +116,73 @@ pub(super) fn verdict(
     member: &DesiredMember,
 ) -> Option<Verdict> {
     let (target, check) = target(config, vip, name, member)?;
-    let unknown = || Verdict { state: State::Initial(check.rhythm.start), weight: None, reason: None };
+    let unknown =
+        || Verdict { state: State::Initial(check.rhythm.start), passes: false, weight: None, reason: None };
     Some(verdicts.get(&target).cloned().unwrap_or_else(unknown))
 }
 
-/// Marks in `desired`, fresh from file and runtime changes, who is unhealthy. `is_reachable`: whether a backend has a next hop.
+/// Marks in `desired`, fresh from file and runtime changes, who serves. `is_reachable`: whether a backend has a next hop.
 pub(super) fn mind(
     desired: &mut Desired,
     config: &Config,
     verdicts: &Verdicts,
+    pools: &mut Pools,
     is_reachable: impl Fn(IpAddr) -> bool,
+    now: SystemTime,
 ) {
-    if config.checks.is_empty() {
-        return;
-    }
-    let of_groups = down_in_groups(desired, config, verdicts);
-    for (key, vip) in &mut desired.vips {
-        let Some(policy) = config.vips.get(key).map(|vip| &vip.health) else { continue };
-        let of_group = vip.options.group.as_ref().and_then(|group| of_groups.get(group));
-        let routes = vip.routes.iter_mut().map(|route| &mut route.members);
-        for ring in routes.chain([&mut vip.members]) {
-            for (name, member) in &mut *ring {
-                let found = verdict(config, verdicts, *key, name, member);
-                let with_group = of_group.is_some_and(|down| down.contains(&member.address));
-                member.unhealthy = with_group || found.as_ref().is_some_and(|found| !found.state.is_up());
-                member.checked_weight = found.and_then(|found| found.weight);
-            }
-            if policy.fail_open {
-                fail_open(ring, &is_reachable);
-            }
-        }
-        if policy.on_unhealthy == OnUnhealthy::Reset {
-            give_up(vip);
-        }
-    }
+    let seen = seen(desired, config, verdicts);
+    let policy = |key: VipKey| config.vips.get(&key).map(|vip| &vip.health.pool);
+    pools.follow(desired, policy, &seen, is_reachable, now);
 }
 
-/// Backends that fail for any vip of a group: the group sends a client to the same backend in all of its vips.
-fn down_in_groups(
-    desired: &Desired,
-    config: &Config,
-    verdicts: &Verdicts,
-) -> BTreeMap<String, BTreeSet<IpAddr>> {
-    let mut down: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+/// What checks say of each backend of each vip. A group sends a client to the same backend in all of its vips, so that one that
+/// fails for any of them fails for all.
+fn seen(desired: &Desired, config: &Config, verdicts: &Verdicts) -> AllSeen {
+    let mut all = AllSeen::new();
+    let mut groups: BTreeMap<(&str, IpAddr), (bool, bool)> = BTreeMap::new();
+    for (key, vip) in &desired.vips {
+        for (name, member) in vip.all_members() {
+            let found = target(config, *key, name, member).zip(verdict(config, verdicts, *key, name, member));
+            if let Some(((_, check), Verdict { state, passes, weight, .. })) = found {
+                let up = state.is_up();
+                let round = check.rhythm.interval + check.timeout;
+                let seen = Seen { up, passes, down_in_group: false, weight, round };
+                all.insert((*key, member.address), seen);
+                if let Some(group) = &vip.options.group {
+                    let of_group = groups.entry((group, member.address)).or_insert((true, true));
+                    *of_group = (of_group.0 && up, of_group.1 && passes);
+                }
+            }
+        }
+    }
     for (key, vip) in &desired.vips {
         let Some(group) = &vip.options.group else { continue };
-        for (name, member) in vip.all_members() {
-            let found = verdict(config, verdicts, *key, name, member);
-            if found.is_some_and(|verdict| !verdict.state.is_up()) {
-                down.entry(group.clone()).or_default().insert(member.address);
-            }
+        for member in vip.all_members().values() {
+            let Some((up, passes)) = groups.get(&(group.as_str(), member.address)) else { continue };
+            let unchecked =
+                Seen { up: true, passes: true, down_in_group: false, weight: None, round: Duration::ZERO };
+            let seen = all.entry((*key, member.address)).or_insert(unchecked);
+            seen.down_in_group = seen.up && !up;
+            (seen.up, seen.passes) = (*up, *passes);
         }
     }
-    down
+    all
 }
 
-/// Uses all backends of a ring when none that could serve is healthy: the check may be what is wrong.
-fn fail_open(ring: &mut BTreeMap<String, DesiredMember>, is_reachable: impl Fn(IpAddr) -> bool) {
-    let could = |member: &&DesiredMember| {
-        !member.drained && member.asked_weight() > 0 && is_reachable(member.address)
-    };
-    if ring.values().filter(could).all(|member| member.unhealthy) {
-        ring.values_mut().for_each(|member| member.unhealthy = false);
+/// Logs what has come to be out of the ordinary, and what is over.
+pub(super) fn log_alarms(desired: &Desired, before: &Pools, after: &Pools) {
+    for (key, vip) in &desired.vips {
+        let (before, after) = (before.alarms(*key), after.alarms(*key));
+        let is_new = |alarm: &Alarm, known: &[Alarm]| {
+            !known.iter().any(|other| (other.kind, &other.route) == (alarm.kind, &alarm.route))
+        };
+        for Alarm { kind, route, text } in after.iter().filter(|alarm| is_new(alarm, before)) {
+            warn!(vip = vip.name, route = route.as_deref(), alarm = kind.label(), "{text}");
+        }
+        for Alarm { kind, route, .. } in before.iter().filter(|alarm| is_new(alarm, after)) {
+            info!(vip = vip.name, route = route.as_deref(), alarm = kind.label(), "alarm is over");
+        }
     }
-}
-
-/// Lets go of the flows on backends that serve no ring of the vip for their health.
-fn give_up(vip: &mut DesiredVip) {
-    let rings = || vip.routes.iter().map(|route| &route.members).chain([&vip.members]);
-    let of = |unhealthy: bool| -> BTreeSet<IpAddr> {
-        let members = rings().flat_map(BTreeMap::values).filter(|member| member.unhealthy == unhealthy);
-        members.map(|member| member.address).collect()
-    };
-    let gone: Vec<IpAddr> = of(true).difference(&of(false)).copied().collect();
-    vip.given_up.extend(gone);
 }
 
 #[cfg(test)]

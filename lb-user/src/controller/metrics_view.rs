@@ -11,6 +11,7 @@ use crate::api::types::{
     AddressStatus, CounterValues, DestStatus, InterfaceStatus, PolicyValues, RouteStatus, VipStatus,
 };
 use crate::dataplane::{Dataplane, Limits, MAX_VIPS};
+use crate::state::AlarmKind;
 
 /// Every value of `/metrics`.
 #[derive(Clone, Debug)]
@@ -59,6 +60,7 @@ pub struct VipSample {
     pub policy: PolicyValues,
     pub ring_slots: u32,
     pub slots_in_transition: u32,
+    pub alarms: Vec<AlarmKind>,
     pub ring_build_seconds: f64,
     pub backends: Vec<BackendSample>,
 }
@@ -112,6 +114,7 @@ impl<D: Dataplane> Engine<D> {
                     name: vip.name,
                     ring_slots: vip.ring_size,
                     slots_in_transition: vip.slots_in_transition,
+                    alarms: vip.alarms.iter().map(|alarm| alarm.kind).collect(),
                     ring_build_seconds: self
                         .ring_build
                         .get(key)

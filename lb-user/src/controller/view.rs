@@ -14,14 +14,14 @@ use super::{clock, health};
 use crate::announce::{AddressReport, PlaceReport, PlaceState};
 use crate::api::types::{
     AddressPlace, AddressPlaceState, AddressStatus, BackendStats, CounterValues, DestStatus, DormantChange,
-    InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, RouteStatus, Stats, Status, VipChange,
-    VipChangeKind, VipStats, VipStatus,
+    InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, RouteStatus, Stats, Status, VipAlarm,
+    VipChange, VipChangeKind, VipStats, VipStatus,
 };
 use crate::build_info::{OBJECT_SHA256, REVISION, VERSION};
 use crate::config::Config;
 use crate::dataplane::{Dataplane, Totals};
 use crate::state::{
-    Desired, DesiredMember, Drain, ForwardVip, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan,
+    Alarm, Desired, DesiredMember, Drain, ForwardVip, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan,
     VipPlanKind, find_vip,
 };
 
@@ -88,6 +88,7 @@ impl<D: Dataplane> Engine<D> {
             ring_build_us: self.ring_build.get(&key).map_or(0, micros),
             counters: vip_counters(&self.totals, key),
             policy: policy_values(&self.totals, key),
+            alarms: self.alarms(key),
             backends: self.dests(key, &desired.members, forward).collect(),
             routes: routes.collect(),
         })
@@ -108,6 +109,8 @@ impl<D: Dataplane> Engine<D> {
             let verdict = health::verdict(&self.setup.config, &self.verdicts, key, name, member);
             let (state, reason) = backend_state(member, dest, may_have_flows, verdict.as_ref());
             let drain = change.and_then(|change| change.drained.as_ref());
+            let kind = drain.and_then(|drain| drain.kind.note()).map(str::to_owned);
+            let reason = kind.into_iter().chain(reason).reduce(|kind, reason| format!("{kind}; {reason}"));
             Some(DestStatus {
                 vip: self.vip_name(key),
                 route: None,
@@ -127,6 +130,11 @@ impl<D: Dataplane> Engine<D> {
                 changed: change.and_then(|change| change.mark()).cloned(),
             })
         })
+    }
+
+    fn alarms(&self, key: VipKey) -> Vec<VipAlarm> {
+        let alarms = self.pools.alarms(key).iter().cloned();
+        alarms.map(|Alarm { kind, route, text }| VipAlarm { kind, route, text }).collect()
     }
 
     fn dormant_changes(&self) -> Vec<DormantChange> {

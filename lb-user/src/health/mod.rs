@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use diagnosis::{Around, Diagnosis, diagnose};
 pub use machine::{Actions, Event, JITTER_MAX, Machine, Outcome, Rhythm, Start, State};
 pub use standing::{LATENCY_BOUNDS_MS, Last, Standing, Standings, Tally, Transition};
-pub use task::{Checker, Wanted, spawn};
+pub use task::{Checker, Known, Wanted, spawn};
 
 /// One check of one address and port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use super::probe::{FailureKind, Report};
-use super::{Diagnosis, Machine, State, Target};
+use super::{Diagnosis, Machine, Outcome, State, Target};
 
 /// Everything that is known.
 pub type Standings = BTreeMap<Target, Standing>;
@@ -22,6 +22,8 @@ pub struct Standing {
     pub since: Option<SystemTime>,
     /// Results in a row that speak for another state, and how many it takes.
     pub progress: (u32, u32),
+    /// Whether the last probe passed that said anything about the backend.
+    pub passes: bool,
     /// The weight that the last pass asked for.
     pub weight: Option<u32>,
     pub last: Option<Last>,
@@ -84,7 +86,14 @@ impl Standing {
         let at = SystemTime::UNIX_EPOCH;
         let reason = (!reason.is_empty()).then(|| reason.to_owned());
         let transitions = VecDeque::from([Transition { at, to: state, reason, diagnosis: None }]);
-        Self { state: Some(state), since: Some(at), transitions, ..Self::default() }
+        let passes = state == State::Healthy;
+        Self { state: Some(state), since: Some(at), passes, transitions, ..Self::default() }
+    }
+
+    /// As an earlier daemon has left it.
+    pub(super) fn known(healthy: bool) -> Self {
+        let state = if healthy { State::Healthy } else { State::Unhealthy };
+        Self { state: Some(state), passes: healthy, ..Self::default() }
     }
 
     /// A check begins, or goes on otherwise.
@@ -104,14 +113,18 @@ impl Standing {
         progress: (u32, u32),
         now: SystemTime,
     ) -> bool {
-        let before = (self.state, self.weight);
+        let before = (self.state, self.passes, self.weight);
         let failure = report.result.as_ref().err().map(ToString::to_string);
         match &report.result {
             Ok(pass) => {
                 self.weight = pass.weight;
+                self.passes = true;
                 self.tally.pass(report.took);
             }
-            Err(failure) => *self.tally.failures.entry(failure.kind()).or_default() += 1,
+            Err(failure) => {
+                self.passes &= failure.outcome() == Outcome::Inconclusive;
+                *self.tally.failures.entry(failure.kind()).or_default() += 1;
+            }
         }
         if self.state != Some(state) {
             self.state = Some(state);
@@ -128,7 +141,7 @@ impl Standing {
         }
         self.progress = progress;
         self.last = Some(Last { at: now, took: report.took, failure, diagnosis: None });
-        before != (self.state, self.weight)
+        before != (self.state, self.passes, self.weight)
     }
 
     /// Notes what the last result means, and the change that came with it.

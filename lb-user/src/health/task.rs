@@ -26,12 +26,16 @@ pub struct Checker {
     pub standings: watch::Receiver<Standings>,
 }
 
-/// Starts the task that runs checks; to be called within a tokio runtime. `ways`: the addresses of those through tunnels.
+/// Whether targets were healthy when an earlier daemon ended.
+pub type Known = BTreeMap<Target, bool>;
+
+/// Starts the task that runs checks, each from the state that is `known`; to be called within a tokio runtime. `ways`: the
+/// addresses of those through tunnels.
 #[must_use]
-pub fn spawn(ways: watch::Receiver<Ways>) -> Checker {
+pub fn spawn(known: Known, ways: watch::Receiver<Ways>) -> Checker {
     let (wanted, asked) = watch::channel(Wanted::new());
     let (sender, standings) = watch::channel(Standings::new());
-    tokio::spawn(supervise(asked, sender, ways));
+    tokio::spawn(supervise(asked, sender, known, ways));
     Checker { wanted, standings }
 }
 
@@ -40,6 +44,7 @@ pub fn spawn(ways: watch::Receiver<Ways>) -> Checker {
 async fn supervise(
     mut wanted: watch::Receiver<Wanted>,
     standings: watch::Sender<Standings>,
+    mut known: Known,
     ways: watch::Receiver<Ways>,
 ) {
     let mut running: BTreeMap<Target, Running> = BTreeMap::new();
@@ -55,10 +60,13 @@ async fn supervise(
             if running.contains_key(&target) {
                 continue;
             }
-            let known = standings.borrow().get(&target).map(Standing::state);
-            let machine = Machine::new(spec.rhythm.clone(), known);
+            let mut standing = standings.borrow().get(&target).cloned();
+            standing = standing.or_else(|| known.remove(&target).map(Standing::known));
+            let machine = Machine::new(spec.rhythm.clone(), standing.as_ref().map(Standing::state));
+            let mut standing = standing.unwrap_or_default();
+            standing.begin(&machine, SystemTime::now());
             standings.send_modify(|standings| {
-                standings.entry(target.clone()).or_default().begin(&machine, SystemTime::now());
+                standings.insert(target.clone(), standing);
             });
             let check = Check {
                 target: target.clone(),

@@ -10,7 +10,7 @@ use lb_common::maglev;
 use super::overlay::{
     Dormant, MemberOverride, Merged, Overlay, Override, WeightOverride, file_member, merge,
 };
-use super::{Change, ChangeMark, Desired, DesiredVip, Drain, VipKey};
+use super::{Change, ChangeMark, Desired, DesiredVip, Drain, DrainKind, VipKey};
 use crate::config::{Config, DEFAULT_WEIGHT, why_no_name, why_unusable};
 use crate::dataplane::Limits;
 
@@ -118,16 +118,18 @@ impl Overlay {
                 vips
             }
             Change::Drain { backend, vip, timeout_seconds, force } => {
-                let vips = targets(&desired, backend, vip.as_deref())?;
-                let asked = Drain { mark: mark.clone(), timeout_seconds: *timeout_seconds, force: *force };
-                next.edit(config, &vips, backend, |change| {
-                    if change.drained.is_none() || !asked.is_plain() {
-                        change.drained = Some(asked.clone());
-                    }
-                });
-                vips
+                let asked = (DrainKind::Drained, *timeout_seconds, *force);
+                next.drain(config, &desired, backend, vip.as_deref(), asked, mark)?
             }
-            Change::Undrain { backend, vip } => {
+            Change::Disable { backend, vip } => {
+                let asked = (DrainKind::Disabled, None, true);
+                next.drain(config, &desired, backend, vip.as_deref(), asked, mark)?
+            }
+            Change::Maintenance { backend, vip, timeout_seconds, force } => {
+                let asked = (DrainKind::Maintenance, *timeout_seconds, *force);
+                next.drain(config, &desired, backend, vip.as_deref(), asked, mark)?
+            }
+            Change::Undrain { backend, vip } | Change::Enable { backend, vip } => {
                 let vips = targets(&desired, backend, vip.as_deref())?;
                 next.edit(config, &vips, backend, |change| change.drained = None);
                 vips
@@ -218,6 +220,25 @@ impl Overlay {
             }),
             ..Override::default()
         })
+    }
+
+    fn drain(
+        &mut self,
+        config: &Config,
+        desired: &Desired,
+        backend: &str,
+        vip: Option<&str>,
+        (kind, timeout_seconds, force): (DrainKind, Option<u64>, bool),
+        mark: &ChangeMark,
+    ) -> Result<Vec<VipKey>, ChangeError> {
+        let vips = targets(desired, backend, vip)?;
+        let asked = Drain { mark: mark.clone(), timeout_seconds, force, kind };
+        self.edit(config, &vips, backend, |change| {
+            if asked.replaces(change.drained.as_ref()) {
+                change.drained = Some(asked.clone());
+            }
+        });
+        Ok(vips)
     }
 
     fn edit(&mut self, config: &Config, vips: &[VipKey], backend: &str, edit: impl Fn(&mut Override)) {

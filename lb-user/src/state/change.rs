@@ -38,6 +38,22 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "is_false")]
         force: bool,
     },
+    /// As a drain by force: no new flows for a backend of a vip, or of all, and flows that it has go to other backends, which
+    /// reset TCP connections.
+    Disable { backend: String, vip: Option<String> },
+    /// As a drain, and the backend's checks are silent until it is enabled.
+    Maintenance {
+        backend: String,
+        vip: Option<String>,
+        /// As for a drain.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_seconds: Option<u64>,
+        /// As for a drain.
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
+    },
+    /// Undoes disabling, maintenance and drains.
+    Enable { backend: String, vip: Option<String> },
     /// Undoes a drain: the same slots come back.
     Undrain { backend: String, vip: Option<String> },
     /// Gives a backend another weight, in a vip or in all.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::VipKey;
 use super::options::{AccessRules, DesiredAddress, FlowTimes, Prefixes, ServerId, VipOptions};
+use super::{Out, Spared, VipKey};
 
 /// How packets reach a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -183,8 +183,12 @@ pub struct DesiredMember {
     pub server_id: Option<ServerId>,
     /// So long it takes to get its whole share when it begins to serve.
     pub slow_start: Duration,
-    /// Its checks fail: it gets no slots of the ring.
-    pub unhealthy: bool,
+    /// Why it gets no slots of the ring for its health, or for that of others.
+    pub out: Option<Out>,
+    /// Why it gets slots though its check alone would not have it so.
+    pub spared: Option<Spared>,
+    /// Drained, and not checked.
+    pub silent: bool,
     /// The weight that its check asks for in place of `weight`.
     pub checked_weight: Option<u32>,
     /// The weight for the ring in place of `weight`, while a backend of the ring starts slowly.
@@ -202,7 +206,9 @@ impl DesiredMember {
             mode: Mode::Ipip,
             server_id: None,
             slow_start: Duration::ZERO,
-            unhealthy: false,
+            out: None,
+            spared: None,
+            silent: false,
             checked_weight: None,
             slow_weight: None,
         }
@@ -221,7 +227,7 @@ impl DesiredMember {
     #[must_use]
     pub const fn effective_weight(&self) -> u32 {
         match self.slow_weight {
-            _ if self.drained || self.unhealthy => 0,
+            _ if self.drained || self.out.is_some() => 0,
             None => self.asked_weight(),
             Some(weight) => weight,
         }

@@ -19,6 +19,44 @@ pub struct Drain {
     /// Flows that are left then are given up.
     #[serde(default, skip_serializing_if = "is_false")]
     pub force: bool,
+    #[serde(default, skip_serializing_if = "DrainKind::is_drained")]
+    pub kind: DrainKind,
+}
+
+/// What a backend is drained for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DrainKind {
+    #[default]
+    Drained,
+    Disabled,
+    /// Its checks are silent.
+    Maintenance,
+}
+
+impl DrainKind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    const fn is_drained(&self) -> bool {
+        matches!(self, Self::Drained)
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::Disabled => "disabled",
+            Self::Maintenance => "in maintenance",
+        }
+    }
+
+    /// What is to be said of a backend beside its being drained.
+    #[must_use]
+    pub const fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Drained => None,
+            Self::Disabled => Some("disabled"),
+            Self::Maintenance => Some("in maintenance: its checks are silent"),
+        }
+    }
 }
 
 impl Drain {
@@ -35,9 +73,15 @@ impl Drain {
         self.deadline().filter(|_| self.force)
     }
 
-    /// Whether it says anything of a deadline. One that does not leaves the deadline of a backend that is drained already.
-    pub(super) const fn is_plain(&self) -> bool {
-        self.timeout_seconds.is_none() && !self.force
+    /// Whether it takes the place of `before`. A drain that says nothing of a deadline leaves what is there.
+    pub(super) fn replaces(&self, before: Option<&Self>) -> bool {
+        before.is_none_or(|before| match self.kind {
+            DrainKind::Drained => self.timeout_seconds.is_some() || self.force,
+            DrainKind::Disabled => before.kind != self.kind,
+            DrainKind::Maintenance => {
+                before.kind != self.kind || self.timeout_seconds.is_some() || self.force
+            }
+        })
     }
 }
 
@@ -45,8 +89,10 @@ impl fmt::Display for Drain {
     /// Such as `drained until 2026-01-01T00:05:00Z, then by force`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.deadline(), self.timeout_seconds) {
-            (Some(at), Some(_)) => write!(f, "drained until {}", humantime::format_rfc3339_seconds(at))?,
-            _ => f.write_str("drained")?,
+            (Some(at), Some(_)) => {
+                write!(f, "{} until {}", self.kind.text(), humantime::format_rfc3339_seconds(at))?;
+            }
+            _ => f.write_str(self.kind.text())?,
         }
         match (self.force, self.timeout_seconds) {
             (true, Some(_)) => f.write_str(", then by force"),
@@ -62,7 +108,7 @@ mod tests {
 
     fn drain(timeout_seconds: Option<u64>, force: bool) -> Drain {
         let mark = ChangeMark { by: "alice".to_owned(), pid: Some(7), at: "2026-01-01T00:00:00Z".to_owned() };
-        Drain { mark, timeout_seconds, force }
+        Drain { mark, timeout_seconds, force, kind: DrainKind::Drained }
     }
 
     fn text(time: SystemTime) -> String {
@@ -78,6 +124,22 @@ mod tests {
         assert_eq!(shown(drain(Some(300), true)), (at("05:00"), at("05:00")));
         assert_eq!(shown(drain(None, true)), (at("00:00"), at("00:00")));
         assert_eq!(shown(drain(Some(u64::MAX), true)), (None, None), "no clock goes so far");
+    }
+
+    #[test]
+    fn what_a_backend_is_drained_for_is_stored_and_only_more_takes_the_place_of_what_is_there() {
+        let of = |kind, force| Drain { kind, ..drain(None, force) };
+        use DrainKind::{Disabled, Drained, Maintenance};
+        for kind in [Drained, Disabled, Maintenance] {
+            let stored = serde_json::to_string(&of(kind, true)).unwrap();
+            assert_eq!(serde_json::from_str::<Drain>(&stored).unwrap(), of(kind, true));
+            assert!(of(kind, true).replaces(None));
+        }
+        assert_eq!(of(Maintenance, false).to_string(), "in maintenance");
+        assert!(!of(Drained, false).replaces(Some(&of(Maintenance, false))), "a drain that says no more");
+        assert!(of(Disabled, true).replaces(Some(&of(Maintenance, false))));
+        assert!(of(Maintenance, false).replaces(Some(&of(Disabled, true))));
+        assert!(!of(Disabled, true).replaces(Some(&of(Disabled, true))), "it is so already");
     }
 
     #[test]

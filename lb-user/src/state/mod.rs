@@ -15,6 +15,7 @@ mod next_hop;
 mod options;
 mod overlay;
 pub mod path_mtu;
+mod pool;
 mod predict;
 mod slow_start;
 mod store;
@@ -28,7 +29,7 @@ pub use desired::{
     Affinity, Answers, Desired, DesiredMember, DesiredRoute, DesiredVip, Dscp, GueVariant, Mode, Oversize,
     SourcePrefix, Tunnel,
 };
-pub use drain::Drain;
+pub use drain::{Drain, DrainKind};
 pub use forwarding::{ForwardDest, ForwardVip, Forwarding, Found, Previous, VipPlan, VipPlanKind, identity};
 pub use history::History;
 pub use next_hop::{MacAddress, NextHop, NextHops, Unresolved};
@@ -37,7 +38,10 @@ pub use options::{
     QuicRouting, ServerId, TrackingMode, UnknownPorts, VipOptions,
 };
 pub use overlay::{Dormant, DormantReason, MemberOverride, Merged, Overlay, Override, WeightOverride, merge};
+pub use pool::{
+    Alarm, AlarmKind, AllSeen, FailOpen, Flapping, Guard, Out, PoolPolicy, Pools, RoleConflict, Seen, Spared,
+};
 pub use predict::{Denied, Prediction, predict};
 pub use slow_start::{SlowStart, Warming};
-pub use store::{JOURNAL_LEN, SlowStarts, Store, StoreError, Undo};
+pub use store::{Asked, Healths, JOURNAL_LEN, SlowStarts, Store, StoreError, Undo};
 pub use vip_key::{ParseVipKeyError, Protocol, VipKey};

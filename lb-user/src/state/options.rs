@@ -207,6 +207,8 @@ pub struct DesiredAddress {
     pub unknown_ports: UnknownPorts,
     /// Echo requests are answered.
     pub ping: bool,
+    /// It is not announced while its vips have no healthy backend.
+    pub withdraw_when_down: bool,
 }
 
 /// Who answers for an address.

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::apply::quic::why_unfit;
-use super::{ChangeMark, Desired, DesiredMember, DesiredRoute, DesiredVip, Drain, VipKey};
+use super::{ChangeMark, Desired, DesiredMember, DesiredRoute, DesiredVip, Drain, DrainKind, VipKey};
 use crate::config::{Config, VipConfig};
 
 /// All runtime changes.
@@ -207,7 +207,8 @@ fn routes(config: &Config, vip: &VipConfig, members: &BTreeMap<String, DesiredMe
                 let file = known_member(config, vip, name, *weight)?;
                 let of_vip = members.get(name);
                 let drained = of_vip.map_or(vip.backends.contains_key(name), |member| member.drained);
-                Some((name.clone(), DesiredMember { drained, ..file }))
+                let silent = of_vip.is_some_and(|member| member.silent);
+                Some((name.clone(), DesiredMember { drained, silent, ..file }))
             })
             .collect(),
     };
@@ -314,6 +315,7 @@ impl Override {
         DesiredMember {
             weight: self.weight.as_ref().map_or(weight, |change| change.weight),
             drained: self.drained.is_some(),
+            silent: self.drained.as_ref().is_some_and(|drain| drain.kind == DrainKind::Maintenance),
             ..member.clone()
         }
     }

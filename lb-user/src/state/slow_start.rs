@@ -139,7 +139,7 @@ impl DesiredMember {
 fn serving_members(vip: &DesiredVip, is_reachable: impl Fn(IpAddr) -> bool) -> BTreeMap<IpAddr, Duration> {
     let members = vip.all_members().into_values();
     let serves = |member: &&DesiredMember| {
-        !member.drained && !member.unhealthy && member.asked_weight() > 0 && is_reachable(member.address)
+        !member.drained && member.out.is_none() && member.asked_weight() > 0 && is_reachable(member.address)
     };
     members.filter(serves).map(|member| (member.address, member.slow_start)).collect()
 }

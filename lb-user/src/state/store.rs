@@ -5,10 +5,13 @@
 //! overrides  (vip, backend) -> Override as JSON
 //! journal    sequence number -> JournalEntry as JSON; the newest 10,000
 //! slow       (vip, backend's address) -> when its slow start began, in milliseconds since the epoch; made when needed
+//! health     (check, what it asks) -> 1 when healthy, 0 when not; made when needed
 //! ```
 //!
 //! Every commit is fsynced before it returns, and redb never overwrites a committed page, so whatever kills the process
 //! the last returned state is what the next start finds. Nothing here ever deletes a file that it cannot read.
+
+mod healths;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,6 +24,8 @@ use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
     WriteTransaction,
 };
+
+pub use healths::{Asked, Healths};
 
 use super::{JournalEntry, Overlay, VipKey};
 

@@ -106,6 +106,21 @@ impl Backend {
         self.nginx.signal(signal)
     }
 
+    /// Whether it says on `/role` that it is the active one of a mirror pair: 200 `SUCCESS`, and 503 `FAILED` otherwise.
+    ///
+    /// # Errors
+    /// When the file that says so cannot be written.
+    pub fn set_active(&self, lab: &Lab, active: bool) -> Result<()> {
+        let file = lab.dir().join(&self.name).join("active");
+        if active {
+            return fs::write(file, "").context("cannot make it the active one");
+        }
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// What nginx and the decapsulation agent said last, for messages of failures.
     #[must_use]
     pub fn logs(&self) -> String {
@@ -166,7 +181,9 @@ fn start_nginx(name: &str, namespace: &Namespace, lab: &Lab) -> Result<Process> 
          \x20 access_log off;\n\
          \x20 client_body_temp_path {dir_text}/body;\n\
          \x20 default_type text/plain;\n\
-         \x20 server {{\n{listen}    return 200 \"{name}\\n\";\n  }}\n\
+         \x20 server {{\n{listen}\
+         \x20   location / {{ return 200 \"{name}\\n\"; }}\n\
+         \x20   location = /role {{ if (-f {dir_text}/active) {{ return 200 SUCCESS; }} return 503 FAILED; }}\n  }}\n\
          }}\n"
     );
     let file = dir.join("nginx.conf");

@@ -1,5 +1,7 @@
 //! `backend`: list, and the runtime changes.
 
+use std::time::Duration;
+
 use super::vip::{note, state};
 use crate::api::types::{Change, ChangeResult, DestStatus, SlowStartPlan, VipChange, VipChangeKind};
 use crate::cli::args::{BackendArgs, BackendCommand, ChangeArgs, DrainArgs};
@@ -28,6 +30,17 @@ pub(in crate::cli) async fn run(command: &BackendCommand) -> Result<(), CliError
             (change, remove)
         }
         BackendCommand::Drain(args) => return drain(args).await,
+        BackendCommand::Enable(BackendArgs { name, vip, change }) => {
+            (change, Change::Enable { backend: name.clone(), vip: vip.clone() })
+        }
+        BackendCommand::Disable(BackendArgs { name, vip, change }) => {
+            (change, Change::Disable { backend: name.clone(), vip: vip.clone() })
+        }
+        BackendCommand::Maintenance { backend: BackendArgs { name, vip, change }, timeout, force } => {
+            let timeout_seconds = timeout.map(whole_seconds);
+            let (backend, vip) = (name.clone(), vip.clone());
+            (change, Change::Maintenance { backend, vip, timeout_seconds, force: *force })
+        }
         BackendCommand::Undrain(BackendArgs { name, vip, change }) => {
             (change, Change::Undrain { backend: name.clone(), vip: vip.clone() })
         }
@@ -43,13 +56,17 @@ async fn send(args: &ChangeArgs, change: &Change) -> Result<(), CliError> {
 
 async fn drain(args: &DrainArgs) -> Result<(), CliError> {
     let DrainArgs { backend: BackendArgs { name, vip, change }, timeout, force, wait } = args;
-    let timeout_seconds = timeout.map(|timeout| timeout.as_millis().div_ceil(1000) as u64);
+    let timeout_seconds = timeout.map(whole_seconds);
     let drain = Change::Drain { backend: name.clone(), vip: vip.clone(), timeout_seconds, force: *force };
     send(change, &drain).await?;
     if *wait {
         super::drain::wait(&change.client, name, vip.as_deref(), *force).await?;
     }
     Ok(())
+}
+
+fn whole_seconds(timeout: Duration) -> u64 {
+    timeout.as_millis().div_ceil(1000) as u64
 }
 
 fn list(dests: &[DestStatus], style: Style) -> String {

@@ -31,6 +31,8 @@ pub(super) fn mark(mark: &ChangeMark) -> String {
 /// A change as the command that makes it.
 fn change(change: &Change) -> String {
     let of = |vip: &Option<String>| vip.as_ref().map(|vip| format!(" --vip {vip}")).unwrap_or_default();
+    let within =
+        |timeout: Option<u64>| timeout.map(|seconds| format!(" --timeout {seconds}s")).unwrap_or_default();
     let by_force = |force| if force { " --force" } else { "" };
     match change {
         Change::Add { vip, backend, address, weight } => {
@@ -40,9 +42,13 @@ fn change(change: &Change) -> String {
         }
         Change::Remove { backend, vip, force } => format!("remove {backend}{}{}", of(vip), by_force(*force)),
         Change::Drain { backend, vip, timeout_seconds, force } => {
-            let timeout = timeout_seconds.map(|seconds| format!(" --timeout {seconds}s")).unwrap_or_default();
-            format!("drain {backend}{}{timeout}{}", of(vip), by_force(*force))
+            format!("drain {backend}{}{}{}", of(vip), within(*timeout_seconds), by_force(*force))
         }
+        Change::Disable { backend, vip } => format!("disable {backend}{}", of(vip)),
+        Change::Maintenance { backend, vip, timeout_seconds, force } => {
+            format!("maintenance {backend}{}{}{}", of(vip), within(*timeout_seconds), by_force(*force))
+        }
+        Change::Enable { backend, vip } => format!("enable {backend}{}", of(vip)),
         Change::Undrain { backend, vip } => format!("undrain {backend}{}", of(vip)),
         Change::Weight { backend, vip, weight } => format!("weight {backend} {weight}{}", of(vip)),
     }
@@ -67,6 +73,9 @@ mod tests {
             Change::Drain { backend: backend(), vip: vip.clone(), timeout_seconds: None, force: false },
             Change::Drain { backend: backend(), vip: None, timeout_seconds: Some(300), force: true },
             Change::Undrain { backend: backend(), vip: None },
+            Change::Disable { backend: backend(), vip: vip.clone() },
+            Change::Maintenance { backend: backend(), vip: None, timeout_seconds: Some(9), force: true },
+            Change::Enable { backend: backend(), vip: None },
             Change::Weight { backend: backend(), vip, weight: 7 },
             Change::Remove { backend: backend(), vip: None, force: false },
             Change::Remove { backend: backend(), vip: None, force: true },
@@ -80,6 +89,9 @@ TIME                  BY    CHANGE
 2026-01-02T03:04:07Z  root  drain web-3 --vip web
 2026-01-02T03:04:07Z  root  drain web-3 --timeout 300s --force
 2026-01-02T03:04:07Z  root  undrain web-3
+2026-01-02T03:04:07Z  root  disable web-3 --vip web
+2026-01-02T03:04:07Z  root  maintenance web-3 --timeout 9s --force
+2026-01-02T03:04:07Z  root  enable web-3
 2026-01-02T03:04:07Z  root  weight web-3 7 --vip web
 2026-01-02T03:04:07Z  root  remove web-3
 2026-01-02T03:04:07Z  root  remove web-3 --force

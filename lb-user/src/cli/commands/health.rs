@@ -101,7 +101,7 @@ fn note(backend: &HealthStatus) -> String {
     }
     parts.extend(backend.weight.map(|weight| format!("asks for weight {weight}")));
     if backend.state == HealthState::Unhealthy && backend.used {
-        parts.push("used, since no backend is healthy".to_owned());
+        parts.push("used all the same".to_owned());
     }
     parts.join("; ")
 }
@@ -159,8 +159,8 @@ mod tests {
 VIP  BACKEND  CHECK                  STATE      SINCE                 LAST RESULT           LATENCY  NOTE
 web  web-1    http port 80           healthy    2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  asks for weight 7
 web  web-2    http port 80           healthy    2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  unexpected status 503; 2 of 3 in a row
-web  web-3    http port 80           unhealthy  2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  connection refused; used, since no backend is healthy
-web  web-3    http port 80 (tunnel)  unhealthy  2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  tunnel absent: connection refused; used, since no backend is healthy
+web  web-3    http port 80           unhealthy  2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  connection refused; used all the same
+web  web-3    http port 80 (tunnel)  unhealthy  2026-01-02T03:04:05Z  2026-01-02T03:04:05Z   1.2 ms  tunnel absent: connection refused; used all the same
 web  web-4    http port 80           initial                          none yet
 "
         );

@@ -118,6 +118,7 @@ pub(super) fn vip() -> VipStatus {
         ring_build_us: 850,
         counters: BUSY,
         policy: Default::default(),
+        alarms: Vec::new(),
         backends: vec![active, draining, unresolved],
         routes: Vec::new(),
     }

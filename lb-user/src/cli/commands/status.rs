@@ -3,12 +3,13 @@
 use lb_common::abi::ABI_VERSION;
 
 use super::{addresses, vip};
-use crate::api::types::{AddressPlaceState, AddressStatus, BackendState, Status};
+use crate::api::types::{AddressPlaceState, AddressStatus, BackendState, Status, VipAlarm};
 use crate::cli::args::ClientArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::Style;
 use crate::cli::table::{Table, Tone, left, right};
 use crate::config;
+use crate::state::AlarmKind;
 
 pub(in crate::cli) async fn run(client: &ClientArgs) -> Result<(), CliError> {
     let reply = client.client().get("/v1/status").await?;
@@ -70,6 +71,11 @@ fn troubles(status: &Status) -> Vec<(Tone, String)> {
         troubles.push((Tone::Waiting, text));
     }
     for vip in &status.vips {
+        for VipAlarm { kind, route, text } in &vip.alarms {
+            let route = route.as_ref().map(|route| format!(", route {route}")).unwrap_or_default();
+            let tone = if *kind == AlarmKind::Backup { Tone::Waiting } else { Tone::Bad };
+            troubles.push((tone, format!("vip {}{route}: {text}", vip.name)));
+        }
         let of_routes = vip.routes.iter().map(|route| {
             (format!("vip {}, route {}", vip.name, route.name), &route.backends, route.backends.is_empty())
         });

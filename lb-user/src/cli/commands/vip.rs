@@ -160,6 +160,7 @@ pub(super) fn state(state: BackendState) -> Cell {
         BackendState::Initial => Cell::new("initial", Tone::Waiting),
         BackendState::Healthy => Cell::new("healthy", Tone::Good),
         BackendState::Unhealthy => Cell::new("unhealthy", Tone::Bad),
+        BackendState::Standby => Cell::new("standby", Tone::Faint),
         BackendState::Draining => Cell::new("draining", Tone::Waiting),
         BackendState::Drained => Cell::new("drained", Tone::Faint),
         BackendState::Unused => Cell::new("unused", Tone::Faint),

@@ -5,17 +5,14 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{AccessFile, blocks, prefixes, texts};
+use super::{AccessFile, PoolFile, blocks, prefixes, texts};
 use crate::config::decode::{address, choice, duration, expected, number, rate, server_id, text, truth};
 use crate::config::error::Problems;
 use crate::config::reader::{Located, TableReader, printable};
 use crate::config::settings::{MEMBER, ROUTE};
-use crate::config::words::{
-    AFFINITIES, ANNOUNCES, FRAGMENTS, MODES, ON_UNHEALTHY, PROTOCOLS, TRACKINGS, UNKNOWN_PORTS,
-};
+use crate::config::words::{AFFINITIES, ANNOUNCES, FRAGMENTS, MODES, PROTOCOLS, TRACKINGS, UNKNOWN_PORTS};
 use crate::state::{
-    Affinity, Announce, Fragments, Mode, OnUnhealthy, Prefix, Protocol, ServerId, TrackingMode, UnknownPorts,
-    VipKey,
+    Affinity, Announce, Fragments, Mode, Prefix, Protocol, ServerId, TrackingMode, UnknownPorts, VipKey,
 };
 
 #[derive(Debug)]
@@ -48,9 +45,7 @@ pub(in crate::config) struct VipFile {
     pub(in crate::config) fragments: Option<Located<Fragments>>,
     pub(in crate::config) tracking: Option<Located<TrackingMode>>,
     pub(in crate::config) slow_start: Option<Located<Duration>>,
-    pub(in crate::config) check: Option<Located<String>>,
-    pub(in crate::config) on_unhealthy: Option<Located<OnUnhealthy>>,
-    pub(in crate::config) fail_open: Option<Located<bool>>,
+    pub(in crate::config) pool: PoolFile,
     pub(in crate::config) flow_limits: FlowLimitsFile,
     pub(in crate::config) access: AccessFile,
     pub(in crate::config) quic_server_id_length: Option<Located<u8>>,
@@ -75,6 +70,7 @@ pub(in crate::config) struct AddressFile {
     pub(in crate::config) announce_on: Option<Located<Vec<Located<String>>>>,
     pub(in crate::config) unknown_ports: Option<Located<UnknownPorts>>,
     pub(in crate::config) ping: Option<Located<bool>>,
+    pub(in crate::config) withdraw_when_down: Option<Located<bool>>,
 }
 
 #[derive(Debug)]
@@ -138,9 +134,7 @@ impl VipFile {
             fragments: table.optional(problems, "fragments", choice(FRAGMENTS)),
             tracking: table.optional(problems, "tracking", choice(TRACKINGS)),
             slow_start: table.optional(problems, "slow_start", duration(SLOW_STARTS)),
-            check: table.optional(problems, "check", text),
-            on_unhealthy: table.optional(problems, "on_unhealthy", choice(ON_UNHEALTHY)),
-            fail_open: table.optional(problems, "fail_open", truth),
+            pool: PoolFile::read(&table, problems),
             flow_limits: FlowLimitsFile::read(&table, problems),
             access: AccessFile::read(&table, problems),
             quic_server_id_length: table.optional(problems, "quic_server_id_length", number(1..=8)),
@@ -173,6 +167,7 @@ impl AddressFile {
             announce_on: vip.optional(problems, "announce_on", |value| texts(vip.source, value)),
             unknown_ports: vip.optional(problems, "unknown_ports", choice(UNKNOWN_PORTS)),
             ping: vip.optional(problems, "ping", truth),
+            withdraw_when_down: vip.optional(problems, "withdraw_when_down", truth),
         }
     }
 }

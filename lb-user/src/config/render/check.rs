@@ -6,15 +6,15 @@ use crate::config::{CheckConfig, Config, DEFAULT_CHECK_TIMEOUT};
 use crate::health::probe::{HttpProbe, Probe, StatusSet};
 use crate::health::{Rhythm, Via};
 
-/// One value of a check.
+/// One value.
 pub(in crate::config) struct Text {
     pub(in crate::config) key: &'static str,
     /// Without quotes.
     pub(in crate::config) plain: String,
     /// As the file says it.
-    toml: String,
+    pub(super) toml: String,
     /// Whether it has to be said.
-    differs: bool,
+    pub(super) differs: bool,
 }
 
 impl Config {
@@ -73,18 +73,18 @@ fn http_texts(probe: &HttpProbe) -> [Text; 7] {
     ]
 }
 
-fn text(key: &'static str, plain: &str, differs: bool) -> Text {
+pub(super) fn text(key: &'static str, plain: &str, differs: bool) -> Text {
     Text { key, plain: plain.to_owned(), toml: quoted(plain), differs }
 }
 
-fn some(key: &'static str, value: &Option<String>) -> Text {
+pub(super) fn some(key: &'static str, value: &Option<String>) -> Text {
     text(key, value.as_deref().unwrap_or_default(), value.is_some())
 }
 
-fn number(key: &'static str, plain: String, differs: bool) -> Text {
+pub(super) fn number(key: &'static str, plain: String, differs: bool) -> Text {
     Text { key, toml: plain.clone(), plain, differs }
 }
 
-fn texts_of(key: &'static str, texts: Vec<String>, differs: bool) -> Text {
+pub(super) fn texts_of(key: &'static str, texts: Vec<String>, differs: bool) -> Text {
     Text { key, plain: texts.join(", "), toml: list(texts.iter()), differs }
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use lb_common::maglev::DEFAULT_RING_SIZE;
 
-use super::{duration, line, list, quoted};
+use super::{duration, line, list, pool_texts, quoted};
 use crate::config::words::{
-    affinity, announce, fragments as fragments_word, mode, on_unhealthy, tracking as tracking_word,
-    unknown_ports,
+    affinity, announce, fragments as fragments_word, mode, tracking as tracking_word, unknown_ports,
 };
-use crate::config::{Config, HealthPolicy, VipConfig};
+use crate::config::{Config, VipConfig};
 use crate::state::{
     Affinity, Announce, FlowLimits, Fragments, Mode, Prefix, TrackingMode, UnknownPorts, VipKey, VipOptions,
 };
@@ -49,15 +48,9 @@ impl Config {
         self.some(out, &["vip", name, "tracking"], quoted(tracking_word(*tracking)), differs);
         let slow_start = quoted(&duration(vip.slow_start));
         self.some(out, &["vip", name, "slow_start"], slow_start, !vip.slow_start.is_zero());
-        let default = HealthPolicy::default();
-        if let Some(check) = &vip.health.check {
-            line(out, "check", quoted(check));
+        for text in pool_texts(&vip.health) {
+            self.some(out, &["vip", name, text.key], text.toml, text.differs);
         }
-        let flows = quoted(on_unhealthy(vip.health.on_unhealthy));
-        let differs = vip.health.on_unhealthy != default.on_unhealthy;
-        self.some(out, &["vip", name, "on_unhealthy"], flows, differs);
-        let open = vip.health.fail_open;
-        self.some(out, &["vip", name, "fail_open"], open, open != default.fail_open);
         if let Some(rate) = limits.vip_per_second {
             line(out, "new_flows_per_second", rate);
         }
@@ -88,6 +81,8 @@ impl Config {
         let usual = UnknownPorts::beside(address.announce);
         some("unknown_ports", quoted(unknown_ports(address.unknown_ports)), address.unknown_ports != usual);
         some("ping", address.ping.to_string(), !address.ping);
+        let withdraws = address.withdraw_when_down;
+        some("withdraw_when_down", withdraws.to_string(), withdraws);
     }
 }
 

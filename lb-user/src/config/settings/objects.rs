@@ -3,6 +3,8 @@
 use super::Absent::{Required, Value, Words};
 use super::{Section, setting};
 
+const TIME: &str = "a text such as `\"30s\"`, from 1s to 1day";
+
 pub(in crate::config) const BACKEND: Section = Section {
     title: "[[backend]]",
     doc: "A host that serves vips; one block each. It must be another host than this one. Packets reach it with the vip's address and port inside the tunnel.",
@@ -138,9 +140,71 @@ pub(in crate::config) const VIP: Section = Section {
         ),
         setting(
             "fail_open",
+            "`all` or `none`",
+            Value("\"all\""),
+            "What happens when no backend is healthy, and no backup either: with `all` all are used as if they were, since a check may be wrong and a vip without backends is of no use; with `none` none is, and packets for the vip are dropped. With `role_check`, `all` stands for the last active one.",
+        ),
+        setting(
+            "backup",
+            "list of names from `backends`",
+            Value("[]"),
+            "Those of the backends that serve only in place of the others, when fewer of them than `quorum_down` are healthy: another site, or servers that say sorry.",
+        ),
+        setting(
+            "quorum_up",
+            "1 to 65535",
+            Words("`quorum_down`, or 1"),
+            "So many of the backends that are no backups have to be healthy before they serve again in place of the backups.",
+        ),
+        setting(
+            "quorum_down",
+            "1 to `quorum_up`",
+            Words("`quorum_up`, or 1"),
+            "With fewer healthy ones, the backups serve in their place, if any is healthy. Less than `quorum_up`, so that one backend that comes and goes does not switch.",
+        ),
+        setting(
+            "panic_percent",
+            "0 to 100",
+            Value("0"),
+            "With fewer healthy backends of a hundred, all are used, since the healthy ones could not carry the load. 0: only when none is healthy, see `fail_open`. Backups come first.",
+        ),
+        setting(
+            "guard_percent",
+            "0 to 99",
+            Value("0"),
+            "When more of a hundred backends, and at least two, turn unhealthy within `guard_window`, the ring stays as it was before, since a check or this host's own network may be to blame. 0 turns it off, which is the default: when many backends do die at once, their flows are lost for as long as the ring stays.",
+        ),
+        setting(
+            "guard_window",
+            TIME,
+            Words("`\"10s\"`"),
+            "For `guard_percent`: failures within this time count together.",
+        ),
+        setting(
+            "guard_hold",
+            TIME,
+            Words("`\"5min\"`"),
+            "For `guard_percent`: so long the ring stays at most. It ends before when so many have recovered that they would not have led to it, when they are disabled, or with a reload without `guard_percent`.",
+        ),
+        setting(
+            "flap_changes",
+            "0 to 100",
+            Value("0"),
+            "A backend whose state changes so often within `flap_window` stays out until it was healthy for `flap_hold` without a change, unless no other is healthy. 0 turns it off, which is the default: a healthy backend is worth more than a calm one to most vips.",
+        ),
+        setting("flap_window", TIME, Words("`\"10min\"`"), "For `flap_changes`."),
+        setting("flap_hold", TIME, Words("`\"1min\"`"), "For `flap_changes`."),
+        setting(
+            "role_check",
             "`true` or `false`",
-            Value("true"),
-            "What happens when no backend is healthy: with `true` all are used as if they were, since a check may be wrong and a vip without backends is of no use; with `false` none is, and packets for the vip are dropped.",
+            Value("false"),
+            "Only one backend is active, the one that passes its check, such as the primary of a database mirror: all flows go to it alone. Another one takes over with its first pass once the one before does not pass any more, without waiting for `rise` or `fall`; `on_unhealthy` says what becomes of flows that were with the one before.",
+        ),
+        setting(
+            "role_conflict",
+            "`keep`, `newest` or `lowest`",
+            Words("`\"keep\"`"),
+            "With `role_check`, who serves when several backends pass for longer than a round of checks, which is also an alarm: who served before, who passed last (it takes over at once), or who has the lowest address.",
         ),
         setting(
             "new_flows_per_second",
@@ -206,6 +270,12 @@ pub(in crate::config) const VIP: Section = Section {
             "What happens to packets for the address that are for none of its vips: the kernel gets them, or they are dropped, or the sender is told that nobody is there.",
         ),
         setting("ping", "`true` or `false`", Value("true"), "Echo requests for the address are answered."),
+        setting(
+            "withdraw_when_down",
+            "`true` or `false`",
+            Value("false"),
+            "The address is not announced, and neighbours are not answered, while none of its vips has a healthy backend, so that another balancer or site can take it over. Without it a vip stays reachable whatever its backends do.",
+        ),
     ],
     tables: &[("route", &ROUTE)],
 };

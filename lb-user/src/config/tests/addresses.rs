@@ -36,8 +36,10 @@ fn what_one_vip_says_counts_for_all_of_its_address() {
             announce_on: vec!["eth0".to_owned(), "eth0.42".to_owned()],
             unknown_ports: UnknownPorts::Reject,
             ping: false,
+            withdraw_when_down: false,
         }
     );
+    assert!(address(&two("announce = \"arp\"", "withdraw_when_down = true")).withdraw_when_down);
     address(&two(
         "announce = \"arp\"\nannounce_on = [\"b\", \"a\"]",
         "announce = \"arp\"\nannounce_on = [\"a\", \"b\"]",

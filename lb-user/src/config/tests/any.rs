@@ -10,8 +10,8 @@ use super::check_any::any_check;
 use super::*;
 use crate::config::access::{common, sorted, united};
 use crate::state::{
-    Announce, FlowLimits, FlowTimes, Fragments, GueVariant, OnUnhealthy, Oversize, Prefix, QuicRouting,
-    SourcePrefix, TrackingMode, UnknownPorts, VipKey,
+    Announce, FailOpen, Flapping, FlowLimits, FlowTimes, Fragments, Guard, GueVariant, OnUnhealthy, Oversize,
+    Prefix, QuicRouting, SourcePrefix, TrackingMode, UnknownPorts, VipKey,
 };
 use crate::tunnel_probes::DEFAULT_PREFIXES;
 
@@ -155,7 +155,7 @@ prop_compose! {
         (grouped, quic, health) in (
             any::<bool>(),
             prop::option::of(0..=6u8),
-            (one_of(&[OnUnhealthy::Reset, OnUnhealthy::Drain]), any::<bool>()),
+            (pool(), any::<prop::sample::Index>()),
         ),
         routes in routes(backends),
     ) -> (VipKey, VipConfig) {
@@ -168,9 +168,48 @@ prop_compose! {
         let backends = members.into_iter().map(|name| (name, weight)).collect();
         let options = VipOptions { group, fragments, access, limits, quic, tracking };
         let slow_start = Duration::from_millis(slow_start);
-        let health = HealthPolicy { check: None, on_unhealthy: health.0, fail_open: health.1 };
+        let health = HealthPolicy { check: None, pool: with_backup(health.0, &health.1, &backends) };
         (key, VipConfig { name, mode, ring_size, affinity, options, slow_start, health, access_source, routes, backends })
     }
+}
+
+prop_compose! {
+    /// Without roles, which need a check, and with no backup yet.
+    fn pool()(
+        on_unhealthy in one_of(&[OnUnhealthy::Reset, OnUnhealthy::Drain]),
+        fail_open in one_of(&[FailOpen::All, FailOpen::None]),
+        panic_percent in 0..=100u8,
+        guard in prop::option::of((1..=99u8, 1..=86_400u64, 1..=86_400u64)),
+        flapping in prop::option::of((1..=100u32, 1..=86_400u64, 1..=86_400u64)),
+    ) -> PoolPolicy {
+        let seconds = Duration::from_secs;
+        PoolPolicy {
+            on_unhealthy,
+            fail_open,
+            panic_percent,
+            guard: guard.map(|(percent, window, hold)| Guard { percent, window: seconds(window), hold: seconds(hold) }),
+            flapping: flapping.map(|(changes, window, hold)| {
+                Flapping { changes, window: seconds(window), hold: seconds(hold) }
+            }),
+            ..PoolPolicy::default()
+        }
+    }
+}
+
+/// With one of several backends as a backup of the others, and any quorum of these.
+fn with_backup(
+    policy: PoolPolicy,
+    which: &prop::sample::Index,
+    backends: &BTreeMap<String, Option<u32>>,
+) -> PoolPolicy {
+    if backends.len() < 2 {
+        return policy;
+    }
+    let index = which.index(backends.len());
+    let (backup, others) = (backends.keys().nth(index).cloned(), backends.len() as u32 - 1);
+    let quorum_up = 1 + index as u32 % others;
+    let quorum_down = 1 + (index as u32 / 2) % quorum_up;
+    PoolPolicy { backup: backup.into_iter().collect(), quorum_up, quorum_down, ..policy }
 }
 
 prop_compose! {
@@ -178,13 +217,14 @@ prop_compose! {
         announce in one_of(&[Announce::None, Announce::Arp, Announce::Address]),
         announce_on in prop::collection::btree_set("[a-km-z][a-z0-9.]{0,14}", 0..3),
         unknown_ports in one_of(&[UnknownPorts::Pass, UnknownPorts::Drop, UnknownPorts::Reject]),
-        ping in any::<bool>(),
+        (ping, withdraws) in any::<(bool, bool)>(),
     ) -> DesiredAddress {
         let announce_on = match announce {
             Announce::None => Vec::new(),
             Announce::Arp | Announce::Address => Vec::from_iter(announce_on),
         };
-        DesiredAddress { announce, announce_on, unknown_ports, ping }
+        let withdraw_when_down = withdraws && announce != Announce::None;
+        DesiredAddress { announce, announce_on, unknown_ports, ping, withdraw_when_down }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::health::Start;
 use crate::health::probe::{ExecProbe, HttpProbe, HttpVersion, StatusSet, TcpProbe, UdpProbe};
+use crate::state::{FailOpen, OnUnhealthy};
 
 /// [`GOOD`] with a check in front of the backends; its first line is line 3.
 fn check(lines: &str) -> String {
@@ -33,7 +34,7 @@ fn a_short_check_takes_defaults_for_all_that_it_leaves_out() {
     assert_eq!(one("type = \"http\"").probe, Probe::Http(HttpProbe::default()));
     let config = parse(GOOD).expect("valid");
     let vip = config.vips.values().next().expect("a vip");
-    assert_eq!(vip.health, HealthPolicy { check: None, on_unhealthy: OnUnhealthy::Reset, fail_open: true });
+    assert_eq!(vip.health, HealthPolicy::default());
 }
 
 #[test]
@@ -88,12 +89,14 @@ body_contains = "OK""#);
 #[test]
 fn vips_and_backends_name_checks() {
     let text = check("name = \"c\"\ntype = \"tcp\"").replace("weight = 50", "check = \"c\"")
-        + "check = \"c\"\non_unhealthy = \"drain\"\nfail_open = false\n";
+        + "check = \"c\"\non_unhealthy = \"drain\"\nfail_open = \"none\"\n";
     let config = parse(&text).expect("valid");
     let name = Some("c".to_owned());
     assert_eq!((&config.backends["web-1"].check, &config.backends["web-2"].check), (&None, &name));
     let vip = config.vips.values().next().expect("a vip");
-    assert_eq!(vip.health, HealthPolicy { check: name, on_unhealthy: OnUnhealthy::Drain, fail_open: false });
+    let pool =
+        PoolPolicy { on_unhealthy: OnUnhealthy::Drain, fail_open: FailOpen::None, ..PoolPolicy::default() };
+    assert_eq!(vip.health, HealthPolicy { check: name, pool });
     let gone = text.replace("name = \"c\"", "name = \"cc\"");
     assert_eq!(
         problems(&gone),

@@ -10,6 +10,7 @@ mod groups;
 mod mistakes;
 mod objects;
 mod options;
+mod pool;
 mod round_trip;
 mod routes;
 mod values;

@@ -36,6 +36,9 @@ fn of_address(check: &mut Check<'_>, vips: &[&VipFile]) -> DesiredAddress {
     let unknown_ports = agreed(check, vips, "unknown_ports", shown, |of| of.unknown_ports.as_ref());
     let ping = agreed(check, vips, "ping", ToString::to_string, |of| of.ping.as_ref());
 
+    let withdraw =
+        agreed(check, vips, "withdraw_when_down", ToString::to_string, |of| of.withdraw_when_down.as_ref());
+
     let announce = announce.map(|(_, found)| found.value).unwrap_or_default();
     if let Some((file, names)) = announce_on.filter(|(_, names)| !names.value.is_empty())
         && announce == Announce::None
@@ -46,6 +49,15 @@ fn of_address(check: &mut Check<'_>, vips: &[&VipFile]) -> DesiredAddress {
         );
         check.problems.add(names.line, text);
     }
+    if let Some((file, found)) = withdraw.filter(|(_, found)| found.value)
+        && announce == Announce::None
+    {
+        let text = format!(
+            "{}: withdraw_when_down: nothing is announced that could be withdrawn; add announce = \"arp\" or \"address\", or take withdraw_when_down out",
+            file.object
+        );
+        check.problems.add(found.line, text);
+    }
     let announce_on = announce_on
         .map(|(file, names)| interface_names(check, &format!("{}: announce_on", file.object), &names.value));
     DesiredAddress {
@@ -53,6 +65,7 @@ fn of_address(check: &mut Check<'_>, vips: &[&VipFile]) -> DesiredAddress {
         announce_on: announce_on.unwrap_or_default(),
         unknown_ports: unknown_ports.map_or_else(|| UnknownPorts::beside(announce), |(_, found)| found.value),
         ping: ping.is_none_or(|(_, found)| found.value),
+        withdraw_when_down: withdraw.is_some_and(|(_, found)| found.value),
     }
 }
 

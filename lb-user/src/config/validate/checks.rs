@@ -32,7 +32,7 @@ pub(super) fn validate(
         named(check, &file.object, file.check.as_ref(), &lines);
     }
     for file in vips {
-        named(check, &file.object, file.check.as_ref(), &lines);
+        named(check, &file.object, file.pool.check.as_ref(), &lines);
     }
     for (key, file, vip) in objects.in_file(vips) {
         let routes = vip.routes.iter().flat_map(|route| route.backends.keys());

@@ -7,6 +7,7 @@ mod flows;
 mod groups;
 mod limits;
 mod objects;
+mod pool;
 mod quic;
 mod routes;
 mod vip;

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use lb_common::maglev::{DEFAULT_RING_SIZE, RING_SIZES, is_ring_size, nearest_ring_sizes};
 
 use super::objects::{Objects, usable, why_no_name};
-use super::{Check, access};
+use super::{Check, access, pool};
+use crate::config::VipConfig;
 use crate::config::file::VipFile;
 use crate::config::reader::{Located, printable};
 use crate::config::values::path;
-use crate::config::{HealthPolicy, VipConfig};
 use crate::state::{FlowLimits, VipKey, VipOptions};
 
 impl Objects {
@@ -23,6 +23,7 @@ impl Objects {
             ring_size(check, object, size);
         }
         let members = self.members(check, object, file.backends.as_deref().unwrap_or_default());
+        let health = pool::policy(check, file, &members);
         let routes = self.routes(check, &file.routes);
         let (access, access_source) = access::rules(check, object, &file.access);
         let options = VipOptions {
@@ -57,7 +58,7 @@ impl Objects {
             affinity: file.affinity.as_ref().map(|affinity| affinity.value).unwrap_or_default(),
             options,
             slow_start: file.slow_start.as_ref().map(|span| span.value).unwrap_or_default(),
-            health: health(file),
+            health,
             access_source,
             routes,
             backends: members,
@@ -132,14 +133,6 @@ fn group(check: &mut Check<'_>, file: &VipFile) -> Option<String> {
     Some(name.clone())
 }
 
-fn health(file: &VipFile) -> HealthPolicy {
-    HealthPolicy {
-        check: file.check.as_ref().map(|check| check.value.clone()),
-        on_unhealthy: file.on_unhealthy.as_ref().map(|word| word.value).unwrap_or_default(),
-        fail_open: file.fail_open.as_ref().is_none_or(|truth| truth.value),
-    }
-}
-
 fn flow_limits(check: &mut Check<'_>, file: &VipFile) -> FlowLimits {
     let limits = &file.flow_limits;
     let default = FlowLimits::default();
@@ -179,9 +172,6 @@ fn note_origins(check: &mut Check<'_>, file: &VipFile, name: &str) {
         ("fragments", file.fragments.is_some()),
         ("tracking", file.tracking.is_some()),
         ("slow_start", file.slow_start.is_some()),
-        ("check", file.check.is_some()),
-        ("on_unhealthy", file.on_unhealthy.is_some()),
-        ("fail_open", file.fail_open.is_some()),
         ("new_flows_per_second", flow_limits.new_flows_per_second.is_some()),
         ("source_new_flows_per_second", flow_limits.source_new_flows_per_second.is_some()),
         ("source_prefix4", flow_limits.source_prefix4.is_some()),
@@ -196,8 +186,10 @@ fn note_origins(check: &mut Check<'_>, file: &VipFile, name: &str) {
         ("announce_on", of_address.announce_on.is_some()),
         ("unknown_ports", of_address.unknown_ports.is_some()),
         ("ping", of_address.ping.is_some()),
+        ("withdraw_when_down", of_address.withdraw_when_down.is_some()),
     ];
-    for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+    let given = given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key);
+    for key in given.chain(file.pool.given().map(|(key, _)| key)) {
         check.provenance.note(path(&["vip", name, key]));
     }
     for route in file.routes.iter().filter_map(|route| route.name.as_ref()) {

@@ -6,7 +6,7 @@ use super::*;
 use crate::api::types::BackendState;
 use crate::controller::tests::harness::{FILE, start_with};
 use crate::health::{Standing, Start};
-use crate::state::{Overlay, merge};
+use crate::state::{DesiredMember, Overlay, merge};
 
 const CHECK: &str = "\n[[check]]\nname = \"c\"\ntype = \"tcp\"\n";
 
@@ -26,7 +26,11 @@ fn of(host: u8, port: u16) -> Target {
 }
 
 fn is(state: State) -> Verdict {
-    Verdict { state, weight: None, reason: None }
+    Verdict { state, passes: state == State::Healthy, weight: None, reason: None }
+}
+
+fn played_mind(desired: &mut Desired, config: &Config, verdicts: &Verdicts) {
+    mind(desired, config, verdicts, &mut Pools::default(), |_| true, SystemTime::UNIX_EPOCH);
 }
 
 /// What is desired of `text` when the backends with these last bytes are unhealthy, and all others of `web` healthy.
@@ -35,7 +39,7 @@ fn minded(text: &str, down: &[u8]) -> Desired {
     let mut desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
     let state = |host| if down.contains(&host) { State::Unhealthy } else { State::Healthy };
     let verdicts = [11, 12, 13].map(|host| (of(host, 80), is(state(host)))).into();
-    mind(&mut desired, &config, &verdicts, |_| true);
+    played_mind(&mut desired, &config, &verdicts);
     desired
 }
 
@@ -59,7 +63,7 @@ fn an_unhealthy_backend_gets_no_slots_and_its_flows_are_reset_or_go_on() {
 fn without_any_healthy_backend_all_are_used_or_none_is() {
     let all = [11, 12, 13];
     assert_eq!(outcome(&minded(&file(""), &all), web()), (vec![100; 3], vec![]));
-    let (weights, given_up) = outcome(&minded(&file("fail_open = false"), &all), web());
+    let (weights, given_up) = outcome(&minded(&file("fail_open = \"none\""), &all), web());
     assert_eq!((weights, given_up.len()), (vec![0; 3], 3));
 }
 
@@ -97,18 +101,18 @@ fn a_weight_that_a_check_asks_for_counts_in_place_of_the_own() {
     let config = Config::parse(Path::new("f.toml"), &file("")).unwrap();
     let mut desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
     let asks = Verdict { weight: Some(7), ..is(State::Healthy) };
-    mind(&mut desired, &config, &[(of(11, 80), asks)].into(), |_| true);
+    played_mind(&mut desired, &config, &[(of(11, 80), asks)].into());
     assert_eq!(outcome(&desired, web()).0, [7, 100, 100]);
     assert_eq!(desired.vips[&web()].members["web-1"].weight, 100, "what was asked for by people stays known");
 }
 
 #[test]
 fn a_check_begins_as_its_settings_say() {
-    let text = file("fail_open = false");
+    let text = file("fail_open = \"none\"");
     let weights = |text: &str| {
         let config = Config::parse(Path::new("f.toml"), text).unwrap();
         let mut desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
-        mind(&mut desired, &config, &Verdicts::new(), |_| true);
+        played_mind(&mut desired, &config, &Verdicts::new());
         outcome(&desired, web()).0
     };
     assert_eq!(weights(&text), [100; 3]);
@@ -173,4 +177,23 @@ fn a_verdict_is_what_the_last_transition_said() {
     assert_eq!(verdicts(&standings), [(of(11, 80), expected)].into());
     let unknown = [(of(11, 80), Standing::played(State::Initial(Start::Up), ""))].into();
     assert_eq!(verdicts(&unknown)[&of(11, 80)].reason, None);
+}
+
+#[test]
+fn the_next_daemon_knows_who_was_healthy_by_the_way_that_was_asked() {
+    let way = Way { to: [203, 0, 113, 10].into(), backend: [10, 0, 0, 11].into(), mode: "gue" };
+    let verdicts: Verdicts = [
+        (of(11, 80), is(State::Healthy)),
+        (Target { way: Some(way), ..of(11, 80) }, is(State::Unhealthy)),
+        (of(12, 80), is(State::Initial(Start::Up))),
+    ]
+    .into();
+    let found: Vec<(Target, State)> =
+        known(lasting(&verdicts)).into_iter().map(|(target, verdict)| (target, verdict.state)).collect();
+    let expected: Vec<(Target, State)> = verdicts
+        .into_iter()
+        .filter(|(of, _)| of.address != IpAddr::from([10, 0, 0, 12]))
+        .map(|(of, is)| (of, is.state))
+        .collect();
+    assert_eq!(found, expected);
 }

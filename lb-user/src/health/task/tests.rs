@@ -47,7 +47,7 @@ async fn until(checker: &mut Checker, port: u16, state: State) -> Standing {
 async fn a_server_that_ends_becomes_unhealthy_and_comes_back() {
     let listener = TcpListener::bind((HERE, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut checker = spawn(no_ways());
+    let mut checker = spawn(Known::new(), no_ways());
     checker.wanted.send_replace(Wanted::from([(target(port), spec(Start::Up))]));
     let standing = until(&mut checker, port, State::Healthy).await;
     assert_eq!(standing.last.unwrap().failure, None);
@@ -63,7 +63,7 @@ async fn a_server_that_ends_becomes_unhealthy_and_comes_back() {
 
 #[tokio::test]
 async fn a_changed_check_keeps_its_state_and_one_that_is_not_wanted_is_forgotten() {
-    let mut checker = spawn(no_ways());
+    let mut checker = spawn(Known::new(), no_ways());
     let (closed, port) = {
         let listener = TcpListener::bind((HERE, 0)).await.unwrap();
         let other = TcpListener::bind((HERE, 0)).await.unwrap();
@@ -94,7 +94,7 @@ async fn checks_that_wait_for_their_time_to_be_over_delay_no_other() {
         .map(|number| (Target { check: format!("slow-{number}"), ..target(silent_port) }, waiting.clone()))
         .collect();
     wanted.insert(target(port), spec(Start::Up));
-    let mut checker = spawn(no_ways());
+    let mut checker = spawn(Known::new(), no_ways());
     checker.wanted.send_replace(wanted);
     until(&mut checker, port, State::Healthy).await;
     drop(listener);

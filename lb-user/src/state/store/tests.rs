@@ -2,7 +2,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::state::{Change, ChangeMark, Drain, MemberOverride, Override};
+use crate::state::{Change, ChangeMark, Drain, DrainKind, MemberOverride, Override};
 
 fn mark(n: u64) -> ChangeMark {
     ChangeMark { by: "alice".to_owned(), pid: Some(7), at: format!("2026-01-01T00:{:02}:00Z", n % 60) }
@@ -22,7 +22,12 @@ fn overlay(n: u64) -> Overlay {
             weight: n as u32,
             mark: mark(n),
         }),
-        drained: n.is_multiple_of(2).then(|| Drain { mark: mark(n), timeout_seconds: Some(n), force: n > 2 }),
+        drained: n.is_multiple_of(2).then(|| Drain {
+            mark: mark(n),
+            timeout_seconds: Some(n),
+            force: n > 2,
+            kind: DrainKind::Drained,
+        }),
         ..Override::default()
     };
     let vip = "[2001:db8::1]:443/udp".parse().unwrap();
@@ -78,10 +83,33 @@ fn slow_starts_are_there_after_opening_anew_and_older_files_have_none() {
 }
 
 #[test]
+fn who_was_healthy_is_there_after_opening_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.redb");
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.healths().unwrap(), Healths::new());
+    let place = |check: &str, socket: &str| (check.to_owned(), socket.parse().unwrap());
+    let four = Healths::from([
+        (place("http", "10.0.0.9:80 192.0.2.1 ipip"), true),
+        (place("http", "[2001:db8::9]:80"), true),
+        (place("http", "10.0.0.9:80"), false),
+        (place("tcp", "10.0.0.9:80"), true),
+    ]);
+    store.put_healths(&four).unwrap();
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.healths().unwrap(), four);
+    let other = Healths::from([(place("http", "10.0.0.9:80"), true), (place("x", "10.0.0.9:0"), false)]);
+    store.put_healths(&other).unwrap();
+    assert_eq!(store.healths().unwrap(), other);
+}
+
+#[test]
 fn what_an_older_version_stored_is_read() {
     let old = r#"{"member":null,"weight":null,"drained":{"by":"alice","pid":7,"at":"2026-01-01T00:00:00Z"}}"#;
     let read: Override = serde_json::from_str(old).unwrap();
-    let drained = Some(Drain { mark: mark(0), timeout_seconds: None, force: false });
+    let kind = DrainKind::Drained;
+    let drained = Some(Drain { mark: mark(0), timeout_seconds: None, force: false, kind });
     assert_eq!(read, Override { drained, ..Override::default() });
     let old = r#"{"mark":{"by":"alice","pid":7,"at":"2026-01-01T00:00:00Z"},"change":{"action":"remove","backend":"a","vip":null}}"#;
     let read: JournalEntry = serde_json::from_str(old).unwrap();

@@ -39,6 +39,9 @@ fn act(model: &mut Model, file: &Model, change: &Change) -> bool {
         }
         Change::Remove { backend, vip, .. }
         | Change::Drain { backend, vip, .. }
+        | Change::Disable { backend, vip }
+        | Change::Maintenance { backend, vip, .. }
+        | Change::Enable { backend, vip }
         | Change::Undrain { backend, vip }
         | Change::Weight { backend, vip, .. } => (backend, vip),
     };
@@ -53,7 +56,11 @@ fn act(model: &mut Model, file: &Model, change: &Change) -> bool {
         done = true;
         match change {
             Change::Drain { .. } => member.drained = true,
-            Change::Undrain { .. } => member.drained = false,
+            Change::Disable { .. } => (member.drained, member.silent) = (true, false),
+            Change::Maintenance { .. } => (member.drained, member.silent) = (true, true),
+            Change::Undrain { .. } | Change::Enable { .. } => {
+                (member.drained, member.silent) = (false, false)
+            }
             Change::Weight { weight, .. } => member.weight = *weight,
             Change::Remove { .. } | Change::Add { .. } => {
                 members.remove(backend);
@@ -68,7 +75,7 @@ fn any_change() -> impl Strategy<Value = Change> {
     let vip = prop::sample::select(VIPS.to_vec());
     let weight = prop::sample::select(vec![0u32, 5, 70, 100, 200]);
     let only = prop::option::of(vip.clone());
-    (0..5, name, vip, only, prop::option::of(weight)).prop_map(|(kind, name, vip, only, weight)| match kind {
+    (0..8, name, vip, only, prop::option::of(weight)).prop_map(|(kind, name, vip, only, weight)| match kind {
         0 => Change::Add {
             vip: vip.to_owned(),
             backend: name.to_owned(),
@@ -78,6 +85,12 @@ fn any_change() -> impl Strategy<Value = Change> {
         1 => remove(name, only),
         2 => drain(name, only),
         3 => undrain(name, only),
+        4 => Change::Disable { backend: name.to_owned(), vip: only.map(str::to_owned) },
+        5 => Change::Enable { backend: name.to_owned(), vip: only.map(str::to_owned) },
+        6 => {
+            let (backend, vip) = (name.to_owned(), only.map(str::to_owned));
+            Change::Maintenance { backend, vip, timeout_seconds: None, force: false }
+        }
         _ => weigh(name, only, weight.unwrap_or(7)),
     })
 }
