@@ -183,14 +183,17 @@ mod tests {
     }
 
     #[test]
-    fn only_a_new_state_or_weight_wakes_and_the_last_transitions_are_kept() {
+    fn only_another_state_weight_or_kind_of_result_wakes_and_the_last_transitions_are_kept() {
         let (mut standing, now) = (Standing::default(), SystemTime::UNIX_EPOCH);
         let pass = |weight| report(Ok(Pass { weight }), 1);
         assert!(standing.take_in(pass(None), State::Healthy, (0, 3), now));
         assert!(!standing.take_in(pass(None), State::Healthy, (0, 3), now));
         assert!(standing.take_in(pass(Some(5)), State::Healthy, (0, 3), now), "a weight");
+        let local = report(Err(Failure::Local("no sockets".to_owned())), 1);
+        assert!(!standing.take_in(local, State::Healthy, (0, 3), now) && standing.passes);
         let failed = || report(Err(Failure::Refused), 1);
-        assert!(!standing.take_in(failed(), State::Healthy, (1, 3), now));
+        assert!(standing.take_in(failed(), State::Healthy, (1, 3), now), "the first that does not pass");
+        assert!(!standing.take_in(failed(), State::Healthy, (2, 3), now));
         assert_eq!(standing.weight, Some(5), "a failure asks for no weight");
         assert_eq!(standing.reason(), Some("connection refused"));
         for round in 0..20 {
@@ -200,6 +203,6 @@ mod tests {
         }
         assert_eq!(standing.transitions.len(), TRANSITIONS);
         assert_eq!(standing.since, Some(now + Duration::from_secs(19)));
-        assert_eq!(standing.tally.failures[&FailureKind::Refused], 21);
+        assert_eq!(standing.tally.failures[&FailureKind::Refused], 22);
     }
 }
