@@ -30,7 +30,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use crate::dataplane::{Limits, XdpMode};
-use crate::health::probe::Probe;
+use crate::health::probe::{self, Probe};
 use crate::health::{Rhythm, Spec, Via};
 use crate::state::{
     AccessRules, Affinity, Answers, DesiredAddress, FlowTimes, Mode, PoolPolicy, Prefixes, ServerId, Tunnel,
@@ -101,6 +101,7 @@ pub struct BackendConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckConfig {
     pub probe: Probe,
+    pub origin: probe::Origin,
     /// In place of the vip's.
     pub port: Option<u16>,
     pub via: Via,
@@ -113,12 +114,17 @@ impl CheckConfig {
     /// Whether it is of no use without a port.
     #[must_use]
     pub const fn needs_port(&self) -> bool {
-        !matches!(self.probe, Probe::Exec(_))
+        self.probe.needs_port()
     }
 
     #[must_use]
     pub fn spec(&self) -> Spec {
-        Spec { probe: self.probe.clone(), rhythm: self.rhythm.clone(), timeout: self.timeout }
+        Spec {
+            probe: self.probe.clone(),
+            origin: self.origin.clone(),
+            rhythm: self.rhythm.clone(),
+            timeout: self.timeout,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The words of the configuration file for things of which there are a few.
 
 use crate::dataplane::XdpMode;
-use crate::health::probe::{HttpVersion, Probe};
+use crate::health::probe::{HttpVersion, Probe, Transport};
 use crate::health::{Start, Via};
 use crate::state::{
     Affinity, Announce, FailOpen, Fragments, Mode, OnUnhealthy, Oversize, Protocol, RoleConflict,
@@ -12,17 +12,31 @@ use crate::state::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CheckType {
     Tcp,
+    Tls,
     Http,
+    Https,
+    Grpc,
     Udp,
+    Dns,
+    Ping,
+    Agent,
+    File,
     Exec,
 }
 
 impl CheckType {
-    pub(super) const fn of(probe: &Probe) -> Self {
+    pub(super) fn of(probe: &Probe) -> Self {
         match probe {
             Probe::Tcp(_) => Self::Tcp,
+            Probe::Tls(_) => Self::Tls,
+            Probe::Http(probe) if probe.tls.is_some() => Self::Https,
             Probe::Http(_) => Self::Http,
+            Probe::Grpc(_) => Self::Grpc,
             Probe::Udp(_) => Self::Udp,
+            Probe::Dns(_) => Self::Dns,
+            Probe::Ping(_) => Self::Ping,
+            Probe::Agent(_) => Self::Agent,
+            Probe::File(_) => Self::File,
             Probe::Exec(_) => Self::Exec,
         }
     }
@@ -47,10 +61,22 @@ pub(super) const ANNOUNCES: &[(&str, Announce)] =
 pub(super) const UNKNOWN_PORTS: &[(&str, UnknownPorts)] =
     &[("pass", UnknownPorts::Pass), ("drop", UnknownPorts::Drop), ("reject", UnknownPorts::Reject)];
 
-pub(super) const CHECK_TYPES: &[(&str, CheckType)] =
-    &[("tcp", CheckType::Tcp), ("http", CheckType::Http), ("udp", CheckType::Udp), ("exec", CheckType::Exec)];
+pub(super) const CHECK_TYPES: &[(&str, CheckType)] = &[
+    ("tcp", CheckType::Tcp),
+    ("tls", CheckType::Tls),
+    ("http", CheckType::Http),
+    ("https", CheckType::Https),
+    ("grpc", CheckType::Grpc),
+    ("udp", CheckType::Udp),
+    ("dns", CheckType::Dns),
+    ("ping", CheckType::Ping),
+    ("agent", CheckType::Agent),
+    ("file", CheckType::File),
+    ("exec", CheckType::Exec),
+];
 pub(super) const HTTP_VERSIONS: &[(&str, HttpVersion)] =
-    &[("1.0", HttpVersion::Http10), ("1.1", HttpVersion::Http11)];
+    &[("1.0", HttpVersion::Http10), ("1.1", HttpVersion::Http11), ("2", HttpVersion::Http2)];
+pub(super) const TRANSPORTS: &[(&str, Transport)] = &[("udp", Transport::Udp), ("tcp", Transport::Tcp)];
 pub(super) const STARTS: &[(&str, Start)] = &[("up", Start::Up), ("down", Start::Down)];
 pub(super) const VIAS: &[(&str, Via)] = &[("direct", Via::Direct), ("tunnel", Via::Tunnel)];
 pub(super) const ON_UNHEALTHY: &[(&str, OnUnhealthy)] =
@@ -120,6 +146,10 @@ pub(super) fn check_type(kind: CheckType) -> &'static str {
 
 pub(super) fn http_version(version: HttpVersion) -> &'static str {
     word(HTTP_VERSIONS, version)
+}
+
+pub(super) fn transport(transport: Transport) -> &'static str {
+    word(TRANSPORTS, transport)
 }
 
 pub(super) fn start(start: Start) -> &'static str {

@@ -134,7 +134,8 @@ where
     let engine = block_in_place(|| Engine::start(setup, hops, edges.open))?;
     let listener = lock.bind()?;
     let tunnels = tunnel_probes::spawn(options.instance.to_string());
-    let checker = crate::health::spawn(engine.known(), tunnels.ways.clone());
+    let checker = crate::health::spawn(engine.known(), tunnels.ways.clone())
+        .context("cannot start the thread that checks backends")?;
     let (controller, task) =
         task::spawn(engine, resolver, announcer.clone(), facts, checker, tunnels.wanted.clone());
     let servers = Servers::start(listener, metrics_listener, &controller);

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use tracing::{info, warn};
 
 use crate::config::{CheckConfig, Config, known_mode, mode_word};
-use crate::health::probe::Probe;
+use crate::health::probe::Weight;
 use crate::health::{Spec, Standings, State, Target, Via, Wanted, Way};
-use crate::state::{Alarm, AllSeen, Asked, Desired, DesiredMember, Healths, Pools, Seen, VipKey};
+use crate::state::{Alarm, AllSeen, Asked, Desired, DesiredMember, Healths, MAX_WEIGHT, Pools, Seen, VipKey};
 
 /// What the checks say so far.
 pub(super) type Verdicts = BTreeMap<Target, Verdict>;
@@ -23,7 +23,7 @@ pub(super) struct Verdict {
     /// Whether the last probe passed.
     pub(super) passes: bool,
     /// The weight that the backend asks for.
-    pub(super) weight: Option<u32>,
+    pub(super) weight: Option<Weight>,
     /// Why the state is what it is.
     pub(super) reason: Option<String>,
 }
@@ -100,9 +100,8 @@ pub(super) fn wanted(config: &Config, desired: &Desired) -> Wanted {
 /// How a target is checked. Whoever asks a vip's address asks in its name, too.
 fn spec(check: &CheckConfig, target: &Target) -> Spec {
     let mut spec = check.spec();
-    if let (Some(way), Probe::Http(probe)) = (&target.way, &mut spec.probe) {
-        let vip = SocketAddr::new(way.to, target.port);
-        probe.host.get_or_insert_with(|| vip.to_string());
+    if let Some(way) = &target.way {
+        spec.probe.ask_for(SocketAddr::new(way.to, target.port));
     }
     spec
 }
@@ -130,9 +129,26 @@ pub(super) fn mind(
     is_reachable: impl Fn(IpAddr) -> bool,
     now: SystemTime,
 ) {
+    weigh(desired, config, verdicts);
     let seen = seen(desired, config, verdicts);
     let policy = |key: VipKey| config.vips.get(&key).map(|vip| &vip.health.pool);
     pools.follow(desired, policy, &seen, is_reachable, now);
+}
+
+/// Gives the backends the weights that they ask for.
+fn weigh(desired: &mut Desired, config: &Config, verdicts: &Verdicts) {
+    for (key, vip) in &mut desired.vips {
+        let routes = vip.routes.iter_mut().map(|route| &mut route.members);
+        for (name, member) in routes.chain([&mut vip.members]).flatten() {
+            let weight = verdict(config, verdicts, *key, name, member).and_then(|found| found.weight);
+            member.checked_weight = weight.map(|weight| asked(weight, member));
+        }
+    }
+}
+
+/// What the weight that a check asks for comes to.
+pub(super) fn asked(weight: Weight, member: &DesiredMember) -> u32 {
+    weight.over(member.weight).min(MAX_WEIGHT)
 }
 
 /// What checks say of each backend of each vip. A group sends a client to the same backend in all of its vips, so that one that
@@ -143,10 +159,10 @@ fn seen(desired: &Desired, config: &Config, verdicts: &Verdicts) -> AllSeen {
     for (key, vip) in &desired.vips {
         for (name, member) in vip.all_members() {
             let found = target(config, *key, name, member).zip(verdict(config, verdicts, *key, name, member));
-            if let Some(((_, check), Verdict { state, passes, weight, .. })) = found {
+            if let Some(((_, check), Verdict { state, passes, .. })) = found {
                 let up = state.is_up();
                 let round = check.rhythm.interval + check.timeout;
-                let seen = Seen { up, passes, down_in_group: false, weight, round };
+                let seen = Seen { up, passes, down_in_group: false, round };
                 all.insert((*key, member.address), seen);
                 if let Some(group) = &vip.options.group {
                     let of_group = groups.entry((group, member.address)).or_insert((true, true));
@@ -159,8 +175,7 @@ fn seen(desired: &Desired, config: &Config, verdicts: &Verdicts) -> AllSeen {
         let Some(group) = &vip.options.group else { continue };
         for member in vip.all_members().values() {
             let Some((up, passes)) = groups.get(&(group.as_str(), member.address)) else { continue };
-            let unchecked =
-                Seen { up: true, passes: true, down_in_group: false, weight: None, round: Duration::ZERO };
+            let unchecked = Seen { up: true, passes: true, down_in_group: false, round: Duration::ZERO };
             let seen = all.entry((*key, member.address)).or_insert(unchecked);
             seen.down_in_group = seen.up && !up;
             (seen.up, seen.passes) = (*up, *passes);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::engine::{Engine, Refused};
-use super::health::target;
+use super::health::{asked, target};
 use crate::api::types::{CheckResult, HealthState, HealthStatus, HealthTransition};
 use crate::dataplane::Dataplane;
 use crate::health::{Standing, Standings, State, Tally, Target};
@@ -55,7 +55,7 @@ impl<D: Dataplane> Engine<D> {
                 }),
                 contrary_results: standing.progress.0,
                 contrary_needed: standing.progress.1,
-                weight: standing.weight,
+                weight: standing.weight.map(|weight| asked(weight, member)),
                 passes: standing.tally.passes,
                 failures: standing
                     .tally

@@ -72,7 +72,9 @@ pub struct Around {
 pub fn diagnose(failure: &Failure, around: Option<&Around>, connects: bool) -> Option<Diagnosis> {
     let direct_passes = around.is_some_and(|around| around.direct.is_ok());
     match failure {
-        Failure::Local(_) => None,
+        Failure::Local(_) | Failure::Setup(_) | Failure::Command(_) => None,
+        // Who says so may have any reason, and names it.
+        Failure::Stated(_) => None,
         Failure::Refused if direct_passes => Some(Diagnosis::VipPortClosed),
         Failure::Refused => Some(Diagnosis::PortClosed),
         _ if is_silence(failure, connects) => Some(of_silence(around, connects)),
@@ -164,6 +166,7 @@ mod tests {
             (Failure::Answer("wrong".into()), Diagnosis::ApplicationFailing),
             (Failure::Closed("waiting for an answer"), Diagnosis::ApplicationFailing),
             (Failure::Exit(1), Diagnosis::ApplicationFailing),
+            (Failure::Tls("the certificate has expired".into()), Diagnosis::ApplicationFailing),
             (late(), Diagnosis::TooSlow),
         ] {
             assert_eq!(diagnose(&failure, None, true), Some(expected), "{failure}");
@@ -174,7 +177,11 @@ mod tests {
         }
         assert_eq!(diagnose(&Failure::Refused, Some(&fine), true), Some(Diagnosis::VipPortClosed));
         assert_eq!(diagnose(&silence(), None, true), Some(Diagnosis::HostDown));
-        assert_eq!(diagnose(&Failure::Local("no sockets".into()), Some(&fine), true), None);
+        let why = "no sockets".to_owned();
+        for own in [Failure::Local(why.clone()), Failure::Setup(why.clone()), Failure::Command(why)] {
+            assert_eq!(diagnose(&own, Some(&fine), true), None, "no fault of the backend: {own}");
+        }
+        assert_eq!(diagnose(&Failure::Stated("maint".into()), Some(&fine), true), None);
     }
 
     #[test]

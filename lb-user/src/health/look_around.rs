@@ -1,13 +1,14 @@
 //! Asks a backend in other ways while its check fails, so that it can be said where the fault is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::diagnosis::Around;
-use super::probe::{Failure, Probe, TcpProbe};
+use super::lanes::Lanes;
+use super::probe::{Failure, Kept, Origin, Peer, Probe, TcpProbe};
 use super::{NoWay, Spec, Target, Way, Ways};
 
 /// Most of it is the kernel's verifier.
@@ -31,17 +32,22 @@ pub(super) async fn way_is_known(target: &Target, ways: &mut watch::Receiver<Way
     let _ = timeout(WAY_WAIT, ways.wait_for(|ways| ways.contains_key(way))).await;
 }
 
-/// Looks how the backend itself is, and whether its tunnel takes anything; `None` when the check asks the backend itself.
+/// Looks how the backend itself is, and whether its tunnel takes anything; `None` when the check asks the backend itself, or while
+/// all places are taken: a look around must not delay checks, nor be waited for.
 pub(super) async fn look_around(
     target: &Target,
     spec: &Spec,
     ways: &watch::Receiver<Ways>,
+    lanes: &Lanes,
 ) -> Option<Around> {
     let way = target.way.as_ref()?;
+    let _places = (lanes.try_enter(spec.probe.is_command())?, lanes.try_enter(false)?);
     let own = way.to_backend();
     let probe = own.as_ref().and_then(|own| ways.borrow().get(own).cloned()).and_then(Result::ok);
+    let peer = Peer { at: SocketAddr::new(target.address, target.port), origin: &spec.origin };
+    let mut kept = Kept::default();
     let (direct, delivered) = tokio::join!(
-        spec.probe.run(target.address, target.port, spec.timeout),
+        spec.probe.run(peer, &mut kept, spec.timeout),
         delivered(probe, target.port, spec.timeout),
     );
     Some(Around { direct: direct.result.map(drop), delivered, has_tunnel: way.has_tunnel() })
@@ -49,10 +55,12 @@ pub(super) async fn look_around(
 
 /// Whether anything comes back, be it a refusal.
 async fn delivered(probe: Option<IpAddr>, port: u16, limit: Duration) -> Option<bool> {
-    let report = Probe::Tcp(TcpProbe::default()).run(probe?, port, limit).await;
+    let (origin, mut kept) = (Origin::default(), Kept::default());
+    let peer = Peer { at: SocketAddr::new(probe?, port), origin: &origin };
+    let report = Probe::Tcp(TcpProbe::default()).run(peer, &mut kept, limit).await;
     match report.result {
         Ok(_) | Err(Failure::Refused) => Some(true),
-        Err(Failure::Local(_)) => None,
+        Err(Failure::Local(_) | Failure::Setup(_)) => None,
         Err(_) => Some(false),
     }
 }

@@ -78,6 +78,10 @@ pub enum Outcome {
     Failed,
     /// It says nothing about the backend.
     Inconclusive,
+    /// The backend itself says that it is up: nothing has to confirm that.
+    SaidUp,
+    /// The backend itself says that it is not to be used.
+    SaidDown,
 }
 
 /// A probe that has ended.
@@ -157,12 +161,22 @@ impl Machine {
             Outcome::Passed => self.count(true),
             Outcome::Failed => self.count(false),
             Outcome::Inconclusive => {}
+            Outcome::SaidUp => self.believe(true),
+            Outcome::SaidDown => self.believe(false),
         }
         let interval = self.interval();
         let shorter = interval / JITTER_PART * u32::from(event.jitter) / u32::from(JITTER_MAX);
         Actions {
             changed_from: (before != self.state).then_some(before),
             next: (event.began + (interval - shorter)).max(now),
+        }
+    }
+
+    fn believe(&mut self, up: bool) {
+        if up == self.state.is_up() && !matches!(self.state, State::Initial(_)) {
+            self.count(up);
+        } else {
+            self.enter(up, true);
         }
     }
 

@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 mod diagnosis;
+mod lanes;
+mod lateness;
 mod look_around;
 mod machine;
 pub mod probe;
@@ -21,6 +23,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use diagnosis::{Around, Diagnosis, diagnose};
+pub use lateness::{LATENESS_BOUNDS_MS, Lateness};
 pub use machine::{Actions, Event, JITTER_MAX, Machine, Outcome, Rhythm, Start, State};
 pub use standing::{LATENCY_BOUNDS_MS, Last, Standing, Standings, Tally, Transition};
 pub use task::{Checker, Known, Wanted, spawn};
@@ -73,6 +76,7 @@ pub enum NoWay {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub probe: probe::Probe,
+    pub origin: probe::Origin,
     pub rhythm: Rhythm,
     /// For a whole probe.
     pub timeout: Duration,

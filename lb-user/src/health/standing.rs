@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
-use super::probe::{FailureKind, Report};
+use super::probe::{FailureKind, Report, Weight};
 use super::{Diagnosis, Machine, Outcome, State, Target};
 
 /// Everything that is known.
@@ -25,7 +25,7 @@ pub struct Standing {
     /// Whether the last probe passed that said anything about the backend.
     pub passes: bool,
     /// The weight that the last pass asked for.
-    pub weight: Option<u32>,
+    pub weight: Option<Weight>,
     pub last: Option<Last>,
     /// The last ones, oldest first.
     pub transitions: VecDeque<Transition>,
@@ -185,21 +185,22 @@ mod tests {
     #[test]
     fn only_another_state_weight_or_kind_of_result_wakes_and_the_last_transitions_are_kept() {
         let (mut standing, now) = (Standing::default(), SystemTime::UNIX_EPOCH);
-        let pass = |weight| report(Ok(Pass { weight }), 1);
+        let of = |weight| Some(Weight::Of(weight));
+        let pass = |weight| report(Ok(Pass { weight, ..Pass::default() }), 1);
         assert!(standing.take_in(pass(None), State::Healthy, (0, 3), now));
         assert!(!standing.take_in(pass(None), State::Healthy, (0, 3), now));
-        assert!(standing.take_in(pass(Some(5)), State::Healthy, (0, 3), now), "a weight");
+        assert!(standing.take_in(pass(of(5)), State::Healthy, (0, 3), now), "a weight");
         let local = report(Err(Failure::Local("no sockets".to_owned())), 1);
         assert!(!standing.take_in(local, State::Healthy, (0, 3), now) && standing.passes);
         let failed = || report(Err(Failure::Refused), 1);
         assert!(standing.take_in(failed(), State::Healthy, (1, 3), now), "the first that does not pass");
         assert!(!standing.take_in(failed(), State::Healthy, (2, 3), now));
-        assert_eq!(standing.weight, Some(5), "a failure asks for no weight");
+        assert_eq!(standing.weight, of(5), "a failure asks for no weight");
         assert_eq!(standing.reason(), Some("connection refused"));
         for round in 0..20 {
             let later = now + Duration::from_secs(round);
             assert!(standing.take_in(failed(), State::Unhealthy, (0, 2), later));
-            assert!(standing.take_in(pass(Some(5)), State::Healthy, (0, 3), later));
+            assert!(standing.take_in(pass(of(5)), State::Healthy, (0, 3), later));
         }
         assert_eq!(standing.transitions.len(), TRANSITIONS);
         assert_eq!(standing.since, Some(now + Duration::from_secs(19)));

@@ -1,20 +1,26 @@
-//! Runs the checks: a task for each target, so that one that waits for its time to be over delays no other.
+//! Runs the checks: a task for each target, so that one that waits for its time to be over delays no other, all of them on a
+//! thread of their own, so that nothing else delays them and they delay nothing.
 //!
 //! What a probe has led to goes into [`Standings`], where it is kept for those who look; the receivers are woken only when
 //! something follows from it.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
+use super::lanes::{Keep, Lanes};
+use super::lateness::Lateness;
 use super::look_around::{address, look_around, way_is_known};
-use super::probe::{Failure, Report};
+use super::probe::{Failure, Kept, Peer, Probe, Report};
 use super::standing::{Standing, Standings};
-use super::{Around, Diagnosis, Event, Machine, Outcome, Spec, State, Target, Ways, diagnose};
+use super::{Around, Diagnosis, Event, Machine, Spec, State, Target, Ways, diagnose};
 
 /// What is to be checked, and how.
 pub type Wanted = BTreeMap<Target, Spec>;
@@ -24,34 +30,48 @@ pub type Wanted = BTreeMap<Target, Spec>;
 pub struct Checker {
     pub wanted: watch::Sender<Wanted>,
     pub standings: watch::Receiver<Standings>,
+    pub lateness: Arc<Lateness>,
 }
 
 /// Whether targets were healthy when an earlier daemon ended.
 pub type Known = BTreeMap<Target, bool>;
 
-/// Starts the task that runs checks, each from the state that is `known`; to be called within a tokio runtime. `ways`: the
-/// addresses of those through tunnels.
-#[must_use]
-pub fn spawn(known: Known, ways: watch::Receiver<Ways>) -> Checker {
+/// Starts the thread that runs checks, in the network namespace of the calling thread, each from the state that is `known`.
+/// `ways`: the addresses of those through tunnels.
+///
+/// # Errors
+/// When this host has no thread or no timers for it.
+pub fn spawn(known: Known, ways: watch::Receiver<Ways>) -> io::Result<Checker> {
     let (wanted, asked) = watch::channel(Wanted::new());
     let (sender, standings) = watch::channel(Standings::new());
-    tokio::spawn(supervise(asked, sender, known, ways));
-    Checker { wanted, standings }
+    let lateness = Arc::new(Lateness::default());
+    let host = Host { standings: sender, ways, lanes: Lanes::new(), lateness: lateness.clone() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("health".to_owned()).spawn(move || {
+        runtime.block_on(supervise(asked, host, known));
+        // A file system that does not answer holds nobody up.
+        runtime.shutdown_background();
+    })?;
+    Ok(Checker { wanted, standings, lateness })
+}
+
+/// What all checks share.
+#[derive(Clone)]
+struct Host {
+    standings: watch::Sender<Standings>,
+    ways: watch::Receiver<Ways>,
+    lanes: Lanes,
+    lateness: Arc<Lateness>,
 }
 
 /// Begins and ends checks as they are wanted. What has not changed goes on undisturbed, and a check that runs otherwise from now
 /// on begins with the state that is known.
-async fn supervise(
-    mut wanted: watch::Receiver<Wanted>,
-    standings: watch::Sender<Standings>,
-    mut known: Known,
-    ways: watch::Receiver<Ways>,
-) {
+async fn supervise(mut wanted: watch::Receiver<Wanted>, host: Host, mut known: Known) {
     let mut running: BTreeMap<Target, Running> = BTreeMap::new();
     loop {
         let now = wanted.borrow_and_update().clone();
         running.retain(|target, check| now.get(target) == Some(&check.spec));
-        standings.send_if_modified(|standings| {
+        host.standings.send_if_modified(|standings| {
             let before = standings.len();
             standings.retain(|target, _| now.contains_key(target));
             before != standings.len()
@@ -60,21 +80,15 @@ async fn supervise(
             if running.contains_key(&target) {
                 continue;
             }
-            let mut standing = standings.borrow().get(&target).cloned();
+            let mut standing = host.standings.borrow().get(&target).cloned();
             standing = standing.or_else(|| known.remove(&target).map(Standing::known));
             let machine = Machine::new(spec.rhythm.clone(), standing.as_ref().map(Standing::state));
             let mut standing = standing.unwrap_or_default();
             standing.begin(&machine, SystemTime::now());
-            standings.send_modify(|standings| {
+            host.standings.send_modify(|standings| {
                 standings.insert(target.clone(), standing);
             });
-            let check = Check {
-                target: target.clone(),
-                spec: spec.clone(),
-                machine,
-                standings: standings.clone(),
-                ways: ways.clone(),
-            };
+            let check = Check { target: target.clone(), spec: spec.clone(), machine, host: host.clone() };
             let task = tokio::spawn(check.run()).abort_handle();
             running.insert(target, Running { spec, task });
         }
@@ -100,30 +114,39 @@ struct Check {
     target: Target,
     spec: Spec,
     machine: Machine,
-    standings: watch::Sender<Standings>,
-    ways: watch::Receiver<Ways>,
+    host: Host,
+}
+
+/// What a target keeps from one probe to the next.
+#[derive(Default)]
+struct Between {
+    kept: Kept,
+    keep: Option<Keep>,
+    /// Whom the last probe asked.
+    at: Option<SocketAddr>,
+    /// The last probe ran into its timeout.
+    was_slow: bool,
 }
 
 impl Check {
     async fn run(mut self) {
-        way_is_known(&self.target, &mut self.ways).await;
+        way_is_known(&self.target, &mut self.host.ways).await;
         let random = RandomState::new();
         let jitter = |count: u64| random.hash_one(count) as u16;
+        let mut between = Between::default();
         let mut next = self.machine.first(Instant::now(), jitter(0));
         for count in 1.. {
             tokio::time::sleep_until(next.into()).await;
-            let began = Instant::now();
             // A backend that fails is looked at from all sides at once, so that it is known at the end why.
             let is_doubtful = self.machine.progress().0 > 0 || self.machine.state() == State::Unhealthy;
-            let (report, around) = if is_doubtful {
-                tokio::join!(self.ask(), self.look_around())
+            let ((report, began), around) = if is_doubtful {
+                tokio::join!(self.ask(&mut between, next), self.look_around())
             } else {
-                (self.ask().await, None)
+                (self.ask(&mut between, next).await, None)
             };
             let failure = report.result.as_ref().err().cloned();
-            let outcome = report.result.as_ref().map_or_else(Failure::outcome, |_| Outcome::Passed);
-            let actions =
-                self.machine.on_event(Event { outcome, began, jitter: jitter(count) }, Instant::now());
+            let event = Event { outcome: report.outcome(), began, jitter: jitter(count) };
+            let actions = self.machine.on_event(event, Instant::now());
             let meaning = failure.as_ref().and_then(|failure| self.diagnose(failure, around.as_ref()));
             self.tell(report, actions.changed_from, meaning);
             if let Some(failure) = failure.filter(|_| self.target.way.is_some() && !is_doubtful) {
@@ -134,15 +157,36 @@ impl Check {
         }
     }
 
-    async fn ask(&self) -> Report {
-        match address(&self.target, &self.ways) {
-            Ok(address) => self.spec.probe.run(address, self.target.port, self.spec.timeout).await,
-            Err(failure) => Report { result: Err(failure), took: Duration::ZERO },
+    /// One probe, in a place of its own that is free again at its end, and when it began. `due`: when it was to begin.
+    async fn ask(&self, between: &mut Between, due: Instant) -> (Report, Instant) {
+        let address = match address(&self.target, &self.host.ways) {
+            Ok(address) => address,
+            Err(failure) => {
+                return (Report { result: Err(failure), took: Duration::ZERO }, Instant::now());
+            }
+        };
+        let at = SocketAddr::new(address, self.target.port);
+        if between.at.replace(at).is_some_and(|before| before != at) {
+            between.kept.close();
         }
+        let _place = self.host.lanes.enter(self.spec.probe.is_command(), between.was_slow).await;
+        let began = Instant::now();
+        self.host.lateness.note(began.saturating_duration_since(due));
+        let peer = Peer { at, origin: &self.spec.origin };
+        let report = self.spec.probe.run(peer, &mut between.kept, self.spec.timeout).await;
+        let keep = between.keep.take();
+        if between.kept.has_connection() {
+            between.keep = keep.or_else(|| self.host.lanes.keep());
+        }
+        if between.keep.is_none() {
+            between.kept.close();
+        }
+        between.was_slow = matches!(report.result, Err(Failure::TimedOut { .. }));
+        (report, began)
     }
 
     async fn look_around(&self) -> Option<Around> {
-        look_around(&self.target, &self.spec, &self.ways).await
+        look_around(&self.target, &self.spec, &self.host.ways, &self.host.lanes).await
     }
 
     /// `None` too when it takes a look around that nobody has taken yet.
@@ -150,7 +194,14 @@ impl Check {
         if self.target.way.is_some() && around.is_none() {
             return None;
         }
-        diagnose(failure, around, self.spec.probe.connects())
+        let connects = match &self.spec.probe {
+            // It is on this host, whatever it says of the backend.
+            Probe::File(_) => return None,
+            // What a command has heard that asks directly, nobody knows.
+            Probe::Exec(_) if self.target.way.is_none() => true,
+            probe => probe.connects(),
+        };
+        diagnose(failure, around, connects)
     }
 
     /// Adds to what was told what it means.
@@ -160,7 +211,7 @@ impl Check {
             let Target { check, address, port, .. } = &self.target;
             warn!(check, %address, port, diagnosis = %meaning, "why the backend is unhealthy");
         }
-        self.standings.send_if_modified(|standings| {
+        self.host.standings.send_if_modified(|standings| {
             let Some(standing) = standings.get_mut(&self.target) else { return false };
             standing.explain(diagnosis);
             false
@@ -180,7 +231,7 @@ impl Check {
             (Err(reason), None) => debug!(check, %address, port, %reason, "check failed"),
         }
         let progress = self.machine.progress();
-        self.standings.send_if_modified(|standings| {
+        self.host.standings.send_if_modified(|standings| {
             // A check that is not wanted any more says nothing.
             let Some(standing) = standings.get_mut(&self.target) else { return false };
             let wakes = standing.take_in(report, state, progress, SystemTime::now());

@@ -32,8 +32,6 @@ pub struct Seen {
     pub passes: bool,
     /// It is `up` itself, and down for another vip of the group.
     pub down_in_group: bool,
-    /// The weight that it asks for.
-    pub weight: Option<u32>,
     /// So long it takes until each of two backends was asked again.
     pub round: Duration,
 }
@@ -103,9 +101,6 @@ impl Pools {
         self.pools.retain(|key, _| desired.vips.contains_key(key));
         for (key, vip) in &mut desired.vips {
             let Some(policy) = policy(*key) else { continue };
-            for member in all_of(vip) {
-                member.checked_weight = seen.get(&(*key, member.address)).and_then(|seen| seen.weight);
-            }
             let of_vip = |address: IpAddr| seen.get(&(*key, address)).copied();
             let pool = self.pools.entry(*key).or_default();
             pool.remember(vip, policy, &of_vip, now);

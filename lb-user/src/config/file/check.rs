@@ -9,8 +9,8 @@ use super::texts;
 use crate::config::decode::{choice, duration, number, text, truth};
 use crate::config::error::Problems;
 use crate::config::reader::{Located, TableReader, printable};
-use crate::config::words::{CHECK_TYPES, CheckType, HTTP_VERSIONS, STARTS, VIAS};
-use crate::health::probe::HttpVersion;
+use crate::config::words::{CHECK_TYPES, CheckType, HTTP_VERSIONS, STARTS, TRANSPORTS, VIAS};
+use crate::health::probe::{HttpVersion, Transport};
 use crate::health::{Start, Via};
 
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(in crate::config) struct CheckFile {
     pub(in crate::config) kind: Option<Located<CheckType>>,
     pub(in crate::config) port: Option<Located<u16>>,
     pub(in crate::config) via: Option<Located<Via>>,
+    pub(in crate::config) source: Option<Located<Vec<Located<String>>>>,
+    pub(in crate::config) interface: Option<Located<String>>,
     pub(in crate::config) interval: Option<Located<Duration>>,
     pub(in crate::config) fast_interval: Option<Located<Duration>>,
     pub(in crate::config) down_interval: Option<Located<Duration>>,
@@ -36,6 +38,22 @@ pub(in crate::config) struct CheckFile {
     pub(in crate::config) http_version: Option<Located<HttpVersion>>,
     pub(in crate::config) status: Option<Located<Vec<Located<String>>>>,
     pub(in crate::config) body_contains: Option<Located<String>>,
+    pub(in crate::config) body_matches: Option<Located<String>>,
+    pub(in crate::config) requests: Option<Located<u32>>,
+    pub(in crate::config) tls: Option<Located<bool>>,
+    pub(in crate::config) server_name: Option<Located<String>>,
+    pub(in crate::config) verify: Option<Located<bool>>,
+    pub(in crate::config) ca: Option<Located<String>>,
+    pub(in crate::config) client_certificate: Option<Located<String>>,
+    pub(in crate::config) client_key: Option<Located<String>>,
+    pub(in crate::config) service: Option<Located<String>>,
+    pub(in crate::config) query: Option<Located<String>>,
+    pub(in crate::config) query_type: Option<Located<String>>,
+    pub(in crate::config) rcode: Option<Located<Vec<Located<String>>>>,
+    pub(in crate::config) answer: Option<Located<String>>,
+    pub(in crate::config) transport: Option<Located<Transport>>,
+    pub(in crate::config) size: Option<Located<u16>>,
+    pub(in crate::config) file: Option<Located<String>>,
     pub(in crate::config) send: Option<Located<String>>,
     pub(in crate::config) expect: Option<Located<String>>,
     pub(in crate::config) command: Option<Located<Vec<Located<String>>>>,
@@ -59,6 +77,8 @@ impl CheckFile {
             kind: table.required(problems, "type", choice(CHECK_TYPES)),
             port: table.optional(problems, "port", number(1..=u16::MAX)),
             via: table.optional(problems, "via", choice(VIAS)),
+            source: table.optional(problems, "source", list),
+            interface: table.optional(problems, "interface", text),
             interval: table.optional(problems, "interval", duration(INTERVALS)),
             fast_interval: table.optional(problems, "fast_interval", duration(INTERVALS)),
             down_interval: table.optional(problems, "down_interval", duration(INTERVALS)),
@@ -73,6 +93,22 @@ impl CheckFile {
             http_version: table.optional(problems, "http_version", choice(HTTP_VERSIONS)),
             status: table.optional(problems, "status", list),
             body_contains: table.optional(problems, "body_contains", text),
+            body_matches: table.optional(problems, "body_matches", text),
+            requests: table.optional(problems, "requests", number(1..=1_000_000)),
+            tls: table.optional(problems, "tls", truth),
+            server_name: table.optional(problems, "server_name", text),
+            verify: table.optional(problems, "verify", truth),
+            ca: table.optional(problems, "ca", text),
+            client_certificate: table.optional(problems, "client_certificate", text),
+            client_key: table.optional(problems, "client_key", text),
+            service: table.optional(problems, "service", text),
+            query: table.optional(problems, "query", text),
+            query_type: table.optional(problems, "query_type", text),
+            rcode: table.optional(problems, "rcode", list),
+            answer: table.optional(problems, "answer", text),
+            transport: table.optional(problems, "transport", choice(TRANSPORTS)),
+            size: table.optional(problems, "size", number(0..=1400)),
+            file: table.optional(problems, "file", text),
             send: table.optional(problems, "send", text),
             expect: table.optional(problems, "expect", text),
             command: table.optional(problems, "command", list),
@@ -83,22 +119,47 @@ impl CheckFile {
 
     /// The keys that are there and belong to some types only, with those and their lines.
     pub(in crate::config) fn special(&self) -> Vec<(&'static str, &'static [CheckType], u32)> {
-        use CheckType::{Exec, Http, Tcp, Udp};
+        use CheckType::{Agent, Dns, Exec, File, Grpc, Http, Https, Ping, Tcp, Tls, Udp};
         fn line<T>(found: &Option<Located<T>>) -> Option<u32> {
             found.as_ref().map(|found| found.line)
         }
-        let all: [(&'static str, &'static [CheckType], Option<u32>); 11] = [
-            ("method", &[Http], line(&self.method)),
-            ("path", &[Http], line(&self.path)),
-            ("host", &[Http], line(&self.host)),
-            ("headers", &[Http], line(&self.headers)),
-            ("http_version", &[Http], line(&self.http_version)),
-            ("status", &[Http], line(&self.status)),
-            ("body_contains", &[Http], line(&self.body_contains)),
-            ("send", &[Tcp, Udp], line(&self.send)),
-            ("expect", &[Tcp, Udp], line(&self.expect)),
+        const HTTP: &[CheckType] = &[Http, Https];
+        const TLS: &[CheckType] = &[Https, Tls, Grpc];
+        const SOCKET: &[CheckType] = &[Tcp, Tls, Http, Https, Grpc, Udp, Dns, Ping, Agent];
+        // What a tunnel carries, and the command that is told where to ask.
+        const TUNNEL: &[CheckType] = &[Tcp, Tls, Http, Https, Grpc, Udp, Dns, Agent, Exec];
+        let all: [(&'static str, &'static [CheckType], Option<u32>); 31] = [
+            ("port", &[Tcp, Tls, Http, Https, Grpc, Udp, Dns, Agent, File, Exec], line(&self.port)),
+            ("via", TUNNEL, line(&self.via)),
+            ("source", SOCKET, line(&self.source)),
+            ("interface", SOCKET, line(&self.interface)),
+            ("method", HTTP, line(&self.method)),
+            ("path", HTTP, line(&self.path)),
+            ("host", &[Http, Https, Grpc], line(&self.host)),
+            ("headers", HTTP, line(&self.headers)),
+            ("http_version", HTTP, line(&self.http_version)),
+            ("status", HTTP, line(&self.status)),
+            ("body_contains", HTTP, line(&self.body_contains)),
+            ("body_matches", HTTP, line(&self.body_matches)),
+            ("requests", HTTP, line(&self.requests)),
+            ("tls", &[Grpc], line(&self.tls)),
+            ("server_name", TLS, line(&self.server_name)),
+            ("verify", TLS, line(&self.verify)),
+            ("ca", TLS, line(&self.ca)),
+            ("client_certificate", TLS, line(&self.client_certificate)),
+            ("client_key", TLS, line(&self.client_key)),
+            ("service", &[Grpc], line(&self.service)),
+            ("query", &[Dns], line(&self.query)),
+            ("query_type", &[Dns], line(&self.query_type)),
+            ("rcode", &[Dns], line(&self.rcode)),
+            ("answer", &[Dns], line(&self.answer)),
+            ("transport", &[Dns], line(&self.transport)),
+            ("size", &[Ping], line(&self.size)),
+            ("file", &[File], line(&self.file)),
+            ("send", &[Tcp, Udp, Agent], line(&self.send)),
+            ("expect", &[Tcp, Udp, File], line(&self.expect)),
             ("command", &[Exec], line(&self.command)),
-            ("dynamic_weight", &[Exec], line(&self.dynamic_weight)),
+            ("dynamic_weight", &[Exec, File], line(&self.dynamic_weight)),
         ];
         all.into_iter().filter_map(|(key, types, line)| Some((key, types, line?))).collect()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::health::Start;
-use crate::health::probe::{ExecProbe, HttpProbe, HttpVersion, StatusSet, TcpProbe, UdpProbe};
+use crate::health::probe::{ExecProbe, HttpProbe, HttpVersion, Origin, StatusSet, TcpProbe, UdpProbe};
 use crate::state::{FailOpen, OnUnhealthy};
 
 /// [`GOOD`] with a check in front of the backends; its first line is line 3.
@@ -65,6 +65,7 @@ body_contains = "OK""#);
         version: HttpVersion::Http10,
         status: StatusSet(vec![(204, 204), (300, 302), (400, 499)]),
         body_contains: Some("OK".to_owned()),
+        ..HttpProbe::default()
     };
     let rhythm = Rhythm {
         interval: Duration::from_secs(10),
@@ -75,10 +76,8 @@ body_contains = "OK""#);
         start: Start::Down,
     };
     let timeout = Duration::from_millis(500);
-    assert_eq!(
-        found,
-        CheckConfig { probe: Probe::Http(http), port: Some(8080), via: Via::Tunnel, rhythm, timeout }
-    );
+    let (probe, origin) = (Probe::Http(http), Origin::default());
+    assert_eq!(found, CheckConfig { probe, origin, port: Some(8080), via: Via::Tunnel, rhythm, timeout });
     let udp = UdpProbe { send: "ping\r\n".to_owned(), expect: Some("pong".to_owned()) };
     assert_eq!(one("type = \"udp\"\nsend = \"ping\\r\\n\"\nexpect = \"pong\"").probe, Probe::Udp(udp));
     let exec = ExecProbe { command: vec!["/bin/x".to_owned(), "-y".to_owned()], dynamic_weight: true };
@@ -133,11 +132,11 @@ fn mistakes_in_checks_are_named_with_the_way_out() {
     problem("name = \"c\"\ntype = \"exec\"", "3: check c: 'command' is missing; add command = …");
     problem(
         "name = \"c\"\ntype = \"tcp\"\npath = \"/\"",
-        "6: check c: path: it belongs to checks with type = \"http\", and this one is \"tcp\"; take it out",
+        "6: check c: path: it belongs to checks with type = \"http\" or \"https\", and this one is \"tcp\"; take it out",
     );
     problem(
         "name = \"c\"\ntype = \"http\"\nsend = \"x\"",
-        "6: check c: send: it belongs to checks with type = \"tcp\" or \"udp\", and this one is \"http\"; take it out",
+        "6: check c: send: it belongs to checks with type = \"tcp\" or \"udp\" or \"agent\", and this one is \"http\"; take it out",
     );
     problem(
         "name = \"c\"\ntype = \"http\"\nstatus = [\"20x\"]",
@@ -172,4 +171,26 @@ fn mistakes_in_checks_are_named_with_the_way_out() {
         "name = \"c\"\ntype = \"tcp\"\n[[check]]\nname = \"c\"\ntype = \"tcp\"",
         "7: check c: the name is taken by the check in line 4; choose another or remove one",
     );
+}
+
+#[test]
+fn what_a_tunnel_does_not_carry_is_not_sent_through_it() {
+    let types = "\"tcp\" or \"tls\" or \"http\" or \"https\" or \"grpc\" or \"udp\" or \"dns\" or \"agent\" or \"exec\"";
+    for (kind, more) in [("ping", ""), ("file", "file = \"/run/up\"\n")] {
+        let lines = format!("name = \"c\"\ntype = \"{kind}\"\n{more}via = \"tunnel\"");
+        let line = 6 + more.lines().count();
+        let expected = format!(
+            "{line}: check c: via: it belongs to checks with type = {types}, and this one is \"{kind}\"; take it out"
+        );
+        problem(&lines, &expected);
+    }
+    let way_out = "packets leave as the route to the backend says; take it out, or ask with via = \"direct\"";
+    for line in ["source = [\"10.0.0.1\"]", "interface = \"eth1\""] {
+        let key = line.split(' ').next().expect("a key");
+        problem(
+            &format!("name = \"c\"\ntype = \"tcp\"\nvia = \"tunnel\"\n{line}"),
+            &format!("7: check c: {key}: with via = \"tunnel\" {way_out}"),
+        );
+        assert_eq!(one(&format!("type = \"tcp\"\nvia = \"direct\"\n{line}")).via, Via::Direct);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod check_probe;
 mod checks;
 mod flows;
 mod groups;

@@ -100,10 +100,15 @@ fn a_backend_is_healthy_in_all_vips_of_a_group_or_in_none() {
 fn a_weight_that_a_check_asks_for_counts_in_place_of_the_own() {
     let config = Config::parse(Path::new("f.toml"), &file("")).unwrap();
     let mut desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
-    let asks = Verdict { weight: Some(7), ..is(State::Healthy) };
+    let asks = Verdict { weight: Some(Weight::Of(7)), ..is(State::Healthy) };
     played_mind(&mut desired, &config, &[(of(11, 80), asks)].into());
     assert_eq!(outcome(&desired, web()).0, [7, 100, 100]);
     assert_eq!(desired.vips[&web()].members["web-1"].weight, 100, "what was asked for by people stays known");
+    for (percent, weight) in [(0, 0), (1, 1), (50, 50), (256, 256), (100_000, MAX_WEIGHT)] {
+        let asks = Verdict { weight: Some(Weight::Percent(percent)), ..is(State::Healthy) };
+        played_mind(&mut desired, &config, &[(of(11, 80), asks)].into());
+        assert_eq!(outcome(&desired, web()).0, [weight, 100, 100], "{percent} %");
+    }
 }
 
 #[test]

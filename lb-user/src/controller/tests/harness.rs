@@ -319,7 +319,7 @@ pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
     };
     let (wanted, checks) = watch::channel(Wanted::new());
     let (standings, receiver) = watch::channel(Standings::new());
-    let checker = Checker { wanted, standings: receiver };
+    let checker = Checker { wanted, standings: receiver, lateness: Default::default() };
     let (net, resolver) = FakeNet::start();
     let hops = setup
         .wanted()

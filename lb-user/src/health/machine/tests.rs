@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::Outcome::{Failed, Inconclusive, Passed};
+use super::Outcome::{Failed, Inconclusive, Passed, SaidDown, SaidUp};
 use super::State::{Healthy, Initial, Unhealthy};
 use super::*;
 
@@ -124,6 +124,21 @@ fn a_probe_that_took_longer_than_the_interval_is_followed_at_once() {
 }
 
 #[test]
+fn what_a_backend_says_of_itself_takes_effect_at_once() {
+    for known in [None, Some(Healthy), Some(Unhealthy)] {
+        for start in [Start::Up, Start::Down] {
+            for (outcome, state) in [(SaidUp, Healthy), (SaidDown, Unhealthy)] {
+                let mut machine = Machine::new(rhythm(5, 5, start), known);
+                let began = Instant::now();
+                let actions = machine.on_event(Event { outcome, began, jitter: 0 }, began);
+                assert_eq!((machine.state(), machine.progress().0), (state, 0), "{known:?} {outcome:?}");
+                assert_eq!(actions.changed_from.is_some(), known != Some(state));
+            }
+        }
+    }
+}
+
+#[test]
 fn what_was_known_is_kept_and_what_was_not_begins_as_the_settings_say() {
     let new = |known| Machine::new(rhythm(2, 3, Start::Down), known).state();
     assert_eq!(new(None), Initial(Start::Down));
@@ -133,7 +148,7 @@ fn what_was_known_is_kept_and_what_was_not_begins_as_the_settings_say() {
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
-    prop_oneof![4 => Just(Passed), 4 => Just(Failed), 1 => Just(Inconclusive)]
+    prop_oneof![4 => Just(Passed), 4 => Just(Failed), 1 => Just(Inconclusive), 1 => Just(SaidUp), 1 => Just(SaidDown)]
 }
 
 proptest! {
@@ -152,6 +167,8 @@ proptest! {
                 Passed => (passes, failures) = (passes + 1, 0),
                 Failed => (passes, failures) = (0, failures + 1),
                 Inconclusive => {}
+                SaidUp => (passes, failures) = (rise.max(passes + 1), 0),
+                SaidDown => (passes, failures) = (0, fall.max(failures + 1)),
             }
             let (before, now) = (machine.state(), began + Duration::from_millis(took));
             let actions = machine.on_event(Event { outcome, began, jitter }, now);

@@ -20,12 +20,23 @@ pub enum Failure {
     Status(u16),
     #[error("{0}")]
     Answer(String),
+    #[error("TLS: {0}")]
+    Tls(String),
     #[error("command ended with exit status {0}")]
     Exit(i32),
     #[error("command was ended by signal {0}")]
     Signal(i32),
-    /// Nobody's fault but this host's.
-    #[error("this host cannot check: {0}")]
+    /// It could not be started.
+    #[error("cannot run {0}")]
+    Command(String),
+    /// The backend's agent says that it is not to be used; nothing else has to be asked.
+    #[error("{0}")]
+    Stated(String),
+    /// The check cannot be made on this host as it is set up: that the backend works is not known, and will not be.
+    #[error("this check cannot be made: {0}")]
+    Setup(String),
+    /// This host is short of something for the moment, which says nothing about the backend.
+    #[error("this host cannot check now: {0}")]
     Local(String),
 }
 
@@ -38,19 +49,25 @@ pub enum FailureKind {
     Closed,
     Status,
     Answer,
+    Tls,
     Command,
+    Agent,
+    Setup,
     Local,
 }
 
 impl FailureKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Refused,
         Self::Unreachable,
         Self::TimedOut,
         Self::Closed,
         Self::Status,
         Self::Answer,
+        Self::Tls,
         Self::Command,
+        Self::Agent,
+        Self::Setup,
         Self::Local,
     ];
 
@@ -64,7 +81,10 @@ impl FailureKind {
             Self::Closed => "closed",
             Self::Status => "status",
             Self::Answer => "answer",
+            Self::Tls => "tls",
             Self::Command => "command",
+            Self::Agent => "agent",
+            Self::Setup => "setup",
             Self::Local => "local",
         }
     }
@@ -80,7 +100,10 @@ impl Failure {
             Self::Closed(_) => FailureKind::Closed,
             Self::Status(_) => FailureKind::Status,
             Self::Answer(_) => FailureKind::Answer,
-            Self::Exit(_) | Self::Signal(_) => FailureKind::Command,
+            Self::Tls(_) => FailureKind::Tls,
+            Self::Exit(_) | Self::Signal(_) | Self::Command(_) => FailureKind::Command,
+            Self::Stated(_) => FailureKind::Agent,
+            Self::Setup(_) => FailureKind::Setup,
             Self::Local(_) => FailureKind::Local,
         }
     }
@@ -90,6 +113,7 @@ impl Failure {
     pub const fn outcome(&self) -> Outcome {
         match self {
             Self::Local(_) => Outcome::Inconclusive,
+            Self::Stated(_) => Outcome::SaidDown,
             _ => Outcome::Failed,
         }
     }
@@ -97,6 +121,9 @@ impl Failure {
     /// What the kernel said `during` something with a socket.
     pub(super) fn socket(error: &io::Error, during: &'static str) -> Self {
         use io::ErrorKind as Kind;
+        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Self::Tls(super::tls::in_words(tls));
+        }
         match error.kind() {
             Kind::ConnectionRefused => return Self::Refused,
             Kind::ConnectionReset | Kind::BrokenPipe | Kind::UnexpectedEof => return Self::Closed(during),
@@ -110,7 +137,18 @@ impl Failure {
             Some(libc::EACCES | libc::EPERM) => {
                 Self::Unreachable("rejected by a firewall (administratively prohibited)".to_owned())
             }
-            _ => Self::Local(error.to_string()),
+            // With no source of its own a check lacks ports, not addresses.
+            Some(libc::EADDRNOTAVAIL) => Self::Local("no port is free".to_owned()),
+            _ => Self::host(error),
+        }
+    }
+
+    /// What this host lacks. What it may have again soon says nothing; all else would fail for ever.
+    pub(super) fn host(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Self::Local("too many files are open".to_owned()),
+            Some(libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN) => Self::Local(error.to_string()),
+            _ => Self::Setup(error.to_string()),
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Connects, and when asked to, says something and waits for an answer.
 
-use std::net::SocketAddr;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{ANSWER_MAX, Failure, Pass, Stage, contains};
+use super::{ANSWER_MAX, Failure, Pass, Peer, Stage, contains};
 
 /// A connection, with what is said on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,8 +14,8 @@ pub struct TcpProbe {
 }
 
 impl TcpProbe {
-    pub(super) async fn run(&self, at: SocketAddr, stage: &Stage) -> Result<Pass, Failure> {
-        let mut stream = connect(at).await?;
+    pub(super) async fn run(&self, peer: Peer<'_>, stage: &Stage) -> Result<Pass, Failure> {
+        let mut stream = peer.connect().await?;
         if let Some(send) = &self.send {
             stage.enter("sending");
             let sent = stream.write_all(send.as_bytes()).await;
@@ -29,15 +27,6 @@ impl TcpProbe {
         }
         Ok(Pass::default())
     }
-}
-
-/// A connection that leaves nothing behind when it is dropped.
-pub(super) async fn connect(at: SocketAddr) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(at).await.map_err(|error| Failure::socket(&error, "connecting"))?;
-    // A reset in place of FIN: thousands of checks would fill the table of connections in TIME_WAIT.
-    let _ = stream.set_zero_linger();
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
 }
 
 async fn await_text(stream: &mut TcpStream, expect: &[u8]) -> Result<(), Failure> {

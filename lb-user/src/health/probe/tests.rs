@@ -1,6 +1,6 @@
 //! Each probe against small servers that answer well, badly, slowly, without end, or not at all.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,7 +60,9 @@ async fn closed_port() -> u16 {
 
 async fn run(probe: Probe, port: u16, limit: Duration) -> Result<Pass, Failure> {
     let began = Instant::now();
-    let report = probe.run(HERE, port, limit).await;
+    let (origin, mut kept) = (Origin::default(), Kept::default());
+    let peer = Peer { at: SocketAddr::new(HERE, port), origin: &origin };
+    let report = probe.run(peer, &mut kept, limit).await;
     assert!(began.elapsed() < limit + Duration::from_secs(2), "a probe keeps to its time: {report:?}");
     report.result
 }
@@ -251,7 +253,7 @@ fn shell(script: &str, dynamic_weight: bool) -> Probe {
 
 #[tokio::test]
 async fn a_commands_exit_status_decides_and_may_ask_for_a_weight() {
-    let weight = |weight| Ok(Pass { weight });
+    let weight = |weight: Option<u32>| Ok(Pass { weight: weight.map(Weight::Of), stated: false });
     assert_eq!(run(shell("exit 0", false), 1, LONG).await, weight(None));
     assert_eq!(run(shell("exit 0", true), 1, LONG).await, weight(None));
     assert_eq!(run(shell("exit 1", true), 1, LONG).await, Err(Failure::Exit(1)));
@@ -264,11 +266,11 @@ async fn a_commands_exit_status_decides_and_may_ask_for_a_weight() {
 }
 
 #[tokio::test]
-async fn a_command_that_cannot_be_run_says_nothing_of_the_backend() {
+async fn a_command_that_cannot_be_run_is_a_failure_with_its_reason() {
     let missing = Probe::Exec(ExecProbe { command: vec!["/no/such".to_owned()], dynamic_weight: false });
     let failure = run(missing, 1, LONG).await.expect_err("there is no such command");
-    assert_eq!(failure.outcome(), crate::health::Outcome::Inconclusive);
-    assert!(failure.to_string().contains("cannot run /no/such"), "{failure}");
+    assert_eq!(failure.outcome(), Outcome::Failed);
+    assert_eq!(failure.to_string(), "cannot run /no/such: No such file or directory (os error 2)");
 }
 
 #[tokio::test]
@@ -320,5 +322,44 @@ proptest! {
             let probe = HttpProbe { body_contains: Some("x".to_owned()), ..HttpProbe::default() };
             let _ = run(Probe::Http(probe), port, Duration::from_millis(300)).await;
         });
+    }
+}
+
+mod http2;
+mod others;
+mod secure;
+
+#[test]
+fn whoever_asks_through_a_tunnel_asks_for_the_vip_unless_told_otherwise() {
+    let vip = SocketAddr::from(([192, 0, 2, 1], 443));
+    let of = |mut probe: Probe| {
+        probe.ask_for(vip);
+        match probe {
+            Probe::Http(probe) => probe.host,
+            Probe::Grpc(probe) => probe.host,
+            Probe::Tls(probe) => probe.tls.server_name,
+            _ => None,
+        }
+    };
+    let told = Some("told.example".to_owned());
+    assert_eq!(of(Probe::Http(HttpProbe::default())).as_deref(), Some("192.0.2.1:443"));
+    assert_eq!(of(Probe::Grpc(GrpcProbe::default())).as_deref(), Some("192.0.2.1:443"));
+    assert_eq!(of(Probe::Tls(TlsProbe::default())).as_deref(), Some("192.0.2.1"));
+    assert_eq!(of(Probe::Http(HttpProbe { host: told.clone(), ..HttpProbe::default() })), told);
+    assert_eq!(of(Probe::Grpc(GrpcProbe { host: told.clone(), ..GrpcProbe::default() })), told);
+    let tls = Tls::new(told.clone(), false, None, None);
+    assert_eq!(of(Probe::Tls(TlsProbe { tls })), told);
+}
+
+#[test]
+fn a_server_is_named_without_its_port() {
+    for (host, name) in [
+        ("192.0.2.1:443", "192.0.2.1"),
+        ("a.example", "a.example"),
+        ("a.example:8443", "a.example"),
+        ("[2001:db8::1]", "[2001:db8::1]"),
+        ("[2001:db8::1]:443", "[2001:db8::1]"),
+    ] {
+        assert_eq!(server_of(host), name);
     }
 }

@@ -1,12 +1,11 @@
 //! Sends a datagram. With something to expect an answer has to come; else it is enough that nobody says the port is closed.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::{Failure, Pass, Stage, contains};
+use super::{Failure, Pass, Peer, Stage, contains};
 
 /// A datagram and its answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,14 +20,9 @@ const SILENCE: Duration = Duration::from_millis(200);
 const DATAGRAM_MAX: usize = 64 << 10;
 
 impl UdpProbe {
-    pub(super) async fn run(&self, at: SocketAddr, stage: &Stage) -> Result<Pass, Failure> {
-        let any: SocketAddr = match at {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
+    pub(super) async fn run(&self, peer: Peer<'_>, stage: &Stage) -> Result<Pass, Failure> {
+        let socket = peer.datagrams().await?;
         let failed = |error: std::io::Error| Failure::socket(&error, "sending");
-        let socket = UdpSocket::bind(any).await.map_err(|error| Failure::Local(error.to_string()))?;
-        socket.connect(at).await.map_err(failed)?;
         socket.send(self.send.as_bytes()).await.map_err(failed)?;
         stage.enter("waiting for an answer");
         let Some(expect) = &self.expect else {

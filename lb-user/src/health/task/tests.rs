@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::super::probe::{Probe, TcpProbe};
+use super::super::probe::{Origin, TcpProbe};
 use super::super::{Rhythm, Start};
 use super::*;
 
@@ -15,6 +15,7 @@ fn spec(start: Start) -> Spec {
     let interval = Duration::from_millis(20);
     Spec {
         probe: Probe::Tcp(TcpProbe::default()),
+        origin: Origin::default(),
         rhythm: Rhythm {
             interval,
             fast_interval: interval,
@@ -47,7 +48,7 @@ async fn until(checker: &mut Checker, port: u16, state: State) -> Standing {
 async fn a_server_that_ends_becomes_unhealthy_and_comes_back() {
     let listener = TcpListener::bind((HERE, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut checker = spawn(Known::new(), no_ways());
+    let mut checker = spawn(Known::new(), no_ways()).unwrap();
     checker.wanted.send_replace(Wanted::from([(target(port), spec(Start::Up))]));
     let standing = until(&mut checker, port, State::Healthy).await;
     assert_eq!(standing.last.unwrap().failure, None);
@@ -63,7 +64,7 @@ async fn a_server_that_ends_becomes_unhealthy_and_comes_back() {
 
 #[tokio::test]
 async fn a_changed_check_keeps_its_state_and_one_that_is_not_wanted_is_forgotten() {
-    let mut checker = spawn(Known::new(), no_ways());
+    let mut checker = spawn(Known::new(), no_ways()).unwrap();
     let (closed, port) = {
         let listener = TcpListener::bind((HERE, 0)).await.unwrap();
         let other = TcpListener::bind((HERE, 0)).await.unwrap();
@@ -94,7 +95,7 @@ async fn checks_that_wait_for_their_time_to_be_over_delay_no_other() {
         .map(|number| (Target { check: format!("slow-{number}"), ..target(silent_port) }, waiting.clone()))
         .collect();
     wanted.insert(target(port), spec(Start::Up));
-    let mut checker = spawn(Known::new(), no_ways());
+    let mut checker = spawn(Known::new(), no_ways()).unwrap();
     checker.wanted.send_replace(wanted);
     until(&mut checker, port, State::Healthy).await;
     drop(listener);

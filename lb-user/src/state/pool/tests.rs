@@ -51,7 +51,7 @@ impl Played {
 
     fn set(&mut self, host: u8, up: bool) {
         let round = Duration::from_secs(3);
-        self.seen.insert(host, Seen { up, passes: up, down_in_group: false, weight: None, round });
+        self.seen.insert(host, Seen { up, passes: up, down_in_group: false, round });
     }
 
     /// What is desired at the time `seconds`, with the backends of `down` down and all others up.
