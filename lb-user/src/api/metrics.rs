@@ -33,7 +33,7 @@ pub fn render(snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
     page.traffic(snapshot);
     page.state(snapshot);
     page.addresses(snapshot);
-    health::write(&mut page.registry, &snapshot.checks);
+    health::write(&mut page.registry, &snapshot.checks, &snapshot.check_delays);
     page.sizes(snapshot);
     page.control(snapshot);
     let mut text = String::new();

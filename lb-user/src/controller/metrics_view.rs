@@ -11,6 +11,7 @@ use crate::api::types::{
     AddressStatus, CounterValues, DestStatus, InterfaceStatus, PolicyValues, RouteStatus, VipStatus,
 };
 use crate::dataplane::{Dataplane, Limits, MAX_VIPS};
+use crate::health::LateTally;
 use crate::state::AlarmKind;
 
 /// Every value of `/metrics`.
@@ -30,6 +31,8 @@ pub struct MetricsSnapshot {
     pub addresses: Vec<AddressStatus>,
     /// Filled in by the task, which knows them.
     pub checks: Vec<CheckSample>,
+    /// How late probes began.
+    pub check_delays: LateTally,
     pub vips_v4: u64,
     pub vips_v6: u64,
     /// Vips of one address family that fit.
@@ -129,6 +132,7 @@ impl<D: Dataplane> Engine<D> {
             interfaces: status.interfaces,
             addresses: Vec::new(),
             checks: Vec::new(),
+            check_delays: LateTally::default(),
         }
     }
 }

@@ -170,6 +170,7 @@ impl<D: Dataplane> Task<D> {
                 let mut snapshot = block_in_place(|| self.engine.metrics());
                 snapshot.addresses = self.addresses();
                 snapshot.checks = health_view::samples(&self.checker.standings.borrow());
+                snapshot.check_delays = self.checker.lateness.tally();
                 answer(reply, snapshot);
             }
             Command::Health(vip, reply) => {

@@ -22,17 +22,23 @@ impl Lateness {
         self.sum_us.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// The counts of the buckets so far.
+    /// What was counted so far.
     #[must_use]
-    pub fn counts(&self) -> [u64; LATENESS_BOUNDS_MS.len() + 1] {
-        self.counts.each_ref().map(|count| count.load(Ordering::Relaxed))
+    pub fn tally(&self) -> LateTally {
+        LateTally {
+            counts: self.counts.each_ref().map(|count| count.load(Ordering::Relaxed)),
+            sum: Duration::from_micros(self.sum_us.load(Ordering::Relaxed)),
+        }
     }
+}
 
+/// How late probes began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LateTally {
+    /// One for each bound, and one for all above.
+    pub counts: [u64; LATENESS_BOUNDS_MS.len() + 1],
     /// Of all probes together.
-    #[must_use]
-    pub fn sum(&self) -> Duration {
-        Duration::from_micros(self.sum_us.load(Ordering::Relaxed))
-    }
+    pub sum: Duration,
 }
 
 #[cfg(test)]
@@ -45,7 +51,8 @@ mod tests {
         for millis in [0, 1, 2, 100, 101, 5000, 60_000] {
             lateness.note(Duration::from_millis(millis));
         }
-        assert_eq!(lateness.counts(), [2, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1]);
-        assert_eq!(lateness.sum(), Duration::from_millis(65_204));
+        let LateTally { counts, sum } = lateness.tally();
+        assert_eq!(counts, [2, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1]);
+        assert_eq!(sum, Duration::from_millis(65_204));
     }
 }

@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use diagnosis::{Around, Diagnosis, diagnose};
-pub use lateness::{LATENESS_BOUNDS_MS, Lateness};
+pub use lateness::{LATENESS_BOUNDS_MS, LateTally, Lateness};
 pub use machine::{Actions, Event, JITTER_MAX, Machine, Outcome, Rhythm, Start, State};
 pub use standing::{LATENCY_BOUNDS_MS, Last, Standing, Standings, Tally, Transition};
 pub use task::{Checker, Known, Wanted, spawn};

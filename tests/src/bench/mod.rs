@@ -3,5 +3,6 @@
 mod cases;
 pub mod continuity;
 pub mod datapath;
+pub mod health;
 mod worlds;
 mod wrapper;

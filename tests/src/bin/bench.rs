@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tests::bench::continuity::{self, Flood, Operation, Publishing};
 use tests::bench::datapath::{self, Measured};
+use tests::bench::health::{self, Death, Round};
 
 /// Benchmarks of Ferrolev.
 #[derive(Debug, Parser)]
@@ -35,12 +36,22 @@ enum What {
         #[arg(long)]
         quick: bool,
     },
+    /// Whether ten thousand checks a second begin in time, and how long a backend that dies still gets new flows
+    Health {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+        /// For less time, and fewer deaths
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().what {
         What::Datapath { json, quick } => datapath(json, quick),
         What::Continuity { json, quick } => continuity(json, quick),
+        What::Health { json, quick } => health(json, quick),
     }
 }
 
@@ -94,6 +105,35 @@ fn continuity(json: bool, quick: bool) -> Result<()> {
     println!(
         "change of a weight, 65537 slots, 100 backends: {ring_and_plan_ms:.2} ms for the ring and its plan, {kernel_ms:.2} ms into the kernel"
     );
+    Ok(())
+}
+
+fn health(json: bool, quick: bool) -> Result<()> {
+    let effort = if quick {
+        health::Effort { seconds: 10, deaths: 1 }
+    } else {
+        health::Effort { seconds: 60, deaths: 5 }
+    };
+    let report = health::measure(effort)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    }
+    println!(
+        "{:>7} {:>11} {:>9} {:>22} {:>8} {:>6} {:>11}",
+        "targets", "black-holed", "checks/s", "late p50 p99 p99.9 ms", "core", "files", "KiB/target"
+    );
+    for round in &report.rounds {
+        let Round { targets, black_holed, rate, late_p50_ms, late_p99_ms, late_p999_ms, .. } = round;
+        let Round { busy_percent, files, kib_per_target, .. } = round;
+        let late = format!("<= {late_p50_ms} {late_p99_ms} {late_p999_ms}");
+        println!(
+            "{targets:>7} {black_holed:>11} {rate:>9.0} {late:>22} {busy_percent:>6.0} % {files:>6} {kib_per_target:>11.1}"
+        );
+    }
+    for Death { how, last_flow_ms, bound_ms } in &report.deaths {
+        println!("{how}: last new flow after {last_flow_ms:?} ms, bound {bound_ms} ms");
+    }
     Ok(())
 }
 

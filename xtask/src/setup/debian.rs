@@ -29,6 +29,9 @@ fn known(package: &str) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
+/// What is enabled by the package that brings it, by the name of its program.
+const SERVICES: [&str; 2] = ["nginx", "memcached"];
+
 /// Brings the package lists up to date. That some source does not answer is no matter when the packages are found.
 fn update() {
     let _ = apt_get().arg("update").output();
@@ -38,12 +41,12 @@ fn update() {
 pub(super) fn install(packages: &[&str]) -> Result<()> {
     update();
     let _no_services = NoServices::guard()?;
-    let had_nginx = find("nginx").is_some();
+    let new: Vec<_> = SERVICES.into_iter().filter(|service| find(service).is_none()).collect();
     let mut install = apt_get();
     install.args(["install", "--yes", "--no-install-recommends"]).args(packages);
     succeed_quietly(install)?;
-    if !had_nginx && find("nginx").is_some() {
-        disable("nginx")?;
+    for service in new.into_iter().filter(|service| find(service).is_some()) {
+        disable(service)?;
     }
     Ok(())
 }

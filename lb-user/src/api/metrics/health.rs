@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::family::Family;
@@ -12,7 +13,7 @@ use super::{Counters, Gauges, Labels, SetValue};
 use crate::api::types::HealthState;
 use crate::controller::CheckSample;
 use crate::health::probe::FailureKind;
-use crate::health::{LATENCY_BOUNDS_MS, Tally};
+use crate::health::{LATENCY_BOUNDS_MS, LATENESS_BOUNDS_MS, LateTally, Tally};
 
 const STATES: [(HealthState, &str); 3] = [
     (HealthState::Initial, "initial"),
@@ -20,9 +21,17 @@ const STATES: [(HealthState, &str); 3] = [
     (HealthState::Unhealthy, "unhealthy"),
 ];
 
-pub(super) fn write(registry: &mut Registry, checks: &[CheckSample]) {
+pub(super) fn write(registry: &mut Registry, checks: &[CheckSample], delays: &LateTally) {
     let (states, failures) = (Gauges::default(), Counters::default());
-    let latencies = Family::<Labels, Latencies>::default();
+    let latencies = Family::<Labels, Histogram>::default();
+    let all_delays = Histogram::default();
+    all_delays.set(&LATENESS_BOUNDS_MS, &delays.counts, delays.sum);
+    registry.register_with_unit(
+        "check_start_delay",
+        "How late probes began, all checks together",
+        Unit::Seconds,
+        all_delays,
+    );
     registry.register(
         "check_state",
         "1 for the state that a check says a backend is in, else 0",
@@ -53,7 +62,7 @@ pub(super) fn write(registry: &mut Registry, checks: &[CheckSample]) {
             let count = tally.failures.get(&kind).copied().unwrap_or(0);
             failures.set_value([labels(), vec![("reason", kind.label().to_owned())]].concat(), count);
         }
-        latencies.get_or_create(&labels()).set(tally.clone());
+        latencies.get_or_create(&labels()).set(&LATENCY_BOUNDS_MS, &tally.latencies, tally.latency_sum);
     }
 }
 
@@ -70,24 +79,33 @@ pub(super) fn labels(sample: &str) -> &str {
 
 /// Counts that were made elsewhere, as a histogram.
 #[derive(Clone, Debug, Default)]
-struct Latencies(Arc<Mutex<Tally>>);
+struct Histogram(Arc<Mutex<Counts>>);
 
-impl Latencies {
-    fn set(&self, tally: Tally) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = tally;
+#[derive(Debug, Default)]
+struct Counts {
+    /// Each with its bucket's upper bound in seconds.
+    buckets: Vec<(f64, u64)>,
+    sum: Duration,
+}
+
+impl Histogram {
+    /// `counts`: one for each bound, and one for all above.
+    fn set(&self, bounds_ms: &[u64], counts: &[u64], sum: Duration) {
+        let bounds = bounds_ms.iter().map(|bound| *bound as f64 / 1000.0).chain([f64::INFINITY]);
+        let buckets = bounds.zip(counts.iter().copied()).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Counts { buckets, sum };
     }
 }
 
-impl TypedMetric for Latencies {
+impl TypedMetric for Histogram {
     const TYPE: MetricType = MetricType::Histogram;
 }
 
-impl EncodeMetric for Latencies {
+impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let bounds = LATENCY_BOUNDS_MS.iter().map(|bound| *bound as f64 / 1000.0).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(tally.latencies).collect();
-        encoder.encode_histogram::<NoLabelSet>(tally.latency_sum.as_secs_f64(), tally.passes, &buckets, None)
+        let Counts { buckets, sum } = &*self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {
@@ -97,8 +115,6 @@ impl EncodeMetric for Latencies {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::health::Target;
 
@@ -109,7 +125,9 @@ mod tests {
         (tally.latencies[0], tally.latencies[4]) = (1, 2);
         let target = Target { check: "web".to_owned(), address: [10, 0, 0, 1].into(), port: 80, way: None };
         let mut registry = Registry::with_prefix("ferrolev");
-        write(&mut registry, &[CheckSample { target, state: HealthState::Healthy, tally }]);
+        let mut delays = LateTally { sum: Duration::from_millis(7), ..LateTally::default() };
+        (delays.counts[0], delays.counts[11]) = (5, 1);
+        write(&mut registry, &[CheckSample { target, state: HealthState::Healthy, tally }], &delays);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         let text = super::super::sorted(&text);
@@ -121,10 +139,13 @@ mod tests {
             format!("ferrolev_check_failures_total{{{of},reason=\"timeout\"}} 0"),
             format!("ferrolev_check_latency_seconds_sum{{{of}}} 0.03"),
             format!("ferrolev_check_latency_seconds_count{{{of}}} 3"),
+            "ferrolev_check_start_delay_seconds_bucket{le=\"5.0\"} 5".to_owned(),
+            "ferrolev_check_start_delay_seconds_count 6".to_owned(),
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
-        let buckets: Vec<&str> = text.lines().filter(|line| line.contains("le=")).collect();
+        let latency = "ferrolev_check_latency_seconds_bucket";
+        let buckets: Vec<&str> = text.lines().filter(|line| line.starts_with(latency)).collect();
         assert_eq!(buckets.len(), LATENCY_BOUNDS_MS.len() + 1, "{text}");
         assert!(buckets[0].contains("le=\"0.001\"") && buckets[0].ends_with(" 1"), "{}", buckets[0]);
         assert!(buckets[4].contains("le=\"0.025\"") && buckets[4].ends_with(" 3"), "{}", buckets[4]);

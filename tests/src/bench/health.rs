@@ -1,0 +1,230 @@
+//! Checks of backends: whether thousands of them begin in time while some targets do not answer, and how long a backend that
+//! dies still gets new flows.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use lb_user::health::probe::{Origin, Probe, TcpProbe};
+use lb_user::health::{Checker, Known, LATENESS_BOUNDS_MS, Rhythm, Spec, State, Target, Wanted, Ways};
+use nix::sys::signal::Signal;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::lab::{Daemon, DaemonConfig, Lab, Load, Namespace, Network, Shape, VIP4, wait_until};
+
+/// All results.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub rounds: Vec<Round>,
+    pub deaths: Vec<Death>,
+}
+
+/// Checks at a steady rate by one thread.
+#[derive(Clone, Debug, Serialize)]
+pub struct Round {
+    pub targets: u32,
+    /// Of the targets, how many never answer.
+    pub black_holed: u32,
+    pub seconds: u64,
+    /// Probes that began, a second.
+    pub rate: f64,
+    /// Upper bounds of how late they began, in milliseconds.
+    pub late_p50_ms: u64,
+    pub late_p99_ms: u64,
+    pub late_p999_ms: u64,
+    /// Of a core, by the thread that checks.
+    pub busy_percent: f64,
+    /// The most files that were open at once, the servers' own among them.
+    pub files: usize,
+    /// Memory in use after the round beyond that before it, in KiB a target.
+    pub kib_per_target: f64,
+}
+
+/// A backend that dies under load.
+#[derive(Clone, Debug, Serialize)]
+pub struct Death {
+    pub how: &'static str,
+    /// From the death to the begin of the last request that failed, for each time that it was tried.
+    pub last_flow_ms: Vec<u128>,
+    /// `interval` × `fall` + `timeout`.
+    pub bound_ms: u128,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    pub seconds: u64,
+    pub deaths: usize,
+}
+
+const TARGETS: u32 = 10_000;
+const INTERVAL: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_millis(900);
+const PORT: u16 = 7000;
+
+/// Measures everything.
+///
+/// # Errors
+/// When the kernel refuses, or a target is taken for something that it is not.
+pub fn measure(effort: Effort) -> Result<Report> {
+    let mut rounds = Vec::new();
+    for black_holed in [0, TARGETS / 10, TARGETS / 2] {
+        rounds.push(round(black_holed, effort.seconds)?);
+    }
+    let deaths = [
+        ("killed: connections are refused", Signal::SIGKILL),
+        ("stopped: connections are taken, and not answered", Signal::SIGSTOP),
+    ];
+    let deaths = deaths.into_iter().map(|(how, signal)| death(how, signal, effort.deaths));
+    Ok(Report { rounds, deaths: deaths.collect::<Result<_>>()? })
+}
+
+/// Checks [`TARGETS`] once a second: servers on loopback, and addresses behind a link on which nobody takes packets.
+fn round(black_holed: u32, seconds: u64) -> Result<Round> {
+    let lab = Lab::new()?;
+    let namespace = lab.namespace("checks")?;
+    namespace.ip("link add v0 type veth peer name v1\n\
+         link set v0 up\n\
+         link set v1 up\n\
+         addr add 10.98.0.1/24 dev v0\n\
+         neigh add 10.98.0.2 lladdr 02:00:00:00:00:99 dev v0 nud permanent\n\
+         route add 10.99.0.0/16 via 10.98.0.2 dev v0\n")?;
+    serve(&namespace)?;
+    let before = memory_kib();
+    let (_, ways) = watch::channel(Ways::new());
+    let mut checker: Checker = namespace.inside(|| Ok(lb_user::health::spawn(Known::new(), ways)?))?;
+    let wanted: Wanted = (0..TARGETS).map(|number| (target(number, black_holed), spec())).collect();
+    checker.wanted.send_replace(wanted);
+    // The first round, and as many as make a target unhealthy.
+    sleep(INTERVAL * 5);
+    let (late_before, busy_before, began) = (checker.lateness.tally().counts, busy(), Instant::now());
+    let mut files = 0;
+    while began.elapsed() < Duration::from_secs(seconds) {
+        files = files.max(std::fs::read_dir("/proc/self/fd")?.count());
+        sleep(Duration::from_millis(200));
+    }
+    let (late_after, busy_after, elapsed) = (checker.lateness.tally().counts, busy(), began.elapsed());
+    let counts: Vec<u64> = late_after.iter().zip(late_before).map(|(after, before)| after - before).collect();
+    let (memory, standings) = (memory_kib(), checker.standings.borrow_and_update().clone());
+    for number in 0..TARGETS {
+        let target = target(number, black_holed);
+        let state = standings[&target].state();
+        let expected = if number < black_holed { State::Unhealthy } else { State::Healthy };
+        ensure!(state == expected, "{target:?} is {state:?}: {:?}", standings[&target].last);
+    }
+    Ok(Round {
+        targets: TARGETS,
+        black_holed,
+        seconds,
+        rate: counts.iter().sum::<u64>() as f64 / elapsed.as_secs_f64(),
+        late_p50_ms: percentile(&counts, 0.5),
+        late_p99_ms: percentile(&counts, 0.99),
+        late_p999_ms: percentile(&counts, 0.999),
+        busy_percent: (busy_after - busy_before) * 100.0 / elapsed.as_secs_f64(),
+        files,
+        kib_per_target: memory.saturating_sub(before) as f64 / f64::from(TARGETS),
+    })
+}
+
+/// The first ones are black-holed.
+fn target(number: u32, black_holed: u32) -> Target {
+    let [_, _, high, low] = number.to_be_bytes();
+    let address = if number < black_holed { [10, 99, high, low] } else { [127, 1, high, low.max(1)] };
+    // Addresses may be there twice, names not.
+    Target {
+        check: format!("check-{number}"),
+        address: Ipv4Addr::from(address).into(),
+        port: PORT,
+        way: None,
+    }
+}
+
+fn spec() -> Spec {
+    let rhythm =
+        Rhythm { interval: INTERVAL, fast_interval: INTERVAL, down_interval: INTERVAL, ..Rhythm::default() };
+    Spec { probe: Probe::Tcp(TcpProbe::default()), origin: Origin::default(), rhythm, timeout: TIMEOUT }
+}
+
+/// Takes connections on all addresses of loopback, on a thread that lives as long as the process.
+fn serve(namespace: &Namespace) -> Result<()> {
+    let listener = namespace.inside(|| Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?))?;
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            drop(connection);
+        }
+    });
+    Ok(())
+}
+
+/// The upper bound of the bucket in which this part of all counts ends; 60 s for what has none.
+fn percentile(counts: &[u64], part: f64) -> u64 {
+    let wanted = counts.iter().sum::<u64>() as f64 * part;
+    let mut sum = 0;
+    for (count, bound) in counts.iter().zip(LATENESS_BOUNDS_MS) {
+        sum += count;
+        if sum as f64 >= wanted {
+            return bound;
+        }
+    }
+    60_000
+}
+
+/// Seconds that the last thread by that name has used of a core.
+fn busy() -> f64 {
+    let mut newest = (0, 0.0);
+    for entry in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let id: u32 = entry.file_name().to_string_lossy().parse().unwrap_or_default();
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let Some((head, rest)) = stat.rsplit_once(") ") else { continue };
+        if head.ends_with("(health") && id >= newest.0 {
+            let ticks = |field: usize| rest.split(' ').nth(field).and_then(|ticks| ticks.parse().ok());
+            newest = (id, ticks(11).unwrap_or(0.0) + ticks(12).unwrap_or(0.0));
+        }
+    }
+    // USER_HZ
+    newest.1 / 100.0
+}
+
+fn memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// Kills one of three backends while clients make new connections, with the default rhythm of checks.
+fn death(how: &'static str, signal: Signal, times: usize) -> Result<Death> {
+    let names = ["web-1", "web-2", "web-3"];
+    let rhythm = Rhythm::default();
+    let timeout = Duration::from_secs(1);
+    let mut last_flow_ms = Vec::new();
+    for _ in 0..times {
+        let network = Network::new(Shape { balancers: 1, backends: 3 })?;
+        let check = "[[check]]\nname = \"http\"\ntype = \"http\"";
+        let mut config = DaemonConfig::default().general_line(check);
+        for backend in &network.backends {
+            config = config.backend(&backend.name, backend.address4);
+        }
+        let config = config.vip("web", VIP4, 80, "tcp", &names).vip_line("check = \"http\"");
+        let daemon = Daemon::start(&network.lab, &network.balancers[0], "bench", &config, &[])?;
+        daemon.wait_active(&names)?;
+        let server = SocketAddr::from((VIP4, 80));
+        // A client that waits for an answer asks nothing else meanwhile: there have to be some.
+        let load = Load::start(&network.client, &[server], 16)?;
+        sleep(Duration::from_secs(7));
+        let died = Instant::now();
+        network.backends[1].signal_nginx(signal)?;
+        wait_until("the backend is out of the ring", Duration::from_secs(30), || {
+            let status = daemon.status()?;
+            let dest = status.vips[0].backends.iter().find(|dest| dest.name == "web-2");
+            ensure!(dest.is_some_and(|dest| dest.slots == 0), "it still has slots");
+            Ok(())
+        })?;
+        sleep(Duration::from_secs(4));
+        let report = load.stop()?;
+        let last = report.failures().iter().map(|attempt| attempt.began).max();
+        last_flow_ms.push(last.map_or(0, |last| last.saturating_duration_since(died).as_millis()));
+    }
+    Ok(Death { how, last_flow_ms, bound_ms: (rhythm.interval * rhythm.fall + timeout).as_millis() })
+}
