@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lb_user::api::types::{HealthState, HealthStatus};
 use nix::sys::signal::Signal;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use tests::lab::{Daemon, DaemonConfig, Namespace, Network, Process, Shape, VIP4, privileged, wait_until};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -68,7 +68,7 @@ fn every_type_of_check_tells_servers_that_serve_from_those_that_do_not_and_says_
     let directory = network.lab.dir().to_owned();
     certificates(&directory);
     let web = &network.backends[0];
-    let mut servers = Servers::start(&directory, &web.namespace, web.address4.into());
+    let servers = Servers::start(&directory, &web.namespace, web.address4.into());
     let present = directory.join(web.address4.to_string());
     fs::write(&present, "").unwrap();
     let mut config = DaemonConfig::default();
@@ -175,14 +175,20 @@ fn until_weight(daemon: &Daemon, weight: Option<u32>) {
 
 /// An authority, a server and a client.
 fn certificates(directory: &Path) {
-    let mut params = CertificateParams::new([]).unwrap();
+    // OpenSSL takes a certificate whose subject is its issuer for self-signed.
+    let named = |host: &str| {
+        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, host);
+        params
+    };
+    let mut params = named("authority.example.org");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     fs::write(directory.join("ca.pem"), issuer.pem()).unwrap();
     for (name, host) in [("server", "www.example.org"), ("me", "me.example.org")] {
         let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new([host.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let certificate = named(host).signed_by(&key, &issuer).unwrap();
         fs::write(directory.join(format!("{name}.pem")), certificate.pem()).unwrap();
         fs::write(directory.join(format!("{name}.key")), key.serialize_pem()).unwrap();
     }

@@ -13,7 +13,7 @@ use super::{Counters, Gauges, Labels, SetValue};
 use crate::api::types::HealthState;
 use crate::controller::CheckSample;
 use crate::health::probe::FailureKind;
-use crate::health::{LATENCY_BOUNDS_MS, LATENESS_BOUNDS_MS, LateTally, Tally};
+use crate::health::{LATENCY_BOUNDS_MS, LATENESS_BOUNDS_MS, LateTally};
 
 const STATES: [(HealthState, &str); 3] = [
     (HealthState::Initial, "initial"),
@@ -116,7 +116,7 @@ impl EncodeMetric for Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::Target;
+    use crate::health::{Tally, Target};
 
     #[test]
     fn a_check_has_its_state_its_failures_and_its_latencies() {
