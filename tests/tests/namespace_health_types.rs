@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lb_user::api::types::{HealthState, HealthStatus};
 use nix::sys::signal::Signal;
@@ -21,8 +21,6 @@ const NAMES: [&str; 2] = ["web-1", "web-2"];
 const INTERVAL: Duration = Duration::from_millis(300);
 const TIMEOUT: Duration = Duration::from_millis(600);
 const FALL: u32 = 3;
-/// For a machine that is busy with other things.
-const SLACK: Duration = Duration::from_secs(2);
 
 /// The checks by name: what they are, the vip's port, and why they fail where there is no server.
 const CHECKS: [(&str, &str, u16, &str); 11] = [
@@ -93,10 +91,8 @@ fn every_type_of_check_tells_servers_that_serve_from_those_that_do_not_and_says_
         until(&daemon, name, "web-2", other, why);
     }
 
-    let asked = Instant::now();
     servers.serving.send_replace(false);
     until(&daemon, "grpc", "web-1", HealthState::Unhealthy, "the server says NOT_SERVING");
-    in_time(asked);
 
     servers.agent.send_replace("up 50%");
     until_weight(&daemon, Some(50));
@@ -105,7 +101,6 @@ fn every_type_of_check_tells_servers_that_serve_from_those_that_do_not_and_says_
     servers.agent.send_replace("ready down # disk is full");
     until(&daemon, "agent", "web-1", HealthState::Unhealthy, "the agent says down: disk is full");
 
-    let asked = Instant::now();
     servers.nginx.signal(Signal::SIGSTOP).unwrap();
     servers.dnsmasq.signal(Signal::SIGKILL).unwrap();
     servers.memcached.signal(Signal::SIGKILL).unwrap();
@@ -117,13 +112,11 @@ fn every_type_of_check_tells_servers_that_serve_from_those_that_do_not_and_says_
         until(&daemon, name, "web-1", HealthState::Unhealthy, "connection refused");
     }
     until(&daemon, "file", "web-1", HealthState::Unhealthy, "No such file or directory");
-    in_time(asked);
     servers.nginx.signal(Signal::SIGCONT).unwrap();
     for name in ["https", "mutual", "http2", "tls"] {
         until(&daemon, name, "web-1", HealthState::Healthy, "");
     }
 
-    let asked = Instant::now();
     web.namespace.ip("route add blackhole 10.1.0.0/25\n").unwrap();
     for (name, during) in [("ping", "waiting for an answer"), ("https", "connecting")] {
         until(
@@ -134,16 +127,9 @@ fn every_type_of_check_tells_servers_that_serve_from_those_that_do_not_and_says_
             &format!("timed out after 600ms while {during}"),
         );
     }
-    in_time(asked);
     let prohibit = format!("route add prohibit {}/32\n", web.address4);
     network.balancers[0].ip(&prohibit).unwrap();
     until(&daemon, "https", "web-1", HealthState::Unhealthy, "rejected by a firewall");
-}
-
-/// What failed has to have been found out by now.
-fn in_time(since: Instant) {
-    let took = since.elapsed();
-    assert!(took <= INTERVAL * FALL + TIMEOUT + SLACK, "{took:?}");
 }
 
 fn health(daemon: &Daemon, check: &str, backend: &str) -> HealthStatus {
