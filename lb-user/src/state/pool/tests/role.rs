@@ -32,7 +32,7 @@ fn another_one_takes_over_with_its_first_pass() {
     assert_eq!(given_up(&desired), [address(1)]);
     assert_eq!(desired.vips[&key()].members["b2"].spared, Some(Spared::Active));
     played.policy.on_unhealthy = OnUnhealthy::Drain;
-    assert_eq!(given_up(&played.decide(3)), [address(0); 0]);
+    assert!(given_up(&played.decide(3)).is_empty());
 }
 
 #[test]
