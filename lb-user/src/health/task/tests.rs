@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::super::probe::{Origin, TcpProbe};
-use super::super::{Rhythm, Start};
+use super::super::{Rhythm, Start, Way};
 use super::*;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -102,4 +102,53 @@ async fn checks_that_wait_for_their_time_to_be_over_delay_no_other() {
     let began = Instant::now();
     until(&mut checker, port, State::Unhealthy).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_check_through_a_tunnel_asks_the_address_of_its_way_and_says_how_the_backend_itself_is() {
+    let listener = TcpListener::bind((HERE, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let way = Way { to: [192, 0, 2, 1].into(), backend: HERE, mode: "ipip" };
+    let through = Target { way: Some(way.clone()), ..target(port) };
+    // Nothing listens there, and nobody knows a way to the backend's own address.
+    let probe = IpAddr::from([127, 0, 0, 9]);
+    let (_ways, known) = watch::channel(Ways::from([(way, Ok(probe))]));
+    let mut checker = spawn(Known::new(), known).unwrap();
+    checker.wanted.send_replace(Wanted::from([(through.clone(), spec(Start::Up))]));
+    let unhealthy = |all: &Standings| all.get(&through).is_some_and(|one| one.state() == State::Unhealthy);
+    let standing = checker.standings.wait_for(unhealthy).await.unwrap()[&through].clone();
+    let last = standing.last.unwrap();
+    assert_eq!(
+        (last.failure.as_deref(), last.diagnosis),
+        (Some("connection refused"), Some(Diagnosis::VipPortClosed))
+    );
+    drop(listener);
+    let closed = |all: &Standings| {
+        all.get(&through).and_then(|one| one.last.as_ref()?.diagnosis) == Some(Diagnosis::PortClosed)
+    };
+    // Not every result wakes who waits.
+    for _ in 0..500 {
+        if closed(&checker.standings.borrow()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came to be known that nothing listens any more");
+}
+
+#[tokio::test]
+async fn what_an_earlier_daemon_knew_is_what_a_check_begins_with() {
+    let (dead, alive, unknown) = (target(1), target(2), target(3));
+    let known = Known::from([(dead.clone(), false), (alive.clone(), true)]);
+    let mut checker = spawn(known, no_ways()).unwrap();
+    let mut later = spec(Start::Down);
+    later.rhythm.interval = Duration::from_secs(60);
+    later.rhythm.fast_interval = Duration::from_secs(60);
+    let all = [&dead, &alive, &unknown].map(|target| (target.clone(), later.clone()));
+    checker.wanted.send_replace(all.into());
+    let standings = checker.standings.wait_for(|all| all.len() == 3).await.unwrap();
+    let state = |target: &Target| standings[target].state();
+    assert_eq!(state(&dead), State::Unhealthy);
+    assert_eq!(state(&alive), State::Healthy);
+    assert!(!state(&unknown).is_up(), "it is down until proven otherwise");
 }
