@@ -22,3 +22,4 @@ pub mod health;
 pub mod net;
 pub mod state;
 pub mod tunnel_probes;
+pub mod vrrp;

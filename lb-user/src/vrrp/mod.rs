@@ -1,0 +1,68 @@
+//! Virtual routers on this host: sockets, time and the kernel for what [`lb_vrrp`] decides.
+//!
+//! ```text
+//! controller: what is wanted, readiness, vips' backends ─┐
+//! this host: links, addresses, scripts, files ───────────┼─> a thread of its own: groups of machines ─> adverts
+//! adverts of other nodes, commands ──────────────────────┘      │      │      └─> leases in the kernel, announcements
+//!                                                               │      └─> status: API, metrics
+//!                                                               └─> events: log, hooks
+//! ```
+//!
+//! Nothing here waits for the controller: a change of the dataplane or a slow API call delays no advert.
+#![forbid(unsafe_code)]
+
+mod status;
+mod wanted;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use lb_vrrp::gate::Readiness;
+use lb_vrrp::machine::Role;
+
+pub use status::{ExternalStatus, Notice, RouterStatus, Status, Transition};
+pub use wanted::{Address, External, Router, Subject, Tracker, Wanted};
+
+/// What the controller and the API hold of the thread. It ends when all senders of `wanted` are gone, by leaving: adverts
+/// of priority 0, addresses released.
+#[derive(Clone, Debug)]
+pub struct Vrrp {
+    /// Replaced as a whole; `None` until it is known, and nothing is done before that.
+    pub wanted: watch::Sender<Option<Wanted>>,
+    /// What the daemon knows of itself; replaced when it changes.
+    pub host: watch::Sender<Host>,
+    pub orders: mpsc::Sender<(Order, oneshot::Sender<Result<(), Refused>>)>,
+    pub status: watch::Receiver<Status>,
+}
+
+/// What the daemon knows of itself, as far as the election is concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    pub readiness: Readiness,
+    /// Why this host cannot forward, in words; nothing when it can.
+    pub unfit: Vec<String>,
+    /// Names of vips that have no backend that serves.
+    pub dead_vips: std::collections::BTreeSet<String>,
+}
+
+/// What people and other programs ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Let another node take over; the name of a router or group, or all.
+    HandOver(Option<String>),
+    Maintenance(Option<String>, bool),
+    /// Another program's election says that the addresses of this name are this host's, or not.
+    Own(String, bool),
+}
+
+/// Why an order is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("there is no virtual router or group \"{0}\"; `ferrolev vrrp` lists them")]
+    Unknown(String),
+    #[error("no addresses of the name \"{0}\" are left to another program; see [[vrrp.external]]")]
+    NotExternal(String),
+    #[error("\"{0}\" is {1}, not master: there is nothing to hand over")]
+    NotMaster(String, Role),
+    #[error("VRRP has ended")]
+    Ended,
+}
