@@ -60,7 +60,10 @@ pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl Fn(&DeValue<'_>) -> D
 }
 
 pub(super) fn address(value: &DeValue<'_>) -> Decoded<IpAddr> {
-    let text = value.as_str().ok_or_else(|| expected("an address in quotes", value))?;
+    address_text(value.as_str().ok_or_else(|| expected("an address in quotes", value))?)
+}
+
+pub(super) fn address_text(text: &str) -> Decoded<IpAddr> {
     text.parse().map_err(|_| {
         let shown = printable(text);
         let way_out = if let Ok(socket) = SocketAddr::from_str(text) {
@@ -82,6 +85,18 @@ pub(super) fn address(value: &DeValue<'_>) -> Decoded<IpAddr> {
         };
         format!("'{shown}' is not an address; {way_out}")
     })
+}
+
+/// An address with or without the length of its prefix, whose host bits are those of a host.
+pub(super) fn host_address(text: &str) -> Decoded<(IpAddr, Option<u8>)> {
+    let Some((front, length)) = text.split_once('/') else {
+        return Ok((address_text(text)?, None));
+    };
+    let address = address_text(front)?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.parse::<u8>().ok().filter(|length| (1..=most).contains(length));
+    let wrong = || format!("'{}': the prefix length goes from /1 to /{most}", printable(text));
+    Ok((address, Some(length.ok_or_else(wrong)?)))
 }
 
 pub(super) fn socket_address(value: &DeValue<'_>) -> Decoded<SocketAddr> {

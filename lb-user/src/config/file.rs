@@ -6,10 +6,12 @@
 mod check;
 mod objects;
 mod pool;
+mod vrrp;
 
 pub(super) use check::CheckFile;
 pub(super) use objects::{AddressFile, BackendFile, MemberFile, RouteFile, VipFile};
 pub(super) use pool::PoolFile;
+pub(super) use vrrp::{Addresses, ExternalFile, GroupFile, RouterFile, TrackFile, TrackerFile, VrrpFile};
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -41,6 +43,7 @@ pub(super) struct ConfigFile {
     pub(super) checks: Vec<CheckFile>,
     pub(super) backends: Vec<BackendFile>,
     pub(super) vips: Vec<VipFile>,
+    pub(super) vrrp: VrrpFile,
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +131,7 @@ impl ConfigFile {
                 .into_iter()
                 .map(|table| VipFile::read(table, problems))
                 .collect(),
+            vrrp: VrrpFile::read(&top, problems),
         }
     }
 }
@@ -260,7 +264,17 @@ fn prefixes(
     problems: &mut Problems,
     key: &str,
 ) -> Option<Located<Vec<Located<Prefix>>>> {
-    let wanted = "a list such as [\"192.0.2.0/24\", \"2001:db8::/32\"]";
+    each(table, problems, key, "a list such as [\"192.0.2.0/24\", \"2001:db8::/32\"]", prefix::parse)
+}
+
+/// A list of texts with a meaning; those that are wrong are noted and left out.
+fn each<T>(
+    table: &TableReader<'_, '_>,
+    problems: &mut Problems,
+    key: &str,
+    wanted: &str,
+    decode: impl Fn(&str) -> Result<T, String>,
+) -> Option<Located<Vec<Located<T>>>> {
     let value = table.table.get(key)?;
     let line = table.source.line(value.span().start);
     let Some(list) = value.get_ref().as_array() else {
@@ -271,7 +285,7 @@ fn prefixes(
     for entry in list.iter() {
         let line = table.source.line(entry.span().start);
         let decoded = entry.get_ref().as_str().ok_or_else(|| expected(wanted, entry.get_ref()));
-        match decoded.and_then(prefix::parse) {
+        match decoded.and_then(&decode) {
             Ok(value) => found.push(Located { value, line }),
             Err(text) => problems.add(line, table.say(&format!("{key}: {text}"))),
         }

@@ -37,6 +37,7 @@ use crate::state::{
     VipKey, VipOptions,
 };
 use crate::tunnel_probes::Prefixes as ProbePrefixes;
+use crate::vrrp;
 
 pub(crate) use address::why_unusable;
 pub use error::{ConfigError, Problem};
@@ -48,6 +49,8 @@ pub use words::{
     mode as mode_word, tracking as tracking_word, xdp_mode as xdp_mode_word,
 };
 
+/// A virtual router's priority when nobody says otherwise (RFC 9568 6.1).
+pub const DEFAULT_PRIORITY: u8 = 100;
 /// A backend's weight when nobody says otherwise.
 pub const DEFAULT_WEIGHT: u32 = 100;
 /// Outer TTL and hop limit when nobody says otherwise.
@@ -80,6 +83,8 @@ pub struct Config {
     pub probes: ProbePrefixes,
     pub backends: BTreeMap<String, BackendConfig>,
     pub vips: BTreeMap<VipKey, VipConfig>,
+    /// Virtual routers, and addresses of other programs' elections.
+    pub vrrp: vrrp::Wanted,
     /// Which of the values above the file gave.
     pub provenance: Provenance,
 }

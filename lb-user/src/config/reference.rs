@@ -1,6 +1,6 @@
 //! docs/CONFIGURATION.md, written from the table of settings.
 
-use super::settings::{Absent, SECTIONS, Section, Setting};
+use super::settings::{Absent, SECTIONS, Section, Setting, TOP};
 
 /// The reference of the configuration file, in Markdown.
 #[must_use]
@@ -8,8 +8,9 @@ pub fn reference() -> String {
     let mut page = HEAD.to_owned();
     for section in SECTIONS {
         let title = match section.title {
+            title if title == TOP.title => "Top level".to_owned(),
             title if title.starts_with('[') => format!("`{title}`"),
-            _ => "Top level".to_owned(),
+            title => title.replace('\'', "`"),
         };
         page.push_str(&format!("\n## {title}\n\n{}\n\n", section.doc));
         page.push_str(&rows(section));

@@ -3,6 +3,7 @@
 mod check;
 mod pool;
 mod vip;
+mod vrrp;
 
 use std::fmt::Display;
 
@@ -11,6 +12,7 @@ use super::words::{mode, oversize, xdp_mode};
 use super::{AccessSource, BackendConfig, Config, DEFAULT_TTL, DEFAULT_WEIGHT};
 pub(super) use check::check_texts;
 pub(super) use pool::pool_texts;
+pub(super) use vrrp::vrrp_texts;
 
 use crate::dataplane::{Limits, XdpMode};
 use crate::state::{Answers, Dscp, FlowTimes, GueVariant, Prefix, SourcePrefix, Tunnel};
@@ -47,10 +49,11 @@ impl Config {
         for (key, vip) in &self.vips {
             self.vip(&mut out, *key, vip);
         }
+        self.vrrp(&mut out);
         out
     }
 
-    fn section(&self, out: &mut String, title: &str, write: fn(&Self, &mut String)) {
+    fn section(&self, out: &mut String, title: &str, write: impl Fn(&Self, &mut String)) {
         let mut body = String::new();
         write(self, &mut body);
         if !body.is_empty() {

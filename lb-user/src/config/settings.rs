@@ -4,10 +4,12 @@
 mod check;
 mod general;
 mod objects;
+mod vrrp;
 
 pub(super) use check::CHECK;
 pub(super) use general::{ACCESS, FLOWS, LIMITS, TOP, TUNNEL};
 pub(super) use objects::{BACKEND, MEMBER, ROUTE, VIP};
+pub(super) use vrrp::{VRRP, VRRP_EXTERNAL, VRRP_GROUP, VRRP_ROUTER, VRRP_TRACK, VRRP_TRACKER};
 
 /// A table of the file.
 #[derive(Debug)]
@@ -45,8 +47,23 @@ const fn setting(key: &'static str, form: &'static str, absent: Absent, doc: &'s
 }
 
 /// All tables with a heading of their own, in the order of the reference.
-pub(super) const SECTIONS: &[&Section] =
-    &[&TOP, &TUNNEL, &LIMITS, &FLOWS, &ACCESS, &CHECK, &BACKEND, &VIP, &ROUTE];
+pub(super) const SECTIONS: &[&Section] = &[
+    &TOP,
+    &TUNNEL,
+    &LIMITS,
+    &FLOWS,
+    &ACCESS,
+    &CHECK,
+    &BACKEND,
+    &VIP,
+    &ROUTE,
+    &VRRP,
+    &VRRP_ROUTER,
+    &VRRP_TRACK,
+    &VRRP_GROUP,
+    &VRRP_TRACKER,
+    &VRRP_EXTERNAL,
+];
 
 impl Section {
     pub(super) fn keys(&self) -> impl Iterator<Item = &'static str> {

@@ -89,6 +89,11 @@ impl Config {
                 values.extend(self.route_values(&place, route));
             }
         }
+        values.push(self.value(&["vrrp", "start_limit"], render::duration(self.vrrp.gate_limit)));
+        for (kind, name, texts) in render::vrrp_texts(&self.vrrp) {
+            let texts = texts.into_iter();
+            values.extend(texts.map(|text| self.value(&["vrrp", kind, name, text.key], text.plain)));
+        }
         values
     }
 

@@ -1,5 +1,8 @@
 //! The words of the configuration file for things of which there are a few.
 
+use lb_vrrp::machine::Preempt;
+use lb_vrrp::wire::Ipv4Sum;
+
 use crate::dataplane::XdpMode;
 use crate::health::probe::{HttpVersion, Probe, Transport};
 use crate::health::{Start, Via};
@@ -7,6 +10,14 @@ use crate::state::{
     Affinity, Announce, FailOpen, Fragments, Mode, OnUnhealthy, Oversize, Protocol, RoleConflict,
     TrackingMode, UnknownPorts,
 };
+
+/// Whether a virtual router takes over from a living master of lower priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PreemptWord {
+    Now,
+    Never,
+    After,
+}
 
 /// What kind of probe a check makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +95,10 @@ pub(super) const ON_UNHEALTHY: &[(&str, OnUnhealthy)] =
 pub(super) const FAIL_OPEN: &[(&str, FailOpen)] = &[("all", FailOpen::All), ("none", FailOpen::None)];
 pub(super) const ROLE_CONFLICTS: &[(&str, RoleConflict)] =
     &[("keep", RoleConflict::Keep), ("newest", RoleConflict::Newest), ("lowest", RoleConflict::Lowest)];
+pub(super) const PREEMPTS: &[(&str, PreemptWord)] =
+    &[("now", PreemptWord::Now), ("never", PreemptWord::Never), ("after", PreemptWord::After)];
+pub(super) const CHECKSUMS: &[(&str, Ipv4Sum)] =
+    &[("pseudo-header", Ipv4Sum::Pseudo), ("rfc9568", Ipv4Sum::Plain)];
 
 /// The word that the file has for `meaning`.
 fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> &'static str {
@@ -170,4 +185,19 @@ pub(super) fn fail_open(fail_open: FailOpen) -> &'static str {
 
 pub(super) fn role_conflict(conflict: RoleConflict) -> &'static str {
     word(ROLE_CONFLICTS, conflict)
+}
+
+pub(super) fn preempt(preempt: Preempt) -> &'static str {
+    word(
+        PREEMPTS,
+        match preempt {
+            Preempt::Now => PreemptWord::Now,
+            Preempt::Never => PreemptWord::Never,
+            Preempt::After(_) => PreemptWord::After,
+        },
+    )
+}
+
+pub(super) fn checksum(sum: Ipv4Sum) -> &'static str {
+    word(CHECKSUMS, sum)
 }

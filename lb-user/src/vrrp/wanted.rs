@@ -13,7 +13,7 @@ use lb_vrrp::wire::{Authentication, Interval, Ipv4Sum, Version};
 use crate::state::Announce;
 
 /// All virtual routers of this host. Replaced as a whole; what did not change goes on as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// By name.
     pub routers: BTreeMap<String, Router>,
@@ -26,6 +26,23 @@ pub struct Wanted {
     pub external: BTreeMap<String, External>,
     /// How long a start waits for health checks and flows ([`lb_vrrp::gate`]).
     pub gate_limit: Duration,
+}
+
+impl Wanted {
+    /// [`Self::gate_limit`] when nobody says otherwise.
+    pub const GATE_LIMIT: Duration = Duration::from_secs(30);
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            routers: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            trackers: BTreeMap::new(),
+            external: BTreeMap::new(),
+            gate_limit: Self::GATE_LIMIT,
+        }
+    }
 }
 
 /// A virtual router on this host.

@@ -1,7 +1,7 @@
 //! The settings of the whole instance.
 
 use super::Absent::{Required, Value, Words};
-use super::{BACKEND, CHECK, Section, VIP, setting};
+use super::{BACKEND, CHECK, Section, VIP, VRRP, setting};
 
 pub(in crate::config) const TOP: Section = Section {
     title: "the top level",
@@ -40,6 +40,7 @@ pub(in crate::config) const TOP: Section = Section {
         ("check", &CHECK),
         ("backend", &BACKEND),
         ("vip", &VIP),
+        ("vrrp", &VRRP),
     ],
 };
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::check_any::any_check;
+use super::vrrp_any::vrrp;
 use super::*;
 use crate::config::access::{common, sorted, united};
 use crate::state::{
@@ -328,6 +329,7 @@ fn settings() -> impl Strategy<Value = Config> {
                     probes,
                     backends: BTreeMap::new(),
                     vips: BTreeMap::new(),
+                    vrrp: crate::vrrp::Wanted::default(),
                     provenance: Provenance::default(),
                 }
             },
@@ -336,6 +338,23 @@ fn settings() -> impl Strategy<Value = Config> {
 
 /// Any valid configuration; its lists are those of [`list`].
 pub(super) fn config() -> impl Strategy<Value = Config> {
+    without_vrrp().prop_flat_map(|config| {
+        let vips = config.vips.values().map(|vip| vip.name.clone()).collect();
+        let announced = config.addresses.iter().filter(|(_, desired)| {
+            desired.announce != Announce::None && !desired.withdraw_when_down && desired.announce_on.len() < 2
+        });
+        let elected = announced.map(|(address, desired)| crate::vrrp::Address {
+            address: *address,
+            prefix_len: if address.is_ipv4() { 32 } else { 128 },
+            announce: desired.announce,
+            on: desired.announce_on.first().cloned(),
+        });
+        let elected = elected.collect();
+        vrrp(vips, elected).prop_map(move |vrrp| Config { vrrp, ..config.clone() })
+    })
+}
+
+fn without_vrrp() -> impl Strategy<Value = Config> {
     let objects = backends().prop_flat_map(|(backends, id_len)| {
         let names: Vec<_> = backends.keys().cloned().collect();
         (Just(backends), prop::collection::vec(vip(names, id_len), 0..5))

@@ -14,6 +14,8 @@ mod pool;
 mod round_trip;
 mod routes;
 mod values;
+mod vrrp;
+mod vrrp_any;
 
 use std::path::Path;
 

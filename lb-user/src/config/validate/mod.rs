@@ -12,6 +12,7 @@ mod pool;
 mod quic;
 mod routes;
 mod vip;
+mod vrrp;
 
 pub(crate) use objects::why_no_name;
 
@@ -50,6 +51,7 @@ pub(super) fn validate(
     groups::validate(&mut check, &file.vips, &objects);
     let checks = checks::validate(&mut check, &file.checks, &file.backends, &file.vips, &objects);
     let addresses = addresses::validate(&mut check, &file.vips, &objects);
+    let vrrp = vrrp::validate(&mut check, &file.vrrp, &objects, &addresses);
     let tunnel = check.tunnel(&file.tunnel, &objects);
     let probes = check.probe_prefixes(&file.tunnel, &objects);
     let (access, access_source) = check.access(&file.access);
@@ -71,6 +73,7 @@ pub(super) fn validate(
         probes,
         backends: objects.backends,
         vips: objects.vips,
+        vrrp,
         provenance,
     })
 }
