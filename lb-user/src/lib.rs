@@ -19,6 +19,7 @@ pub mod controller;
 pub mod dataplane;
 pub mod decap;
 pub mod health;
+pub mod hooks;
 pub mod net;
 pub mod state;
 pub mod tunnel_probes;

@@ -4,7 +4,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::{Failure, Pass, Peer, Stage, Weight};
 
@@ -39,7 +39,7 @@ impl ExecProbe {
                 Failure::Setup(why) => Failure::Command(format!("{program}: {why}")),
                 short => short,
             })?;
-        let group = Group(child.id());
+        let group = Group::of(&child);
         let status = child.wait().await.map_err(|error| Failure::host(&error))?;
         group.forget();
         self.meaning(status)
@@ -56,10 +56,17 @@ impl ExecProbe {
 }
 
 /// The processes of a command that is under way; dropped before its end, all of them are ended.
-struct Group(Option<u32>);
+#[derive(Debug)]
+pub(crate) struct Group(Option<u32>);
 
 impl Group {
-    fn forget(mut self) {
+    /// Of a command that leads a group of its own.
+    pub(crate) fn of(child: &Child) -> Self {
+        Self(child.id())
+    }
+
+    /// It has ended by itself.
+    pub(crate) fn forget(mut self) {
         self.0 = None;
     }
 }

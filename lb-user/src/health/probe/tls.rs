@@ -3,6 +3,9 @@
 //! What the settings name on disk is read when it is first needed, and again when it has changed, so that renewed certificates
 //! count without a reload. All targets of a check share it. No session is resumed: each probe is a whole handshake.
 
+use std::sync::Arc;
+
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -58,6 +61,14 @@ impl Tls {
         client: Option<(String, String)>,
     ) -> Self {
         Self { server_name, verify, ca, client, shared: Shared::default() }
+    }
+
+    /// For whoever speaks something of its own; what is on disk is read when it has changed.
+    ///
+    /// # Errors
+    /// When what the settings name on disk cannot be used.
+    pub(crate) async fn client(&self) -> Result<Arc<ClientConfig>, Failure> {
+        self.shared.config(self, HTTP1).await
     }
 
     /// Whether a server can be asked for by this name.
