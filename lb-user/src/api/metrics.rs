@@ -1,6 +1,7 @@
 //! `/metrics`: a snapshot as OpenMetrics text. The names are documented in docs/METRICS.md.
 
 mod health;
+mod hooks;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -34,6 +35,7 @@ pub fn render(snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
     page.state(snapshot);
     page.addresses(snapshot);
     health::write(&mut page.registry, &snapshot.checks, &snapshot.check_delays);
+    hooks::write(&mut page.registry, &snapshot.hooks);
     page.sizes(snapshot);
     page.control(snapshot);
     let mut text = String::new();

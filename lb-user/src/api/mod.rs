@@ -13,6 +13,7 @@ pub mod flow_dump;
 mod flow_types;
 mod flows;
 mod health_types;
+mod hook_types;
 mod metrics;
 mod openapi;
 mod peer;

@@ -10,6 +10,7 @@ pub use super::flow_types::{FlowCount, FlowDumpHead, FlowEntry, FlowEntryState, 
 pub use super::health_types::{
     AlarmKind, CheckResult, Diagnosis, HealthOptions, HealthState, HealthStatus, HealthTransition, VipAlarm,
 };
+pub use super::hook_types::HookStatus;
 use crate::dataplane::XdpMode;
 use crate::state::{Affinity, Announce, Fragments, Mode, Protocol};
 pub use crate::state::{Change, ChangeMark, JournalEntry};
@@ -41,6 +42,8 @@ pub struct Status {
     pub addresses: Vec<AddressStatus>,
     /// Runtime changes that are kept but have no effect with the running file.
     pub dormant_changes: Vec<DormantChange>,
+    #[serde(default)]
+    pub hooks: Vec<HookStatus>,
 }
 
 /// A runtime change whose vip or backend has left the file, or which the file contradicts.

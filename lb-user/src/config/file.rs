@@ -4,11 +4,13 @@
 //! here and noted in the problems; a file with problems never becomes a [`super::Config`].
 
 mod check;
+mod hook;
 mod objects;
 mod pool;
 mod vrrp;
 
 pub(super) use check::CheckFile;
+pub(super) use hook::HookFile;
 pub(super) use objects::{AddressFile, BackendFile, MemberFile, RouteFile, VipFile};
 pub(super) use pool::PoolFile;
 pub(super) use vrrp::{Addresses, ExternalFile, GroupFile, RouterFile, TrackFile, TrackerFile, VrrpFile};
@@ -25,7 +27,9 @@ use super::decode::{
 use super::error::Problems;
 use super::prefix;
 use super::reader::{Located, Source, TableReader};
-use super::settings::{ACCESS, BACKEND, CHECK, FLOWS as FLOWS_SECTION, LIMITS, Section, TOP, TUNNEL, VIP};
+use super::settings::{
+    ACCESS, BACKEND, CHECK, FLOWS as FLOWS_SECTION, HOOK, LIMITS, Section, TOP, TUNNEL, VIP,
+};
 use super::words::{OVERSIZES, XDP_MODES};
 use crate::dataplane::XdpMode;
 use crate::state::{Dscp, GueVariant, Oversize, Prefix, SourcePrefix};
@@ -44,6 +48,7 @@ pub(super) struct ConfigFile {
     pub(super) backends: Vec<BackendFile>,
     pub(super) vips: Vec<VipFile>,
     pub(super) vrrp: VrrpFile,
+    pub(super) hooks: Vec<HookFile>,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +137,10 @@ impl ConfigFile {
                 .map(|table| VipFile::read(table, problems))
                 .collect(),
             vrrp: VrrpFile::read(&top, problems),
+            hooks: blocks(&top, problems, "hook", &HOOK)
+                .into_iter()
+                .map(|table| HookFile::read(table, problems))
+                .collect(),
         }
     }
 }

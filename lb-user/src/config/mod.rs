@@ -32,6 +32,7 @@ use toml::de::DeTable;
 use crate::dataplane::{Limits, XdpMode};
 use crate::health::probe::{self, Probe};
 use crate::health::{Rhythm, Spec, Via};
+use crate::hooks::Hook;
 use crate::state::{
     AccessRules, Affinity, Answers, DesiredAddress, FlowTimes, Mode, PoolPolicy, Prefixes, ServerId, Tunnel,
     VipKey, VipOptions,
@@ -85,6 +86,8 @@ pub struct Config {
     pub vips: BTreeMap<VipKey, VipConfig>,
     /// Virtual routers, and addresses of other programs' elections.
     pub vrrp: vrrp::Wanted,
+    /// Whom to tell what has happened.
+    pub hooks: BTreeMap<String, Hook>,
     /// Which of the values above the file gave.
     pub provenance: Provenance,
 }

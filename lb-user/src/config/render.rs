@@ -1,6 +1,7 @@
 //! A configuration as a file would say it. What was left to the defaults stays left to them.
 
 mod check;
+mod hook;
 mod pool;
 mod vip;
 mod vrrp;
@@ -11,6 +12,7 @@ use super::values::path;
 use super::words::{mode, oversize, xdp_mode};
 use super::{AccessSource, BackendConfig, Config, DEFAULT_TTL, DEFAULT_WEIGHT};
 pub(super) use check::check_texts;
+pub(super) use hook::hook_texts;
 pub(super) use pool::pool_texts;
 pub(super) use vrrp::vrrp_texts;
 
@@ -50,6 +52,9 @@ impl Config {
             self.vip(&mut out, *key, vip);
         }
         self.vrrp(&mut out);
+        for (name, hook) in &self.hooks {
+            self.hook(&mut out, name, hook);
+        }
         out
     }
 

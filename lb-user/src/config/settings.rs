@@ -3,11 +3,13 @@
 
 mod check;
 mod general;
+mod hook;
 mod objects;
 mod vrrp;
 
 pub(super) use check::CHECK;
 pub(super) use general::{ACCESS, FLOWS, LIMITS, TOP, TUNNEL};
+pub(super) use hook::HOOK;
 pub(super) use objects::{BACKEND, MEMBER, ROUTE, VIP};
 pub(super) use vrrp::{VRRP, VRRP_EXTERNAL, VRRP_GROUP, VRRP_ROUTER, VRRP_TRACK, VRRP_TRACKER};
 
@@ -63,6 +65,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &VRRP_GROUP,
     &VRRP_TRACKER,
     &VRRP_EXTERNAL,
+    &HOOK,
 ];
 
 impl Section {

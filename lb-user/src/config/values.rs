@@ -94,6 +94,7 @@ impl Config {
             let texts = texts.into_iter();
             values.extend(texts.map(|text| self.value(&["vrrp", kind, name, text.key], text.plain)));
         }
+        values.extend(self.hook_values());
         values
     }
 
@@ -133,6 +134,14 @@ impl Config {
             texts.map(|text| self.value(&["check", name, text.key], text.plain)).collect::<Vec<_>>()
         };
         self.checks.iter().flat_map(|(name, check)| texts(name, check)).collect()
+    }
+
+    fn hook_values(&self) -> Vec<Value> {
+        let texts = |name: &String, hook| {
+            let texts = render::hook_texts(hook).into_iter();
+            texts.map(|text| self.value(&["hook", name, text.key], text.plain)).collect::<Vec<_>>()
+        };
+        self.hooks.iter().flat_map(|(name, hook)| texts(name, hook)).collect()
     }
 
     fn access_values(&self, place: &[&str], source: &AccessSource) -> [Value; 4] {

@@ -6,6 +6,7 @@ use lb_vrrp::wire::Ipv4Sum;
 use crate::dataplane::XdpMode;
 use crate::health::probe::{HttpVersion, Probe, Transport};
 use crate::health::{Start, Via};
+use crate::hooks::{Arguments, Security};
 use crate::state::{
     Affinity, Announce, FailOpen, Fragments, Mode, OnUnhealthy, Oversize, Protocol, RoleConflict,
     TrackingMode, UnknownPorts,
@@ -51,6 +52,14 @@ impl CheckType {
             Probe::Exec(_) => Self::Exec,
         }
     }
+}
+
+/// How a hook tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HookType {
+    Exec,
+    Webhook,
+    Email,
 }
 
 pub(super) const XDP_MODES: &[(&str, XdpMode)] =
@@ -99,6 +108,13 @@ pub(super) const PREEMPTS: &[(&str, PreemptWord)] =
     &[("now", PreemptWord::Now), ("never", PreemptWord::Never), ("after", PreemptWord::After)];
 pub(super) const CHECKSUMS: &[(&str, Ipv4Sum)] =
     &[("pseudo-header", Ipv4Sum::Pseudo), ("rfc9568", Ipv4Sum::Plain)];
+
+pub(super) const HOOK_TYPES: &[(&str, HookType)] =
+    &[("exec", HookType::Exec), ("webhook", HookType::Webhook), ("email", HookType::Email)];
+pub(super) const ARGUMENTS: &[(&str, Arguments)] =
+    &[("none", Arguments::None), ("keepalived", Arguments::Keepalived)];
+pub(super) const SECURITIES: &[(&str, Security)] =
+    &[("none", Security::None), ("starttls", Security::Starttls), ("tls", Security::Tls)];
 
 /// The word that the file has for `meaning`.
 fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> &'static str {
@@ -200,4 +216,16 @@ pub(super) fn preempt(preempt: Preempt) -> &'static str {
 
 pub(super) fn checksum(sum: Ipv4Sum) -> &'static str {
     word(CHECKSUMS, sum)
+}
+
+pub(super) fn hook_type(kind: HookType) -> &'static str {
+    word(HOOK_TYPES, kind)
+}
+
+pub(super) fn arguments(arguments: Arguments) -> &'static str {
+    word(ARGUMENTS, arguments)
+}
+
+pub(super) fn security(security: Security) -> &'static str {
+    word(SECURITIES, security)
 }

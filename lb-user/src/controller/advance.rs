@@ -36,7 +36,7 @@ impl<D: Dataplane> Engine<D> {
         log_given_up(&self.desired, &desired);
         let (mut pools, reachable) = (self.pools.clone(), is_reachable(&self.hops));
         health::mind(&mut desired, &self.setup.config, &self.verdicts, &mut pools, reachable, now);
-        health::log_alarms(&desired, &self.pools, &pools);
+        health::tell_alarms(&self.setup.hooks, &desired, &self.pools, &pools, now);
         self.pools = pools;
         self.desired = desired;
         self.next_deadline = next_deadline;

@@ -31,10 +31,13 @@ use crate::api::{serve_metrics, serve_socket};
 use crate::config::Config;
 use crate::dataplane::bpf::{self, BpfDataplane};
 use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, found};
+use crate::hooks::{Hooks, Place};
 use crate::net::{HostFacts, Links, Resolver};
 use crate::state::{Forwarding, NextHops, Store};
 use crate::tunnel_probes;
 
+/// How long hooks may take to tell what they still have to when the daemon ends.
+const LAST_CALLS: Duration = Duration::from_secs(5);
 /// How long requests under way may take to finish when the daemon ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
 
@@ -105,6 +108,8 @@ where
 {
     let mut lock = SocketLock::acquire(&options.socket)?;
     let config = Config::load(&options.config)?;
+    let place = Place { host: host_name(), instance: options.instance.to_string() };
+    let hooks = Hooks::start(place).context("cannot start the thread that calls hooks")?;
     let metrics_listen = config.metrics_listen;
     let mut setup = Setup {
         instance: options.instance.to_string(),
@@ -115,6 +120,7 @@ where
         found: found(&options.pin_dir()),
         config,
         links: Links::new(),
+        hooks: hooks.clone(),
     };
     let metrics_listener = match metrics_listen {
         Some(address) => Some(
@@ -151,6 +157,7 @@ where
     controller.stop().await;
     let engine = task.await.context("the controller broke down; please report this")?;
     tunnels.stop().await;
+    hooks.stop(LAST_CALLS).await;
     drop(lock);
     ended?;
     if options.detach_on_exit {
@@ -161,6 +168,13 @@ where
         info!("ends; the kernel goes on forwarding");
     }
     Ok(())
+}
+
+/// This host's name; empty when it has none.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name == "(none)" { String::new() } else { name.to_owned() }
 }
 
 fn load_from(options: &RunOptions) -> LoadConfig {

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::advance::is_reachable;
 use super::candidate::Candidate;
+use super::events::backend_event;
 use super::health::{self, Verdicts};
 use super::setup::Setup;
 use super::{clock, view};
@@ -17,7 +18,7 @@ use crate::announce::Wanted as WantedAddresses;
 use crate::api::types::ChangeResult;
 use crate::config::Config;
 use crate::dataplane::{Dataplane, DataplaneError, FlowTable, OpenOptions, Totals};
-use crate::health::{Known, State, Wanted};
+use crate::health::{Known, State, Target, Transition, Wanted};
 use crate::net::Links;
 use crate::state::{
     ChangeError, Desired, Dormant, Forwarding, Merged, NextHops, Overlay, Pools, Previous, SlowStart,
@@ -100,7 +101,8 @@ impl<D: Dataplane> Engine<D> {
         let verdicts = health::known(setup.store.healths()?);
         let mut pools = Pools::default();
         health::mind(&mut desired, &setup.config, &verdicts, &mut pools, is_reachable(&hops), now);
-        health::log_alarms(&desired, &Pools::default(), &pools);
+        setup.hooks.follow(&setup.config.hooks);
+        health::tell_alarms(&setup.hooks, &desired, &Pools::default(), &pools, now);
         let mut slow_start = SlowStart::resumed(setup.store.slow_starts()?);
         slow_start.follow(&mut desired, is_reachable(&hops), now);
         let mut ring_build = BTreeMap::new();
@@ -200,13 +202,14 @@ impl<D: Dataplane> Engine<D> {
         self.dataplane_error = None;
         self.overlay = candidate.overlay;
         self.desired = candidate.merged.desired;
-        health::log_alarms(&self.desired, &self.pools, &pools);
+        health::tell_alarms(&self.setup.hooks, &self.desired, &self.pools, &pools, now);
         self.pools = pools;
         self.dormant = candidate.merged.dormant;
         self.next_deadline = candidate.merged.next_deadline;
         self.keep_slow_start(slow_start);
         if let Some(config) = candidate.config {
             self.setup.config = config;
+            self.setup.hooks.follow(&self.setup.config.hooks);
         }
         self.warn();
         Ok(ChangeResult { dry_run: false, vips: plan, notes })
@@ -260,6 +263,14 @@ impl<D: Dataplane> Engine<D> {
     #[must_use]
     pub fn checks(&self) -> Wanted {
         health::wanted(&self.setup.config, &self.desired)
+    }
+
+    /// Tells hooks what checks have come to say.
+    pub(super) fn tell(&self, changes: &[(Target, Transition)]) {
+        for (target, transition) in changes {
+            let event = backend_event(&self.setup.config, &self.desired, target, transition);
+            event.into_iter().for_each(|event| self.setup.hooks.tell(event));
+        }
     }
 
     /// Takes in what the checks say now.

@@ -8,9 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{info, warn};
 
+use super::events::alarm_event;
 use crate::config::{CheckConfig, Config, known_mode, mode_word};
 use crate::health::probe::Weight;
 use crate::health::{Spec, Standings, State, Target, Via, Wanted, Way};
+use crate::hooks::Hooks;
 use crate::state::{Alarm, AllSeen, Asked, Desired, DesiredMember, Healths, MAX_WEIGHT, Pools, Seen, VipKey};
 
 /// What the checks say so far.
@@ -184,18 +186,20 @@ fn seen(desired: &Desired, config: &Config, verdicts: &Verdicts) -> AllSeen {
     all
 }
 
-/// Logs what has come to be out of the ordinary, and what is over.
-pub(super) fn log_alarms(desired: &Desired, before: &Pools, after: &Pools) {
+/// Logs and tells what has come to be out of the ordinary, and what is over.
+pub(super) fn tell_alarms(hooks: &Hooks, desired: &Desired, before: &Pools, after: &Pools, now: SystemTime) {
     for (key, vip) in &desired.vips {
         let (before, after) = (before.alarms(*key), after.alarms(*key));
         let is_new = |alarm: &Alarm, known: &[Alarm]| {
             !known.iter().any(|other| (other.kind, &other.route) == (alarm.kind, &alarm.route))
         };
-        for Alarm { kind, route, text } in after.iter().filter(|alarm| is_new(alarm, before)) {
+        for alarm @ Alarm { kind, route, text } in after.iter().filter(|alarm| is_new(alarm, before)) {
             warn!(vip = vip.name, route = route.as_deref(), alarm = kind.label(), "{text}");
+            hooks.tell(alarm_event(desired, &vip.name, alarm, false, now));
         }
-        for Alarm { kind, route, .. } in before.iter().filter(|alarm| is_new(alarm, after)) {
+        for alarm @ Alarm { kind, route, .. } in before.iter().filter(|alarm| is_new(alarm, after)) {
             info!(vip = vip.name, route = route.as_deref(), alarm = kind.label(), "alarm is over");
+            hooks.tell(alarm_event(desired, &vip.name, alarm, true, now));
         }
     }
 }

@@ -8,7 +8,8 @@ use super::engine::Engine;
 use super::health_view::CheckSample;
 use super::view::vip_counters;
 use crate::api::types::{
-    AddressStatus, CounterValues, DestStatus, InterfaceStatus, PolicyValues, RouteStatus, VipStatus,
+    AddressStatus, CounterValues, DestStatus, HookStatus, InterfaceStatus, PolicyValues, RouteStatus,
+    VipStatus,
 };
 use crate::dataplane::{Dataplane, Limits, MAX_VIPS};
 use crate::health::LateTally;
@@ -31,6 +32,7 @@ pub struct MetricsSnapshot {
     pub addresses: Vec<AddressStatus>,
     /// Filled in by the task, which knows them.
     pub checks: Vec<CheckSample>,
+    pub hooks: Vec<HookStatus>,
     /// How late probes began.
     pub check_delays: LateTally,
     pub vips_v4: u64,
@@ -130,6 +132,7 @@ impl<D: Dataplane> Engine<D> {
             abi_version: status.abi_version,
             object_hash: status.object_hash,
             interfaces: status.interfaces,
+            hooks: status.hooks,
             addresses: Vec::new(),
             checks: Vec::new(),
             check_delays: LateTally::default(),

@@ -18,6 +18,7 @@ mod clock;
 mod config_view;
 pub mod daemon;
 mod engine;
+mod events;
 mod explain_view;
 mod flow_commands;
 mod flows_view;

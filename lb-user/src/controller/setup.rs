@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use super::engine::addresses;
 use crate::config::Config;
 use crate::dataplane::{OpenOptions, XdpMode};
+use crate::hooks::Hooks;
 use crate::net::Links;
 use crate::state::{Found, Overlay, Store, StoreError, merge};
 
@@ -29,6 +30,8 @@ pub struct Setup {
     pub found: Found,
     /// This host's links, as far as they are known.
     pub links: Links,
+    /// Whom to tell what has happened.
+    pub hooks: Hooks,
 }
 
 impl fmt::Debug for Setup {

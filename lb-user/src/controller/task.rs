@@ -11,6 +11,7 @@ use tracing::{error, warn};
 
 use super::candidate::Candidate;
 use super::engine::{Engine, Refused};
+use super::events::News;
 use super::handle::{Command, ControllerHandle};
 use super::under_way::{self, Done, UnderWay};
 use super::{health, health_view, view};
@@ -54,6 +55,7 @@ pub fn spawn<D: Dataplane + 'static>(
         checker,
         tunnels,
         checker_lives: true,
+        news: News::default(),
         resolver_lives: true,
         facts_live: true,
         retry: Retry::default(),
@@ -73,6 +75,8 @@ struct Task<D> {
     /// Wants the ways of checks.
     tunnels: watch::Sender<tunnel_probes::Wanted>,
     checker_lives: bool,
+    /// What checks have said that hooks were told.
+    news: News,
     resolver_lives: bool,
     facts_live: bool,
     retry: Retry,
@@ -302,7 +306,11 @@ impl<D: Dataplane> Task<D> {
 
     /// Hands to the engine what the checks say now.
     fn follow_health(&mut self) {
-        let verdicts = health::verdicts(&self.checker.standings.borrow_and_update());
+        let (verdicts, changes) = {
+            let standings = self.checker.standings.borrow_and_update();
+            (health::verdicts(&standings), self.news.take(&standings))
+        };
+        self.engine.tell(&changes);
         block_in_place(|| self.engine.follow_health(verdicts));
     }
 

@@ -14,12 +14,13 @@ use super::{clock, health};
 use crate::announce::{AddressReport, PlaceReport, PlaceState};
 use crate::api::types::{
     AddressPlace, AddressPlaceState, AddressStatus, BackendStats, CounterValues, DestStatus, DormantChange,
-    InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, RouteStatus, Stats, Status, VipAlarm,
-    VipChange, VipChangeKind, VipStats, VipStatus,
+    HookStatus, InterfaceStatus, JournalEntry, NextHopStatus, ReasonStats, RouteStatus, Stats, Status,
+    VipAlarm, VipChange, VipChangeKind, VipStats, VipStatus,
 };
 use crate::build_info::{OBJECT_SHA256, REVISION, VERSION};
 use crate::config::Config;
 use crate::dataplane::{Dataplane, Totals};
+use crate::hooks::Report;
 use crate::state::{
     Alarm, Desired, DesiredMember, Drain, ForwardVip, Forwarding, Merged, NextHop, NextHops, VipKey, VipPlan,
     VipPlanKind, find_vip,
@@ -52,6 +53,7 @@ impl<D: Dataplane> Engine<D> {
             // Filled in by the task, which knows them.
             addresses: Vec::new(),
             dormant_changes: self.dormant_changes(),
+            hooks: self.setup.hooks.reports().into_iter().map(hook).collect(),
         }
     }
 
@@ -218,6 +220,24 @@ pub(super) fn addresses(reports: &[AddressReport]) -> Vec<AddressStatus> {
         interfaces: report.places.iter().map(place).collect(),
     });
     shown.collect()
+}
+
+fn hook(report: Report) -> HookStatus {
+    let (last_failed, last_error) = report.last_failure.unzip();
+    HookStatus {
+        name: report.name,
+        kind: report.kind.to_owned(),
+        sent: report.sent,
+        failed: report.failed,
+        tries_failed: report.tries_failed,
+        limited: report.limited,
+        dropped: report.dropped,
+        waiting: report.waiting,
+        is_failing: last_failed.is_some_and(|failed| report.last_sent.is_none_or(|sent| sent < failed)),
+        last_sent: report.last_sent.map(clock::text),
+        last_failed: last_failed.map(clock::text),
+        last_error,
+    }
 }
 
 fn next_hop(hop: &NextHop) -> NextHopStatus {

@@ -29,6 +29,8 @@ pub struct Standing {
     pub last: Option<Last>,
     /// The last ones, oldest first.
     pub transitions: VecDeque<Transition>,
+    /// How many there were.
+    pub changes: u64,
     pub tally: Tally,
 }
 
@@ -47,11 +49,24 @@ pub struct Last {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     pub at: SystemTime,
+    pub from: State,
     pub to: State,
     /// The failure that led to it.
     pub reason: Option<String>,
     /// What that means, once it is known.
     pub diagnosis: Option<Diagnosis>,
+}
+
+impl Transition {
+    /// The failure behind what it means.
+    #[must_use]
+    pub fn in_words(&self) -> Option<String> {
+        let reason = self.reason.as_ref()?;
+        Some(match self.diagnosis {
+            Some(diagnosis) => format!("{diagnosis}: {reason}"),
+            None => reason.clone(),
+        })
+    }
 }
 
 /// How probes went since the target is known.
@@ -85,9 +100,10 @@ impl Standing {
     pub(crate) fn played(state: State, reason: &str) -> Self {
         let at = SystemTime::UNIX_EPOCH;
         let reason = (!reason.is_empty()).then(|| reason.to_owned());
-        let transitions = VecDeque::from([Transition { at, to: state, reason, diagnosis: None }]);
+        let from = if state.is_up() { State::Unhealthy } else { State::Healthy };
+        let transitions = VecDeque::from([Transition { at, from, to: state, reason, diagnosis: None }]);
         let passes = state == State::Healthy;
-        Self { state: Some(state), since: Some(at), passes, transitions, ..Self::default() }
+        Self { state: Some(state), since: Some(at), passes, transitions, changes: 1, ..Self::default() }
     }
 
     /// As an earlier daemon has left it.
@@ -127,14 +143,12 @@ impl Standing {
             }
         }
         if self.state != Some(state) {
+            let from = self.state();
             self.state = Some(state);
             self.since = Some(now);
-            self.transitions.push_back(Transition {
-                at: now,
-                to: state,
-                reason: failure.clone(),
-                diagnosis: None,
-            });
+            let reason = failure.clone();
+            self.transitions.push_back(Transition { at: now, from, to: state, reason, diagnosis: None });
+            self.changes += 1;
             while self.transitions.len() > TRANSITIONS {
                 self.transitions.pop_front();
             }

@@ -1,10 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hyper::{Method, StatusCode};
 
 use crate::api::serve_metrics;
-use crate::controller::tests::harness::{FILE, Running, start, start_with};
+use crate::controller::tests::harness::{FILE, Running, start, start_telling};
 use crate::health::{Standing, State};
+use crate::hooks::{Hooks, Place};
 
 async fn scrape(running: &Running) -> String {
     let (status, text) = running.send_text(Method::GET, "/metrics", "").await;
@@ -35,8 +37,11 @@ fn families(text: &str) -> BTreeMap<String, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_documented_and_back() {
-    let check = "\n[[check]]\nname = \"c\"\ntype = \"tcp\"\n";
-    let running = start_with(&(FILE.replacen("port = 80\n", "port = 80\ncheck = \"c\"\n", 1) + check)).await;
+    let more = "\n[[check]]\nname = \"c\"\ntype = \"tcp\"\n[[hook]]\nname = \"h\"\ntype = \"exec\"\ncommand = [\"/x\"]\n";
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let text = FILE.replacen("port = 80\n", "port = 80\ncheck = \"c\"\n", 1) + more;
+    std::fs::write(directory.path().join("ferrolev.toml"), text).unwrap();
+    let running = start_telling(directory, Hooks::start(Place::default()).unwrap()).await;
     let target =
         running.checks.clone().wait_for(|wanted| wanted.len() == 3).await.unwrap().keys().next().cloned();
     running

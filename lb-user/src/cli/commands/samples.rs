@@ -147,5 +147,6 @@ pub(super) fn status() -> Status {
         vips: vec![vip()],
         addresses: Vec::new(),
         dormant_changes: Vec::new(),
+        hooks: Vec::new(),
     }
 }

@@ -3,11 +3,12 @@
 use lb_common::abi::ABI_VERSION;
 
 use super::{addresses, vip};
-use crate::api::types::{AddressPlaceState, AddressStatus, BackendState, Status, VipAlarm};
+use crate::api::types::{AddressPlaceState, AddressStatus, BackendState, HookStatus, Status, VipAlarm};
 use crate::cli::args::ClientArgs;
 use crate::cli::error::CliError;
 use crate::cli::output::Style;
 use crate::cli::table::{Table, Tone, left, right};
+use crate::cli::units::count;
 use crate::config;
 use crate::state::AlarmKind;
 
@@ -21,6 +22,9 @@ fn text(status: &Status, style: Style) -> String {
     text.push_str(&format!("\n{}", interfaces(status).render(style)));
     if !status.vips.is_empty() {
         text.push_str(&format!("\n{}", vip::list(&status.vips, style)));
+    }
+    if !status.hooks.is_empty() {
+        text.push_str(&format!("\n{}", hooks(&status.hooks).render(style)));
     }
     let troubles = troubles(status);
     if !troubles.is_empty() {
@@ -49,6 +53,28 @@ fn interfaces(status: &Status) -> Table<4> {
             interface.ifindex.to_string().into(),
             config::xdp_mode_word(interface.mode).into(),
             interface.driver.as_str().into(),
+        ]);
+    }
+    table
+}
+
+fn hooks(hooks: &[HookStatus]) -> Table<6> {
+    let mut table = Table::new([
+        left("HOOK"),
+        left("TYPE"),
+        right("SENT"),
+        right("FAILED"),
+        right("LEFT OUT"),
+        right("WAITING"),
+    ]);
+    for hook in hooks {
+        table.row([
+            hook.name.as_str().into(),
+            hook.kind.as_str().into(),
+            count(hook.sent).into(),
+            count(hook.failed).into(),
+            count(hook.limited + hook.dropped).into(),
+            count(hook.waiting).into(),
         ]);
     }
     table
@@ -107,6 +133,12 @@ fn troubles(status: &Status) -> Vec<(Tone, String)> {
                 troubles.push((Tone::Bad, text));
             }
         }
+    }
+    for hook in status.hooks.iter().filter(|hook| hook.is_failing) {
+        let HookStatus { name, last_failed, last_error, .. } = hook;
+        let (at, why) =
+            (last_failed.as_deref().unwrap_or_default(), last_error.as_deref().unwrap_or_default());
+        troubles.push((Tone::Waiting, format!("hook {name} failed ({at}): {why}")));
     }
     troubles.extend(status.warnings.iter().map(|warning| (Tone::Waiting, warning.clone())));
     for dormant in &status.dormant_changes {
@@ -169,6 +201,42 @@ eth0: too small
 runtime change without effect: vip 192.0.2.9:80/tcp, backend web-1, drained (root, 2026-01-02T03:04:07Z): the vip is not in the file
 "
         );
+    }
+
+    #[test]
+    fn hooks_have_a_line_each_and_are_a_trouble_while_they_fail() {
+        let mut status = samples::status();
+        status.vips.clear();
+        let works = HookStatus {
+            name: "chat".to_owned(),
+            kind: "webhook".to_owned(),
+            sent: 7,
+            failed: 1,
+            tries_failed: 3,
+            limited: 20,
+            dropped: 3,
+            waiting: 0,
+            is_failing: false,
+            last_sent: None,
+            last_failed: Some("2026-01-02T03:04:05Z".to_owned()),
+            last_error: Some("the answer is 503 Service Unavailable".to_owned()),
+        };
+        let fails = HookStatus {
+            name: "mail".to_owned(),
+            kind: "email".to_owned(),
+            is_failing: true,
+            ..works.clone()
+        };
+        status.hooks = vec![works, fails];
+        let text = text(&status, Style::PLAIN);
+        let expected = "
+HOOK  TYPE     SENT  FAILED  LEFT OUT  WAITING
+chat  webhook     7       1        23        0
+mail  email       7       1        23        0
+
+hook mail failed (2026-01-02T03:04:05Z): the answer is 503 Service Unavailable
+";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

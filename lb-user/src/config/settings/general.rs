@@ -1,7 +1,7 @@
 //! The settings of the whole instance.
 
 use super::Absent::{Required, Value, Words};
-use super::{BACKEND, CHECK, Section, VIP, VRRP, setting};
+use super::{BACKEND, CHECK, HOOK, Section, VIP, VRRP, setting};
 
 pub(in crate::config) const TOP: Section = Section {
     title: "the top level",
@@ -41,6 +41,7 @@ pub(in crate::config) const TOP: Section = Section {
         ("backend", &BACKEND),
         ("vip", &VIP),
         ("vrrp", &VRRP),
+        ("hook", &HOOK),
     ],
 };
 

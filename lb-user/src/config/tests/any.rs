@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::check_any::any_check;
+use super::hook_any::any_hook;
 use super::vrrp_any::vrrp;
 use super::*;
 use crate::config::access::{common, sorted, united};
@@ -330,6 +331,7 @@ fn settings() -> impl Strategy<Value = Config> {
                     backends: BTreeMap::new(),
                     vips: BTreeMap::new(),
                     vrrp: crate::vrrp::Wanted::default(),
+                    hooks: BTreeMap::new(),
                     provenance: Provenance::default(),
                 }
             },
@@ -350,7 +352,13 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             on: desired.announce_on.first().cloned(),
         });
         let elected = elected.collect();
-        vrrp(vips, elected).prop_map(move |vrrp| Config { vrrp, ..config.clone() })
+        vrrp(vips, elected).prop_map(move |vrrp| {
+            let mut hooks = config.hooks.clone();
+            for hook in hooks.values_mut() {
+                hook.filter.routers.extend(vrrp.routers.keys().chain(vrrp.groups.keys()).next().cloned());
+            }
+            Config { vrrp, hooks, ..config.clone() }
+        })
     })
 }
 
@@ -361,8 +369,9 @@ fn without_vrrp() -> impl Strategy<Value = Config> {
     });
     let addresses = prop::collection::vec(address(), 5);
     let checks = prop::collection::btree_map(name(), any_check(), 0..4);
-    (settings(), objects, addresses, checks).prop_map(
-        |(settings, (mut backends, mut vips), addresses, checks)| {
+    let hooks = prop::collection::btree_map(name(), any_hook(), 0..3);
+    (settings(), objects, addresses, checks, hooks).prop_map(
+        |(settings, (mut backends, mut vips), addresses, checks, mut hooks)| {
             // A check with a port is of use everywhere.
             let mut with_port =
                 checks.iter().filter(|(_, check)| check.port.is_some()).map(|(name, _)| name.clone());
@@ -376,7 +385,11 @@ fn without_vrrp() -> impl Strategy<Value = Config> {
                 .filter(|(key, vip)| !taken.contains(&key.address) && names.insert(vip.name.clone()))
                 .collect();
             let addresses = vips.keys().map(|key| key.address).zip(addresses).collect();
-            Config { addresses, checks, backends, vips, ..settings }
+            for hook in hooks.values_mut() {
+                hook.filter.vips.extend(vips.values().next().map(|vip: &VipConfig| vip.name.clone()));
+                hook.filter.backends.extend(backends.keys().last().cloned());
+            }
+            Config { addresses, checks, backends, vips, hooks, ..settings }
         },
     )
 }

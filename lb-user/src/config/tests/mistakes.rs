@@ -35,7 +35,7 @@ fn unknown_keys_name_the_nearest_known_one() {
     top_problem("ttl = 3", "unknown key 'ttl' in the top level; it belongs in [tunnel]");
     top_problem(
         "colour = 3",
-        "unknown key 'colour' in the top level; known are interfaces, xdp_mode, hash_seed, metrics_listen, tunnel, limits, flows, access, check, backend, vip, vrrp",
+        "unknown key 'colour' in the top level; known are interfaces, xdp_mode, hash_seed, metrics_listen, tunnel, limits, flows, access, check, backend, vip, vrrp, hook",
     );
     section_problem(
         "tunnel",
@@ -47,7 +47,7 @@ fn unknown_keys_name_the_nearest_known_one() {
         (
             "weight = 50",
             "port = 80",
-            "10: unknown key 'port' in [[backend]]; it belongs in [[check]] or [[vip]]",
+            "10: unknown key 'port' in [[backend]]; it belongs in [[check]] or [[vip]] or [[hook]]",
         ),
         ("weight = 7", "wait = 7", "17: unknown key 'wait' in 'backends' of [[vip]]; known are name, weight"),
     ]);

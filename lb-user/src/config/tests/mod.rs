@@ -7,6 +7,8 @@ mod check_any;
 mod checks;
 mod flows;
 mod groups;
+mod hook_any;
+mod hooks;
 mod mistakes;
 mod objects;
 mod options;

@@ -100,7 +100,7 @@ fn need(check: &mut Check<'_>, file: &CheckFile, key: &str, is_there: bool) {
 }
 
 /// Notes that a value that has to be a path of a file is none.
-fn absolute(check: &mut Check<'_>, object: &str, key: &str, found: &Option<Located<String>>) {
+pub(super) fn absolute(check: &mut Check<'_>, object: &str, key: &str, found: &Option<Located<String>>) {
     if let Some(found) = found.as_ref().filter(|found| !found.value.starts_with('/')) {
         let shown = printable(&found.value);
         let text = format!("{object}: {key}: '{shown}' does not begin with '/'; write the whole path");

@@ -6,6 +6,7 @@ mod check_probe;
 mod checks;
 mod flows;
 mod groups;
+mod hooks;
 mod limits;
 mod objects;
 mod pool;
@@ -50,8 +51,10 @@ pub(super) fn validate(
     let objects = Objects::read(&mut check, &file.backends, &file.vips);
     groups::validate(&mut check, &file.vips, &objects);
     let checks = checks::validate(&mut check, &file.checks, &file.backends, &file.vips, &objects);
+
     let addresses = addresses::validate(&mut check, &file.vips, &objects);
     let vrrp = vrrp::validate(&mut check, &file.vrrp, &objects, &addresses);
+    let hooks = hooks::validate(&mut check, &file.hooks, &objects, &vrrp);
     let tunnel = check.tunnel(&file.tunnel, &objects);
     let probes = check.probe_prefixes(&file.tunnel, &objects);
     let (access, access_source) = check.access(&file.access);
@@ -74,6 +77,7 @@ pub(super) fn validate(
         backends: objects.backends,
         vips: objects.vips,
         vrrp,
+        hooks,
         provenance,
     })
 }

@@ -24,6 +24,7 @@ use crate::dataplane::{
     FlowTable, HitsJob, ListUse, LoadJob, OpenOptions, Remembered, Totals, XdpMode,
 };
 use crate::health::{Checker, Standings, Wanted};
+use crate::hooks::Hooks;
 use crate::net::{HostFacts, LinkFact, Links, Resolver};
 use crate::state::{Forwarding, MacAddress, NextHop, NextHops, Store, Unresolved, predict};
 
@@ -306,6 +307,11 @@ pub(crate) async fn start_with(text: &str) -> Running {
 }
 
 pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
+    start_telling(directory, Hooks::none()).await
+}
+
+/// With these hooks.
+pub(crate) async fn start_telling(directory: Arc<tempfile::TempDir>, hooks: Hooks) -> Running {
     let file = directory.path().join("ferrolev.toml");
     let setup = Setup {
         instance: "test".to_owned(),
@@ -316,6 +322,7 @@ pub(crate) async fn start_in(directory: Arc<tempfile::TempDir>) -> Running {
         store: Store::open(&directory.path().join("state/test.redb")).unwrap(),
         found: crate::state::Found::default(),
         links: played_links(1),
+        hooks,
     };
     let (wanted, checks) = watch::channel(Wanted::new());
     let (standings, receiver) = watch::channel(Standings::new());
