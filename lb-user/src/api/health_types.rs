@@ -80,7 +80,13 @@ pub struct CheckResult {
 pub struct HealthTransition {
     /// RFC 3339.
     pub at: String,
+    /// The state before.
+    #[serde(default)]
+    pub before: Option<HealthState>,
     pub state: HealthState,
+    /// How long the probe took that led to it, in microseconds.
+    #[serde(default)]
+    pub latency_us: u64,
     /// The failure that led to it.
     pub reason: Option<String>,
     /// Where the fault was, as far as that was known.

@@ -1,5 +1,7 @@
 //! The grammar of the command line; the man pages and completions are written from it.
 
+mod watching;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use crate::controller::options::{
 use crate::dataplane::XdpMode;
 use crate::decap::options::IpPrefix;
 use crate::state::Protocol;
+pub(super) use watching::{HealthArgs, StatsArgs};
 
 /// XDP layer-4 load balancer
 ///
@@ -317,14 +320,6 @@ pub(super) enum AccessCommand {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct HealthArgs {
-    /// Only the backends of this vip, with their last transitions: its name or ADDRESS:PORT/PROTOCOL
-    pub(super) vip: Option<String>,
-    #[command(flatten)]
-    pub(super) client: ClientArgs,
-}
-
-#[derive(Debug, clap::Args)]
 pub(super) struct AccessArgs {
     /// Only the lists of this vip: its name or ADDRESS:PORT/PROTOCOL
     #[arg(long)]
@@ -383,15 +378,6 @@ pub(super) struct FlowFilter {
     /// Only those on this backend: its name or address
     #[arg(long)]
     pub(super) backend: Option<String>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct StatsArgs {
-    /// Show rates again and again, every so many seconds, until Ctrl-C
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub(super) watch: Option<u32>,
-    #[command(flatten)]
-    pub(super) client: ClientArgs,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod commands;
 mod error;
 mod frame;
 mod output;
+mod screen;
 mod table;
 mod units;
 

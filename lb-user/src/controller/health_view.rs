@@ -68,7 +68,9 @@ impl<D: Dataplane> Engine<D> {
                     .into_iter()
                     .map(|transition| HealthTransition {
                         at: clock::text(transition.at),
+                        before: Some(shown(transition.from)),
                         state: shown(transition.to),
+                        latency_us: micros(transition.took),
                         reason: transition.reason,
                         diagnosis: transition.diagnosis,
                     })

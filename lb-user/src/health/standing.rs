@@ -51,6 +51,8 @@ pub struct Transition {
     pub at: SystemTime,
     pub from: State,
     pub to: State,
+    /// The probe that led to it.
+    pub took: Duration,
     /// The failure that led to it.
     pub reason: Option<String>,
     /// What that means, once it is known.
@@ -101,7 +103,14 @@ impl Standing {
         let at = SystemTime::UNIX_EPOCH;
         let reason = (!reason.is_empty()).then(|| reason.to_owned());
         let from = if state.is_up() { State::Unhealthy } else { State::Healthy };
-        let transitions = VecDeque::from([Transition { at, from, to: state, reason, diagnosis: None }]);
+        let transitions = VecDeque::from([Transition {
+            at,
+            from,
+            to: state,
+            took: Duration::ZERO,
+            reason,
+            diagnosis: None,
+        }]);
         let passes = state == State::Healthy;
         Self { state: Some(state), since: Some(at), passes, transitions, changes: 1, ..Self::default() }
     }
@@ -147,7 +156,14 @@ impl Standing {
             self.state = Some(state);
             self.since = Some(now);
             let reason = failure.clone();
-            self.transitions.push_back(Transition { at: now, from, to: state, reason, diagnosis: None });
+            self.transitions.push_back(Transition {
+                at: now,
+                from,
+                to: state,
+                took: report.took,
+                reason,
+                diagnosis: None,
+            });
             self.changes += 1;
             while self.transitions.len() > TRANSITIONS {
                 self.transitions.pop_front();

@@ -92,7 +92,16 @@ fn watch_without_a_number_means_every_second() {
     let Ok(Command::Stats(args)) = parse("ferrolev stats --watch") else {
         panic!("stats");
     };
-    assert_eq!(args.watch, Some(1));
+    assert_eq!(args.watch(), Some(Duration::from_secs(1)));
+    for (line, vip, seconds) in [
+        ("ferrolev health", None, None),
+        ("ferrolev health --watch", None, Some(1)),
+        ("ferrolev health --watch web", Some("web"), Some(1)),
+        ("ferrolev health web --watch=5 -o json", Some("web"), Some(5)),
+    ] {
+        let Ok(Command::Health(args)) = parse(line) else { panic!("{line}") };
+        assert_eq!((args.vip.as_deref(), args.watch()), (vip, seconds.map(Duration::from_secs)), "{line}");
+    }
 }
 
 #[test]

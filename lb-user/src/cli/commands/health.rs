@@ -1,20 +1,62 @@
 //! `health`: what checks say of the backends, and why.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use crate::api::client::path_segment;
-use crate::api::types::{Diagnosis, HealthState, HealthStatus, HealthTransition};
-use crate::cli::args::HealthArgs;
+use crate::api::types::{Diagnosis, HealthState, HealthStatus};
+use crate::cli::args::{ClientArgs, Format, HealthArgs};
 use crate::cli::error::CliError;
-use crate::cli::output::Style;
+use crate::cli::output::{Style, lines, print};
+use crate::cli::screen::{Screen, one_line};
 use crate::cli::table::{Cell, Table, Tone, left, right};
 
+/// Transitions that are shown at once.
+const TRANSITIONS: usize = 20;
+
 pub(in crate::cli) async fn run(args: &HealthArgs) -> Result<(), CliError> {
-    let HealthArgs { vip, client } = args;
+    let HealthArgs { vip, client, .. } = args;
     let of = vip.as_ref().map(|vip| format!("?vip={}", path_segment(vip))).unwrap_or_default();
-    let reply = client.client().get(&format!("/v1/health{of}")).await?;
+    let path = format!("/v1/health{of}");
+    if let Some(interval) = args.watch() {
+        return tokio::select! {
+            result = watch(client, &path, interval) => result,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        };
+    }
+    let reply = client.client().get(&path).await?;
     client.show(&reply, |backends: &Vec<HealthStatus>, style| match vip {
         Some(_) => list(backends, style) + &transitions(backends, style),
         None => list(backends, style),
     })
+}
+
+/// Looks every `interval`, and shows what has changed: in place on a terminal, below each other elsewhere, and as one line of JSON
+/// each.
+async fn watch(args: &ClientArgs, path: &str, interval: Duration) -> Result<(), CliError> {
+    let (client, style) = (args.client(), Style::of_stdout());
+    let screen = Screen::open(args, "looking…");
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut before = String::new();
+    loop {
+        ticks.tick().await;
+        let reply = client.get(path).await?;
+        if reply.body == before {
+            continue;
+        }
+        if args.output == Format::Json {
+            print(&lines(&one_line(&reply.body)))?;
+        } else {
+            let backends: Vec<HealthStatus> = reply.parse()?;
+            let text = list(&backends, style) + &transitions(&backends, style);
+            match &screen {
+                Some(screen) => screen.show(&format!("{text}\n"))?,
+                None => print(&format!("{text}\n"))?,
+            }
+        }
+        before = reply.body;
+    }
 }
 
 fn list(backends: &[HealthStatus], style: Style) -> String {
@@ -52,21 +94,43 @@ fn asked(backend: &HealthStatus) -> String {
     format!("{} port {}{through}", backend.check, backend.port)
 }
 
-/// What has changed, of all backends together, the last at the end; empty when nothing has.
+/// What has changed at last, of all backends together, the newest at the end; empty when nothing has.
 fn transitions(backends: &[HealthStatus], style: Style) -> String {
-    let of = |backend: &'_ HealthStatus| {
-        let name = backend.backend.clone();
-        backend.transitions.clone().into_iter().map(move |transition| (transition, name.clone()))
+    // Vips that share a check share its transitions.
+    let checks: BTreeMap<_, _> = backends
+        .iter()
+        .map(|of| ((&of.check, of.address, of.port, of.through_tunnel.then_some(&of.vip)), of))
+        .collect();
+    let of = |backend: &&'_ HealthStatus| {
+        let names = (backend.backend.clone(), asked(backend));
+        backend.transitions.clone().into_iter().map(move |transition| (transition, names.clone()))
     };
-    let mut all: Vec<(HealthTransition, String)> = backends.iter().flat_map(of).collect();
+    let mut all: Vec<_> = checks.values().flat_map(of).collect();
     if all.is_empty() {
         return String::new();
     }
     all.sort_by(|(one, _), (other, _)| one.at.cmp(&other.at));
-    let mut table = Table::new([left("CHANGED"), left("BACKEND"), left("TO"), left("REASON")]);
-    for (transition, backend) in all {
+    let mut table = Table::new([
+        left("CHANGED"),
+        left("BACKEND"),
+        left("CHECK"),
+        left("FROM"),
+        left("TO"),
+        right("LATENCY"),
+        left("REASON"),
+    ]);
+    let old = all.len().saturating_sub(TRANSITIONS);
+    for (transition, (backend, check)) in all.split_off(old) {
         let reason = explained(transition.diagnosis, transition.reason).unwrap_or_default();
-        table.row([transition.at.into(), backend.into(), state(transition.state), reason.into()]);
+        table.row([
+            transition.at.into(),
+            backend.into(),
+            check.into(),
+            transition.before.map_or_else(|| "".into(), state),
+            state(transition.state),
+            milliseconds(transition.latency_us).into(),
+            reason.into(),
+        ]);
     }
     format!("\n{}", table.render(style))
 }
@@ -113,7 +177,7 @@ fn milliseconds(micros: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::CheckResult;
+    use crate::api::types::{CheckResult, HealthTransition};
 
     const AT: &str = "2026-01-02T03:04:05Z";
 
@@ -167,33 +231,56 @@ web  web-4    http port 80           initial                          none yet
     }
 
     #[test]
-    fn transitions_of_all_backends_are_in_order() {
-        let at = |second: u32, state, reason: Option<&str>| HealthTransition {
+    fn transitions_of_all_checks_are_in_order_and_those_that_vips_share_there_once() {
+        let at = |second: u32, before, state, reason: Option<&str>| HealthTransition {
             at: format!("2026-01-02T03:04:{second:02}Z"),
+            before: Some(before),
             state,
+            latency_us: 1250,
             reason: reason.map(str::to_owned),
             diagnosis: None,
         };
+        use HealthState::{Healthy, Initial, Unhealthy};
         let one = HealthStatus {
             transitions: vec![
-                at(1, HealthState::Healthy, None),
-                at(9, HealthState::Unhealthy, Some("connection refused")),
+                at(1, Initial, Healthy, None),
+                at(9, Healthy, Unhealthy, Some("connection refused")),
             ],
-            ..backend("web-1", HealthState::Unhealthy, None)
+            ..backend("web-1", Unhealthy, None)
         };
         let other = HealthStatus {
-            transitions: vec![at(2, HealthState::Healthy, None)],
-            ..backend("web-2", HealthState::Healthy, None)
+            address: "10.0.0.2".parse().expect("address"),
+            transitions: vec![at(2, Initial, Healthy, None)],
+            ..backend("web-2", Healthy, None)
         };
+        let shared = HealthStatus { vip: "api".to_owned(), ..one.clone() };
         assert_eq!(
-            transitions(&[one, other], Style::PLAIN),
+            transitions(&[one, other, shared], Style::PLAIN),
             "
-CHANGED               BACKEND  TO         REASON
-2026-01-02T03:04:01Z  web-1    healthy
-2026-01-02T03:04:02Z  web-2    healthy
-2026-01-02T03:04:09Z  web-1    unhealthy  connection refused
+CHANGED               BACKEND  CHECK         FROM     TO         LATENCY  REASON
+2026-01-02T03:04:01Z  web-1    http port 80  initial  healthy     1.2 ms
+2026-01-02T03:04:02Z  web-2    http port 80  initial  healthy     1.2 ms
+2026-01-02T03:04:09Z  web-1    http port 80  healthy  unhealthy   1.2 ms  connection refused
 "
         );
-        assert_eq!(transitions(&[backend("web-1", HealthState::Initial, None)], Style::PLAIN), "");
+        assert_eq!(transitions(&[backend("web-1", Initial, None)], Style::PLAIN), "");
+    }
+
+    #[test]
+    fn only_the_last_transitions_are_shown() {
+        let transition = |second: u32| HealthTransition {
+            at: format!("2026-01-02T03:04:{second:02}Z"),
+            before: None,
+            state: HealthState::Healthy,
+            latency_us: 0,
+            reason: None,
+            diagnosis: None,
+        };
+        let transitions_of = (0..30).map(transition).collect();
+        let busy =
+            HealthStatus { transitions: transitions_of, ..backend("web-1", HealthState::Healthy, None) };
+        let text = transitions(&[busy], Style::PLAIN);
+        assert_eq!(text.lines().count(), 2 + TRANSITIONS);
+        assert!(text.contains("03:04:29Z") && !text.contains("03:04:09Z"), "{text}");
     }
 }

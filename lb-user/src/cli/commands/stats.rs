@@ -1,7 +1,6 @@
 //! `stats` and `metrics`: counters, and with `--watch` their rates.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use crate::api::client::Client;
@@ -9,6 +8,7 @@ use crate::api::types::{CounterValues, PolicyValues, Stats, VipStats};
 use crate::cli::args::{Format, SocketArgs, StatsArgs};
 use crate::cli::error::CliError;
 use crate::cli::output::{Style, lines, print};
+use crate::cli::screen::{Screen, one_line};
 use crate::cli::table::{Table, left, right};
 use crate::cli::units::{byte_rate, bytes, count, rate};
 
@@ -18,11 +18,10 @@ pub(in crate::cli) async fn metrics(args: &SocketArgs) -> Result<(), CliError> {
 }
 
 pub(in crate::cli) async fn run(args: &StatsArgs) -> Result<(), CliError> {
-    let Some(seconds) = args.watch else {
+    let Some(interval) = args.watch() else {
         let reply = args.client.client().get("/v1/stats").await?;
         return args.client.show(&reply, totals);
     };
-    let interval = Duration::from_secs(seconds.into());
     tokio::select! {
         result = watch(args, interval) => result,
         _ = tokio::signal::ctrl_c() => Ok(()),
@@ -33,7 +32,7 @@ pub(in crate::cli) async fn run(args: &StatsArgs) -> Result<(), CliError> {
 async fn watch(args: &StatsArgs, interval: Duration) -> Result<(), CliError> {
     let client = args.client.client();
     let style = Style::of_stdout();
-    let screen = (args.client.output == Format::Table && std::io::stdout().is_terminal()).then(Screen::open);
+    let screen = Screen::open(&args.client, "measuring…");
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut before: Option<(Instant, Stats)> = None;
@@ -53,33 +52,6 @@ async fn watch(args: &StatsArgs, interval: Duration) -> Result<(), CliError> {
             }
         }
         before = Some(now);
-    }
-}
-
-/// JSON without line breaks: outside texts they are white space, inside they are escaped.
-fn one_line(json: &str) -> String {
-    json.replace(['\n', '\r'], "")
-}
-
-/// The terminal's second screen; the first one comes back when this is dropped.
-struct Screen;
-
-impl Screen {
-    fn open() -> Self {
-        // A terminal that is gone is noticed when the first table is printed.
-        let _ = print("\u{1b}[?1049h\u{1b}[?25l\u{1b}[Hmeasuring…");
-        Self
-    }
-
-    fn show(&self, text: &str) -> Result<(), CliError> {
-        let text = text.replace('\n', "\u{1b}[K\n");
-        print(&format!("\u{1b}[H{text}Ctrl-C ends this\u{1b}[K\u{1b}[J"))
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = print("\u{1b}[?25h\u{1b}[?1049l");
     }
 }
 
@@ -266,10 +238,5 @@ pass  not_vip         25  about not_vip
         before.vips[0].backends.pop();
         let shown = rates(&before, &stats(2), Duration::from_secs(1), Style::PLAIN);
         assert!(shown.contains("web  web-2         2.0k   2.0 MB          200\n"), "{shown}");
-    }
-
-    #[test]
-    fn json_readings_take_one_line_each() {
-        assert_eq!(one_line("{\n  \"a\": \"x\\ny\"\n}\n"), "{  \"a\": \"x\\ny\"}");
     }
 }

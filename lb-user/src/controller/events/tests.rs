@@ -29,7 +29,14 @@ async fn started(hooks: Hooks) -> Running {
 
 fn change(from: State, to: State, reason: &str, second: u64) -> Transition {
     let reason = (!reason.is_empty()).then(|| reason.to_owned());
-    Transition { at: SystemTime::UNIX_EPOCH + Duration::from_secs(second), from, to, reason, diagnosis: None }
+    Transition {
+        at: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
+        from,
+        to,
+        took: Duration::ZERO,
+        reason,
+        diagnosis: None,
+    }
 }
 
 fn of(host: u8) -> Target {
