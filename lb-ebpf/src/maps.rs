@@ -7,15 +7,16 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, ProgramArray};
 use lb_common::abi::{
     ACCESS_PREFIXES, AccessKey, AccessRule, Aim, BUCKET_COUNT, Bucket, Counters, Dest, Directory,
     FLOW_OWNERS, FLOW_WAYS, FlowBucket, FlowCounters, Found, FragmentKey, FragmentRecord, Interface,
-    InterfaceKey, MAX_DEVICES, MAX_INTERFACES, PINNED_CLOCK_BUCKET, Piece, Place, Policy, PolicyCounters,
-    REASON_COUNT, Reason, RingPage, STAGE_COUNT, Seat, SourceKey, Target, VIP_SLOTS,
+    InterfaceKey, Lease, LeaseKey, MAX_DEVICES, MAX_INTERFACES, MAX_LEASES, PINNED_CLOCK_BUCKET, Piece,
+    Place, Policy, PolicyCounters, REASON_COUNT, Reason, RingPage, STAGE_COUNT, Seat, SourceKey, Target,
+    VIP_SLOTS,
 };
 use lb_ebpf::{FlowEvent, FlowRecords, PolicyEvent, SharedWord, StageTables, Tables, Verdict};
 
@@ -43,6 +44,8 @@ static POLICY_COUNTERS: PerCpuArray<PolicyCounters> = PerCpuArray::with_max_entr
 static ACCESS: LpmTrie<[u8; 20], AccessRule> = LpmTrie::with_max_entries(ACCESS_PREFIXES, BPF_F_NO_PREALLOC);
 #[map]
 static INTERFACES: HashMap<InterfaceKey, Interface> = HashMap::with_max_entries(MAX_INTERFACES, 0);
+#[map]
+static LEASES: HashMap<LeaseKey, Lease> = HashMap::with_max_entries(MAX_LEASES, 0);
 #[map]
 static BUCKETS: Array<u64> = Array::with_max_entries(BUCKET_COUNT, 0);
 #[map]
@@ -97,6 +100,16 @@ pub(crate) fn count_reason(reason: Reason) {
 /// verifier removes the lookup.
 #[unsafe(no_mangle)]
 static PINNED_CLOCK: u32 = 0;
+
+/// What a test has set the clock to.
+#[inline(always)]
+fn pinned_clock() -> Option<u64> {
+    // SAFETY: a static is valid; volatile, or the compiler would take the value in this file for the one at run time.
+    if unsafe { core::ptr::read_volatile(&raw const PINNED_CLOCK) } == 0 {
+        return None;
+    }
+    Some(BUCKETS.get(PINNED_CLOCK_BUCKET).copied().unwrap_or(0))
+}
 
 /// The same reason, about which the compiler has forgotten which one it is. It would otherwise carry all that follows from
 /// each reason (the action, the stage) in registers through every test on the way of packets that pass them.
@@ -160,12 +173,14 @@ impl StageTables for KernelTables {
 
     #[inline(always)]
     fn now_ns(&self) -> u64 {
-        // SAFETY: a static is valid; volatile, or the compiler would take the value in this file for the one at run time.
-        if unsafe { core::ptr::read_volatile(&raw const PINNED_CLOCK) } != 0 {
-            return BUCKETS.get(PINNED_CLOCK_BUCKET).copied().unwrap_or(0);
-        }
         // SAFETY: takes nothing and touches nothing.
-        unsafe { bpf_ktime_get_coarse_ns() }
+        pinned_clock().unwrap_or_else(|| unsafe { bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn exact_now_ns(&self) -> u64 {
+        // SAFETY: as in `now_ns`.
+        pinned_clock().unwrap_or_else(|| unsafe { bpf_ktime_get_ns() })
     }
 
     #[inline(always)]
@@ -177,6 +192,13 @@ impl StageTables for KernelTables {
     fn interface(&self, key: &InterfaceKey) -> Option<Interface> {
         // SAFETY: the value is copied at once; user space replaces it as a whole, and seldom.
         unsafe { INTERFACES.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn lease(&self, key: &LeaseKey) -> Option<Lease> {
+        // SAFETY: as in `interface`, but that it is replaced often: a value in use may become another address's, whose owner
+        // is mostly the same and changes at the same time.
+        unsafe { LEASES.get(key).copied() }
     }
 
     #[inline(always)]

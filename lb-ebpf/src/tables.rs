@@ -2,7 +2,8 @@
 
 use lb_common::abi::{
     AccessKey, AccessRule, Aim, Bucket, Dest, Directory, FlowCounters, Found, FragmentKey, FragmentRecord,
-    Interface, InterfaceKey, Piece, Place, Policy, PolicyCounters, RingPage, Seat, SourceKey, Target,
+    Interface, InterfaceKey, Lease, LeaseKey, Piece, Place, Policy, PolicyCounters, RingPage, Seat,
+    SourceKey, Target,
 };
 
 /// The tables behind a packet's way. Every lookup that finds nothing is a valid state, never a defect of the packet.
@@ -29,10 +30,16 @@ pub trait StageTables: Tables {
     /// A clock that never goes back, in nanoseconds; it may step by some milliseconds.
     fn now_ns(&self) -> u64;
 
+    /// The same clock to the nanosecond; reading it takes longer.
+    fn exact_now_ns(&self) -> u64;
+
     /// What this packet's program before has noted.
     fn found(&self) -> Option<Found>;
 
     fn interface(&self, key: &InterfaceKey) -> Option<Interface>;
+
+    /// What an election has to say about an address.
+    fn lease(&self, key: &LeaseKey) -> Option<Lease>;
 
     /// A policy, by [`Target::policy`].
     fn policy(&self, index: u32) -> Option<&Policy>;

@@ -1,18 +1,19 @@
 //! The packet story on the host: a frame in a vector, and the tables as the layout's writes leave them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytemuck::{Pod, Zeroable};
 use lb_common::abi::{
     AccessKey, AccessRule, Aim, Bucket, Dest, Directory, FLOW_WAYS, FlowCounters, Found, FragmentKey,
-    FragmentRecord, Interface, InterfaceKey, LOOPBACK_IFINDEX, Piece, Place, Policy, PolicyCounters,
-    RING_PAGE_SLOTS, Reason, RingPage, Seat, SourceKey, Target, VIP_SLOTS,
+    FragmentRecord, Interface, InterfaceKey, LOOPBACK_IFINDEX, Lease, LeaseKey, Piece, Place, Policy,
+    PolicyCounters, RING_PAGE_SLOTS, Reason, RingPage, Seat, SourceKey, Target, VIP_SLOTS,
 };
 use lb_ebpf::{FlowEvent, FlowRecords, Frame, PolicyEvent, SharedWord, StageTables, Tables, Verdict, stages};
 use lb_user::dataplane::layout::{Capacity, Layout, Write};
-use lb_user::dataplane::{access_key, interfaces};
+use lb_user::dataplane::{access_key, interfaces, lease_key};
 use lb_user::state::Forwarding;
 
 use crate::world::{TEST_LINK, links};
@@ -86,6 +87,7 @@ pub struct HostTables {
     /// Where owners of flows are in `dests`.
     owners: HashMap<u16, u32>,
     interfaces: BTreeMap<InterfaceKey, Interface>,
+    leases: HashMap<LeaseKey, Lease>,
     /// What the program remembers.
     memory: Memory,
 }
@@ -120,6 +122,7 @@ impl HostTables {
             access: HashMap::new(),
             owners: HashMap::new(),
             interfaces: BTreeMap::new(),
+            leases: HashMap::new(),
             memory: Memory::default(),
         }
     }
@@ -133,8 +136,23 @@ impl HostTables {
         let (layout, writes) = Layout::new(capacity).stage(forwarding).expect("room in the tables");
         let mut tables = Self::new(capacity);
         writes.iter().for_each(|write| tables.write(write));
+        tables.elect(&forwarding.elected);
         tables.interfaces = interfaces([TEST_LINK], &links(), layout.places());
         (tables, layout)
+    }
+
+    /// Elections are about these addresses.
+    pub fn elect(&mut self, elected: &BTreeSet<IpAddr>) {
+        let keys: Vec<LeaseKey> = elected.iter().map(|address| lease_key(*address)).collect();
+        self.leases.retain(|key, _| keys.contains(key));
+        for key in keys {
+            self.leases.entry(key).or_default();
+        }
+    }
+
+    /// Says what an election has to say about an address.
+    pub fn set_lease(&mut self, address: IpAddr, lease: Lease) {
+        self.leases.insert(lease_key(address), lease);
     }
 
     /// Carries out one step of a change.
@@ -279,6 +297,14 @@ impl StageTables for HostTables {
 
     fn now_ns(&self) -> u64 {
         self.memory.now_ns
+    }
+
+    fn exact_now_ns(&self) -> u64 {
+        self.memory.now_ns
+    }
+
+    fn lease(&self, key: &LeaseKey) -> Option<Lease> {
+        self.leases.get(key).copied()
     }
 
     fn found(&self) -> Option<Found> {

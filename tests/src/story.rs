@@ -1,12 +1,13 @@
 //! Packets through both builds of the packet story, which must agree: the host's and, as root, the kernel's.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 
-use lb_common::abi::Reason;
+use lb_common::abi::{Lease, Reason};
 use lb_ebpf::Leave;
 use lb_user::dataplane::layout::Layout;
-use lb_user::dataplane::{Dataplane, FlowTable, found};
-use lb_user::state::{Forwarding, Found};
+use lb_user::dataplane::{Dataplane, FlowTable, Leases, found};
+use lb_user::state::{Forwarding, Found, MacAddress};
 
 use crate::host::HostTables;
 use crate::kernel::{Action, Kernel, is_root};
@@ -39,9 +40,23 @@ impl Story {
     pub fn apply(&mut self, forwarding: &Forwarding) {
         let (layout, writes) = self.layout.stage(forwarding).expect("room in the tables");
         writes.iter().for_each(|write| self.tables.write(write));
+        self.tables.elect(&forwarding.elected);
         self.layout = layout;
         if let Some(kernel) = &mut self.kernel {
             kernel.apply(forwarding).expect("room in the kernel's tables");
+        }
+    }
+
+    /// An election says until when an address is this node's, and at which MAC address.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn own(&mut self, address: IpAddr, until_ns: u64, mac: Option<MacAddress>) {
+        let of = mac.map(|mac| mac.0).unwrap_or_default();
+        self.tables.set_lease(address, Lease { until_ns, mac: of, reserved: [0; 2] });
+        if let Some(kernel) = &self.kernel {
+            let mut leases = Leases::open(kernel.pin_dir()).expect("a pinned map");
+            leases.own(address, until_ns, mac).expect("a lease");
         }
     }
 

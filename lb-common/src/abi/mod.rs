@@ -15,6 +15,7 @@
 //! POLICY_COUNTERS PERCPU_ARRAY[vips] PolicyCounters one per vip
 //! ACCESS    LPM_TRIE            AccessRule     prefixes of all lists
 //! INTERFACES HASH[1024]         Interface      MAC addresses and names, by interface and VLAN
+//! LEASES    HASH[8192]         Lease          until when addresses of virtual routers are answered for; shared by successive programs
 //! BUCKETS, FLOW_BUCKETS, SOURCE_BUCKETS u64    rate limits: when the next one conforms
 //! FRAGMENTS LRU_HASH            FragmentRecord datagrams under way
 //! PIECE     PERCPU_ARRAY[1]     Piece          the fragment that is being decided about
@@ -34,6 +35,7 @@ mod directory;
 mod flow;
 mod fragment;
 mod interface;
+mod lease;
 mod policy;
 mod probe;
 mod reason;
@@ -50,6 +52,7 @@ pub use directory::{
 pub use flow::{FLOW_OWNERS, FLOW_WAYS, FlowBucket, FlowCounters, Seat, Tracking};
 pub use fragment::{Aim, FragmentKey, FragmentRecord, Piece, STRETCHES, Stretch};
 pub use interface::{Interface, InterfaceKey};
+pub use lease::{Lease, LeaseKey, MAX_LEASES};
 pub use policy::{
     ACCESS_PREFIXES, AccessKey, AccessRule, BUCKET_COUNT, Bucket, PINNED_CLOCK_BUCKET, Policy,
     PolicyCounters, SOURCE_BUCKETS, SourceKey,
@@ -63,7 +66,7 @@ pub use vip::{
 };
 
 /// Version of everything in this module. Pinned maps of another version are never adopted.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Entries of `DEVICES`: interfaces that packets may be redirected to.
 pub const MAX_DEVICES: u32 = 64;

@@ -111,6 +111,8 @@ reasons! {
     BadSource = 36, "bad_source";
     /// an echo request by way of a source route
     SourceRoute = 37, "source_route";
+    /// a question for a virtual router's address whose lease has lapsed or was given back: not answered, nor by the kernel
+    LeaseLapsed = 38, "lease_lapsed";
     /// an echo request, answered
     EchoReply = 48, "echo_reply";
     /// an ARP request for an announced address, answered

@@ -138,9 +138,8 @@ impl Target {
     }
 }
 
-/// Options of an address: the entry with port and protocol 0. Its `place` is the time, on the clock of `Tables::now_ns`,
-/// until which the program answers for the address; `u64::MAX` is for ever. `ring_size` and `vip` are the lower and the
-/// upper half of its places.
+/// Options of an address: the entry with port and protocol 0. `ring_size` and `vip` are the lower and the upper half of its
+/// places. Whether an election has something to say about it is in `LEASES`.
 impl Target {
     /// ARP requests and neighbour solicitations are answered.
     pub const ANSWER_NEIGHBOURS: u32 = 1 << 16;

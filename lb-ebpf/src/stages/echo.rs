@@ -8,8 +8,9 @@ use lb_common::abi::{Bucket, Reason, Target};
 use lb_common::checksum;
 use lb_common::headers::{Icmp, Ipv4, Ipv6, words_v6};
 
-use super::reply::{ECN, TTL, answers, may_answer_v4, may_answer_v6, spend, swap_macs};
+use super::reply::{ECN, TTL, held, may_answer_v4, may_answer_v6, spend, swap_macs};
 use super::upper::Upper;
+use crate::gate::client_v4;
 use crate::tables::StageTables;
 use crate::{Frame, vip};
 
@@ -25,10 +26,11 @@ pub(super) fn answer_v4<F: Frame, T: StageTables>(
     ip: &Ipv4,
     upper: &Upper,
 ) -> Result<(), Reason> {
+    let _mac = held(tables, client_v4(u32::from_le_bytes(ip.destination)), Reason::Icmp)?;
     let directory = tables.directory().ok_or(Reason::Icmp)?;
     let address = vip::find_address_v4(directory, u32::from_le_bytes(ip.destination));
     let address = address.ok_or(Reason::Icmp)?;
-    if !answers(tables, address, Target::ANSWER_ECHO) {
+    if !address.has(Target::ANSWER_ECHO) {
         return Err(Reason::Icmp);
     }
     may_answer_v4(directory, ip.source)?;
@@ -52,9 +54,10 @@ pub(super) fn answer_v6<F: Frame, T: StageTables>(
     ip: &Ipv6,
     upper: &Upper,
 ) -> Result<(), Reason> {
+    let _mac = held(tables, words_v6(ip.destination), Reason::Icmp)?;
     let directory = tables.directory().ok_or(Reason::Icmp)?;
     let address = vip::find_address_v6(directory, words_v6(ip.destination)).ok_or(Reason::Icmp)?;
-    if !answers(tables, address, Target::ANSWER_ECHO) {
+    if !address.has(Target::ANSWER_ECHO) {
         return Err(Reason::Icmp);
     }
     may_answer_v6(directory, ip.source)?;

@@ -11,12 +11,12 @@
 //! none to be answered at: all nodes are told.
 
 use bytemuck::{Pod, Zeroable};
-use lb_common::abi::{Reason, Target};
+use lb_common::abi::{Interface, Reason, Target};
 use lb_common::checksum;
 use lb_common::headers::{Ethernet, Icmp, Ipv6, words_v6};
 
 use super::receiver::receiver;
-use super::reply::{Link, answers, ipv6_header, is_host_v6, pseudo_v6, same_mac, sum};
+use super::reply::{Link, answering_mac, held, ipv6_header, is_host_v6, pseudo_v6, same_mac, sum};
 use super::upper::Upper;
 use crate::parse::ICMPV6;
 use crate::tables::StageTables;
@@ -70,17 +70,22 @@ pub(super) fn answer<F: Frame, T: StageTables>(
     ingress: u32,
 ) -> Result<(), Reason> {
     let solicitation: Solicitation = *frame.at(upper.start).ok_or(Reason::Icmp)?;
+    if words_v6(ip.source) == words_v6(solicitation.target) {
+        return Err(Reason::Icmp);
+    }
+    let mac = held(tables, words_v6(solicitation.target), Reason::Icmp)?;
     let directory = tables.directory().ok_or(Reason::Icmp)?;
     let address = vip::find_address_v6(directory, words_v6(solicitation.target)).ok_or(Reason::Icmp)?;
-    if !answers(tables, address, Target::ANSWER_NEIGHBOURS) {
+    if !address.has(Target::ANSWER_NEIGHBOURS) {
         return Err(Reason::Icmp);
     }
     let interface = receiver(frame, tables, ingress).ok_or(Reason::Icmp)?;
+    let interface = Interface { mac: answering_mac(mac, interface.mac), ..interface };
     if !address.answers_in(interface.places) {
         return Err(Reason::Icmp);
     }
     let sender = frame.at::<Ethernet>(0).ok_or(Reason::Icmp)?.source;
-    let is_own = words_v6(ip.source) == words_v6(solicitation.target) || same_mac(sender, interface.mac);
+    let is_own = same_mac(sender, interface.mac);
     if is_own || upper.start != offset + size_of::<Ipv6>() || upper.len() > WORDS * 4 {
         return Err(Reason::Icmp);
     }

@@ -4,7 +4,7 @@
 //! An answer leaves where its packet came in, to the neighbour that sent it, with the VLAN tags it came with: no route is
 //! asked. It comes from the address that was asked.
 
-use lb_common::abi::{Bucket, Directory, Reason, Target};
+use lb_common::abi::{Bucket, Directory, Lease, LeaseKey, Reason};
 use lb_common::checksum;
 use lb_common::headers::{Be16, Ethernet, Icmp, Ipv4, Ipv6, Vlan, words_v6};
 
@@ -29,14 +29,24 @@ const HEAD_V6: usize = size_of::<Ipv6>() + size_of::<Icmp>();
 const QUOTED_V4: usize = (LONGEST_ERROR_V4 - HEAD_V4) / 4;
 const QUOTED_V6: usize = (LONGEST_ERROR_V6 - HEAD_V6) / 4;
 
-/// Whether the address's owner asked for `flag`, and still owns it: an address's place is the time until which it does.
+/// The MAC address that an election has put the address at; all zeros for that of the interface.
+///
+/// # Errors
+/// When this node does not have the address: `left` when another one has, so that the question is the kernel's.
 #[inline(always)]
-pub(crate) fn answers<T: StageTables>(tables: &T, address: &Target, flag: u32) -> bool {
-    if !address.has(flag) {
-        return false;
+pub(crate) fn held<T: StageTables>(tables: &T, address: [u64; 2], left: Reason) -> Result<[u8; 6], Reason> {
+    match tables.lease(&LeaseKey { address }) {
+        None => Ok([0; 6]),
+        Some(Lease { until_ns: Lease::LEFT, .. }) => Err(left),
+        Some(Lease { until_ns, .. }) if until_ns <= tables.exact_now_ns() => Err(Reason::LeaseLapsed),
+        Some(Lease { mac, .. }) => Ok(mac),
     }
-    let until_ns = tables.place(address).to_word();
-    until_ns == u64::MAX || until_ns > tables.now_ns()
+}
+
+/// The MAC address of an answer: that of the address, or else of the interface.
+#[inline(always)]
+pub(crate) const fn answering_mac(held: [u8; 6], interface: [u8; 6]) -> [u8; 6] {
+    if same_mac(held, [0; 6]) { interface } else { held }
 }
 
 /// Whether an answer may go to `source`.

@@ -6,7 +6,7 @@
 //! bears no mark: only the process that added it removes it.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 
@@ -33,8 +33,9 @@ const MAX_LABEL_LEN: usize = 15;
 #[derive(Debug)]
 pub(super) struct KernelAddresses {
     handle: Handle,
-    /// What this process added; where the kernel keeps no mark, there is nothing else to know it by.
-    added: BTreeSet<(u32, IpAddr)>,
+    /// What this process added, and the lengths of their prefixes; where the kernel keeps no mark, there is nothing else to know
+    /// it by.
+    added: BTreeMap<(u32, IpAddr), u8>,
     _connection: JoinSet<()>,
 }
 
@@ -44,22 +45,23 @@ impl KernelAddresses {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         let mut tasks = JoinSet::new();
         tasks.spawn(connection);
-        Ok(Self { handle, added: BTreeSet::new(), _connection: tasks })
+        Ok(Self { handle, added: BTreeMap::new(), _connection: tasks })
     }
 
-    /// Adds `address`, alone in its prefix. One that is there already stays as it is.
+    /// Adds `address`. One that is there already stays as it is.
     pub(super) async fn add(
         &mut self,
         ifindex: u32,
         interface: &str,
         address: IpAddr,
+        prefix_len: u8,
         detect_duplicates: bool,
     ) -> io::Result<()> {
-        let mut request = self.handle.address().add(ifindex, address, full_len(address));
-        *request.message_mut() = message(ifindex, interface, address, detect_duplicates);
+        let mut request = self.handle.address().add(ifindex, address, prefix_len);
+        *request.message_mut() = message(ifindex, interface, (address, prefix_len), detect_duplicates);
         match request.execute().await.map_err(io_error) {
             Ok(()) => {
-                self.added.insert((ifindex, address));
+                self.added.insert((ifindex, address), prefix_len);
                 Ok(())
             }
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
@@ -74,11 +76,10 @@ impl KernelAddresses {
         address: IpAddr,
         facts: &HostFacts,
     ) -> io::Result<bool> {
-        let marked = facts.address_on(ifindex, address).any(is_ours);
-        if !self.added.remove(&(ifindex, address)) && !marked {
-            return Ok(false);
-        }
-        let message = message(ifindex, "", address, true);
+        let marked =
+            facts.address_on(ifindex, address).find(|fact| is_ours(fact)).map(|fact| fact.prefix_len);
+        let Some(prefix_len) = self.added.remove(&(ifindex, address)).or(marked) else { return Ok(false) };
+        let message = message(ifindex, "", (address, prefix_len), true);
         match self.handle.address().del(message).execute().await.map_err(io_error) {
             Ok(()) => Ok(true),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV)) => {
@@ -103,13 +104,18 @@ pub(super) fn presence(ifindex: u32, address: IpAddr, facts: &HostFacts) -> Pres
 pub(super) fn is_ours(fact: &AddressFact) -> bool {
     let alone = fact.prefix_len == full_len(fact.address);
     let by_label = fact.label.as_ref().is_some_and(|label| label.ends_with(LABEL_SUFFIX));
-    alone && (fact.protocol == Some(PROTOCOL) || by_label)
+    fact.protocol == Some(PROTOCOL) || alone && by_label
 }
 
-/// Addresses on `interfaces` that ferrolev added and that `plan` does not have there.
-pub(super) fn leftovers(facts: &HostFacts, interfaces: &BTreeSet<u32>, plan: &Plan) -> Vec<(u32, IpAddr)> {
+/// Addresses on `interfaces` that ferrolev added and that `plan` does not have there. Those of elections are left alone.
+pub(super) fn leftovers(
+    facts: &HostFacts,
+    interfaces: &BTreeSet<u32>,
+    plan: &Plan,
+    elected: &BTreeSet<IpAddr>,
+) -> Vec<(u32, IpAddr)> {
     let ours = facts.addresses.values().filter(|fact| interfaces.contains(&fact.ifindex) && is_ours(fact));
-    let unwanted = ours.filter(|fact| {
+    let unwanted = ours.filter(|fact| !elected.contains(&fact.address)).filter(|fact| {
         let link = facts.links.get(&fact.ifindex);
         !plan.get(&fact.address).is_some_and(|placement| {
             placement.mode == Announce::Address
@@ -134,7 +140,7 @@ pub async fn remove_leftovers(interfaces: &[String]) -> Result<Vec<IpAddr>, Anno
     let wanted = Wanted { attached: interfaces.to_vec(), ..Wanted::default() };
     let mut kernel = KernelAddresses::open().map_err(AnnounceError::Netlink)?;
     let mut removed = Vec::new();
-    for (ifindex, address) in leftovers(&facts, &concerned(&wanted, &facts), &Plan::new()) {
+    for (ifindex, address) in leftovers(&facts, &concerned(&wanted, &facts), &Plan::new(), &wanted.elected) {
         if kernel.remove(ifindex, address, &facts).await.map_err(AnnounceError::Remove)? {
             removed.push(address);
         }
@@ -146,14 +152,19 @@ const fn full_len(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-fn message(ifindex: u32, interface: &str, address: IpAddr, detect_duplicates: bool) -> AddressMessage {
+fn message(
+    ifindex: u32,
+    interface: &str,
+    (address, prefix_len): (IpAddr, u8),
+    detect_duplicates: bool,
+) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = match address {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
     };
     message.header.index = ifindex;
-    message.header.prefix_len = full_len(address);
+    message.header.prefix_len = prefix_len;
     message.attributes.push(AddressAttribute::Local(address));
     message.attributes.push(AddressAttribute::Address(address));
     if interface.is_empty() {
@@ -198,7 +209,8 @@ mod tests {
         assert!(is_ours(&fact("192.0.2.1", 32, None, Some("eth0:flv"))), "an old kernel");
         assert!(is_ours(&fact("2001:db8::1", 128, Some(PROTOCOL), None)));
         assert!(!is_ours(&fact("192.0.2.1", 32, Some(2), Some("eth0"))));
-        assert!(!is_ours(&fact("192.0.2.1", 24, Some(PROTOCOL), None)), "ours are alone in their prefix");
+        assert!(is_ours(&fact("192.0.2.1", 24, Some(PROTOCOL), None)), "a virtual router's");
+        assert!(!is_ours(&fact("192.0.2.1", 24, None, Some("eth0:flv"))), "a label says less");
         assert!(!is_ours(&fact("2001:db8::1", 128, None, None)));
     }
 
@@ -218,7 +230,7 @@ mod tests {
     #[test]
     fn a_label_is_left_out_where_the_name_leaves_no_room() {
         let labels = |interface: &str, address: &str| {
-            let message = message(2, interface, address.parse().unwrap(), true);
+            let message = message(2, interface, (address.parse().unwrap(), 32), true);
             message.attributes.into_iter().filter(|one| matches!(one, AddressAttribute::Label(_))).count()
         };
         assert_eq!(labels("eleven-long", "192.0.2.1"), 1);

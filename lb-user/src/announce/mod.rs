@@ -11,10 +11,12 @@
 //! With `announce = "arp"` the program answers for the address and this module only says where it is; with `"address"`
 //! the kernel is given the address. Nothing of it is taken back when the daemon ends: the program and the kernel go on
 //! answering until a daemon finds that the address is not wanted any more, or [`Announcer::withdraw`] is called.
-//! Nothing here decides which node of several owns an address; that comes in from outside as [`Ownership`].
+//! Nothing here decides which node of several owns an address. Addresses that an election decides about have no part in the
+//! schedule above: [`elected`] does what the election says, with the same sockets and frames.
 
 mod claim;
 mod ears;
+pub mod elected;
 mod groups;
 mod holding;
 mod kernel;
@@ -23,7 +25,7 @@ mod socket;
 mod task;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -32,6 +34,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::state::{Announce, DesiredAddress, MacAddress};
+
+pub(crate) use plan::Port;
+pub(crate) use socket::FrameSender;
 
 pub use kernel::{PROTOCOL, remove_leftovers};
 pub use task::spawn;
@@ -56,6 +61,8 @@ pub struct Wanted {
     pub addresses: BTreeMap<IpAddr, DesiredAddress>,
     /// Interfaces that the program is attached to.
     pub attached: Vec<String>,
+    /// Addresses that elections decide about: they are left to [`elected`].
+    pub elected: BTreeSet<IpAddr>,
 }
 
 /// Addresses about which an election has something to say; the others are [`Claim::Ask`].

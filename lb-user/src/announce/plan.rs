@@ -39,9 +39,9 @@ pub(super) struct Place {
 
 /// An interface that frames can be sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Port {
-    pub(super) ifindex: u32,
-    pub(super) mac: MacAddress,
+pub(crate) struct Port {
+    pub(crate) ifindex: u32,
+    pub(crate) mac: MacAddress,
 }
 
 /// Why an interface cannot be used at present.
@@ -58,7 +58,10 @@ pub(super) enum NotReady {
 /// Where the wanted addresses are announced on this host.
 pub(super) fn plan(wanted: &Wanted, facts: &HostFacts) -> Plan {
     let networks = networks(&wanted.attached, facts);
-    let announced = wanted.addresses.iter().filter(|(_, desired)| desired.announce != Announce::None);
+    let announced = wanted
+        .addresses
+        .iter()
+        .filter(|(address, desired)| desired.announce != Announce::None && !wanted.elected.contains(address));
     announced
         .map(|(address, desired)| {
             let mut interfaces = interfaces(*address, desired, &wanted.attached, &networks);

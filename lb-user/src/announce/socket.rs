@@ -21,15 +21,15 @@ pub(super) enum Family {
 
 /// Sends whole frames on any interface.
 #[derive(Debug)]
-pub(super) struct FrameSender(OwnedFd);
+pub(crate) struct FrameSender(OwnedFd);
 
 impl FrameSender {
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         // Protocol 0: nothing is received.
         packet_socket(0).map(Self)
     }
 
-    pub(super) fn send(&self, port: Port, frame: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&self, port: Port, frame: &[u8]) -> io::Result<()> {
         let address = link_address(0, port.ifindex);
         // SAFETY: `frame` and `address` outlive the call and are passed with their own lengths.
         let sent = unsafe {

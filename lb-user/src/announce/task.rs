@@ -120,7 +120,7 @@ impl Task {
     async fn sweep(&mut self, plan: &Plan) {
         let Some(wanted) = &self.wanted else { return };
         let interfaces = plan::concerned(wanted, &self.facts);
-        for (ifindex, address) in kernel::leftovers(&self.facts, &interfaces, plan) {
+        for (ifindex, address) in kernel::leftovers(&self.facts, &interfaces, plan, &wanted.elected) {
             let removed = self.kernel.remove(ifindex, address, &self.facts).await;
             told_of_removal(address, &self.name(ifindex), removed);
         }
@@ -242,7 +242,9 @@ impl Task {
     }
 
     async fn add(&mut self, place: &Place, port: Port, detect_duplicates: bool) -> Option<Event> {
-        let result = self.kernel.add(port.ifindex, &place.interface, place.address, detect_duplicates);
+        let prefix_len = if place.address.is_ipv4() { 32 } else { 128 };
+        let result =
+            self.kernel.add(port.ifindex, &place.interface, place.address, prefix_len, detect_duplicates);
         match result.await {
             // One that was there already is no news from netlink.
             Ok(()) => match self.holdings.get(place)?.kernel() {

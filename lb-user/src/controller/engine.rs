@@ -154,7 +154,11 @@ impl<D: Dataplane> Engine<D> {
     #[must_use]
     pub fn announced(&self) -> WantedAddresses {
         let attached = self.dataplane.attachments().into_iter().map(|attached| attached.interface);
-        WantedAddresses { addresses: self.applied.addresses.clone(), attached: attached.collect() }
+        WantedAddresses {
+            addresses: self.applied.addresses.clone(),
+            attached: attached.collect(),
+            elected: self.applied.elected.clone(),
+        }
     }
 
     /// Stores and applies `candidate`; all or nothing.

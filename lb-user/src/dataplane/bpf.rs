@@ -23,7 +23,7 @@ use super::tables::{self, DIRECTORY, Tables};
 use super::{
     Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowRecords,
     FlowTable, HitsJob, Limits, LoadJob, OBJECT, OpenOptions, Remembered, Totals, attach, explain, found,
-    interfaces, layout::Write,
+    interfaces, layout::Write, leases,
 };
 use crate::net::Links;
 use crate::state::{Forwarding, Protocol};
@@ -68,6 +68,7 @@ fn replace(
     }
     let kept = found::owners(dir);
     let (layout, writes) = Layout::with_owners(capacity(options.limits), &kept).stage(forwarding)?;
+    tables.leases.elect(&forwarding.elected)?;
     tables.carry_out(&writes)?;
     tables.owned.set(layout.owners())?;
     let attached = options.interfaces.iter().map(String::as_str);
@@ -122,6 +123,7 @@ impl BpfDataplane {
         // What was counted between the first reading and the switch.
         let carried = |error| DataplaneError::other("CARRIED", error);
         self.tables.carried.write(&dir.totals()).map_err(carried)?;
+        self.tables.leases.forget_others()?;
         attach::remove_unwanted(dir, &self.attachments)?;
         dir.adopt_new(balancer(&mut self.ebpf)?)
     }
@@ -153,7 +155,9 @@ impl Dataplane for BpfDataplane {
     fn apply(&mut self, forwarding: &Forwarding) -> Result<Applied, DataplaneError> {
         let (layout, writes) = self.layout.stage(forwarding)?;
         self.tables.set_interfaces(&self.answering(&layout))?;
+        self.tables.leases.elect(&forwarding.elected)?;
         self.tables.carry_out(&writes)?;
+        self.tables.leases.forget_others()?;
         self.layout = layout;
         self.tables.owned.set(self.layout.owners())?;
         Ok(applied(&writes))
@@ -272,6 +276,7 @@ fn stages() -> impl Iterator<Item = (u32, &'static str)> {
 fn load(dir: &PinDir, options: &OpenOptions, maps: &Path) -> Result<Ebpf, DataplaneError> {
     let Capacity { ring_pages, dests, flow_buckets } = capacity(options.limits);
     let flows = dir.flows_for(flow_buckets)?;
+    let leases = leases::pin(dir)?;
     let mut ebpf = EbpfLoader::new()
         .map_pin_path(DIRECTORY, tables::create_directory(maps)?)
         .override_global("PINNED_CLOCK", &u32::from(options.pinned_clock), true)
@@ -281,6 +286,7 @@ fn load(dir: &PinDir, options: &OpenOptions, maps: &Path) -> Result<Ebpf, Datapl
         .map_max_entries("FRAGMENTS", options.limits.fragments)
         .map_max_entries("FLOWS", flow_buckets)
         .map_pin_path("FLOWS", flows)
+        .map_pin_path("LEASES", leases)
         .load(OBJECT)
         .map_err(|error| DataplaneError::other("the eBPF object cannot be loaded", error))?;
     let names: BTreeSet<&str> = stages().map(|(_, name)| name).chain([BALANCER]).collect();

@@ -75,6 +75,7 @@ pub struct Layout {
     tunnels: Tunnels,
     tunnel: Option<Tunnel>,
     addresses: BTreeMap<IpAddr, DesiredAddress>,
+    elected: BTreeSet<IpAddr>,
     places: Places,
     bank: u32,
     /// Where the live bank holds each vip: an index over both banks.
@@ -111,6 +112,7 @@ impl Layout {
             tunnels: Tunnels::default(),
             tunnel: None,
             addresses: BTreeMap::new(),
+            elected: BTreeSet::new(),
             places: Places::default(),
             bank: 0,
             slots: BTreeMap::new(),
@@ -260,6 +262,7 @@ impl Layout {
         }
         self.tunnels = tunnels;
         self.addresses = forwarding.addresses.clone();
+        self.elected = forwarding.elected.clone();
         self.places.follow(&self.addresses)?;
         self.access = forwarding.access.clone();
         self.tunnel = Some(forwarding.tunnel.clone());
@@ -290,6 +293,7 @@ impl Layout {
     fn same_entries(&self, forwarding: &Forwarding) -> bool {
         self.tunnel.is_some()
             && self.addresses == forwarding.addresses
+            && self.elected == forwarding.elected
             && self.access == forwarding.access
             && self
                 .entries

@@ -5,6 +5,7 @@
 //! <instance>/link/IF     the attachment to interface IF (dots as `:`), with `:generic` or `:offload` when not native
 //! <instance>/maps/NAME   the maps that the program uses
 //! <instance>/flows       the flow cache, which successive programs share
+//! <instance>/leases      until when virtual routers' addresses are answered for, which they share, too
 //! ```
 //!
 //! New maps are pinned in `maps-new` and renamed when the program that uses them is attached.
@@ -90,6 +91,10 @@ impl PinDir {
         self.0.join("flows")
     }
 
+    pub(super) fn leases(&self) -> PathBuf {
+        self.0.join("leases")
+    }
+
     /// Where a flow cache of so many buckets is pinned, or will be. One of another size or format is given up.
     pub(super) fn flows_for(&self, buckets: u32) -> Result<PathBuf, DataplaneError> {
         let path = self.flows();
@@ -139,9 +144,9 @@ impl PinDir {
             tracing::warn!(%error, "a failed start left pins behind");
         }
         if !self.program().exists()
-            && let Err(error) = remove_file(&self.flows())
+            && let Err(error) = remove_file(&self.flows()).and_then(|()| remove_file(&self.leases()))
         {
-            tracing::warn!(%error, "a failed start left the flow cache behind");
+            tracing::warn!(%error, "a failed start left the flow cache or leases behind");
         }
         for dir in [self.links(), self.maps(), self.0.clone()] {
             // Fails, as it should, where an instance runs.
@@ -157,6 +162,7 @@ impl PinDir {
         }
         remove_file(&self.program())?;
         remove_file(&self.flows())?;
+        remove_file(&self.leases())?;
         remove_file(&self.0.join("prog-new"))?;
         match fs::remove_dir(&self.0) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(kernel(&self.0, source)),

@@ -20,6 +20,7 @@ use lb_common::maglev;
 use super::carried::{Carried, Wire, add_to, policy_sum, sum};
 use super::flows::Flows;
 use super::layout::{Layout, List, ListUse, Retired, RetiredList, Write};
+use super::leases::Leases;
 use super::list_keeper::ListKeeper;
 use super::memory::{MappedArray, wait_for_packets};
 use super::owned::Owned;
@@ -37,6 +38,7 @@ pub(super) struct Tables {
     owners: MappedArray<u64>,
     pub(super) flows: Flows,
     pub(super) owned: Owned,
+    pub(super) leases: Leases,
     flow_counters: PerCpuArray<MapData, Wire<FlowCounters>>,
     counters: PerCpuArray<MapData, Wire<Counters>>,
     reasons: PerCpuArray<MapData, u64>,
@@ -61,8 +63,8 @@ impl Tables {
         let mut take = |name: &'static str| {
             let map =
                 ebpf.take_map(name).ok_or_else(|| DataplaneError::other(name, "is not in the object"))?;
-            // That one outlives the others: it is pinned elsewhere.
-            if name != "FLOWS" {
+            // Those outlive the others: they are pinned elsewhere.
+            if !["FLOWS", "LEASES"].contains(&name) {
                 map.pin(dir.join(name)).map_err(|error| DataplaneError::other(name, error))?;
             }
             Ok::<Map, DataplaneError>(map)
@@ -75,6 +77,7 @@ impl Tables {
             dests: array(take("DESTS")?)?,
             owners: array(take("OWNERS")?)?,
             flows: Flows::new(array(take("FLOWS")?)?),
+            leases: Leases::of(take("LEASES")?)?,
             owned: Owned::create(&dir.join("OWNED"))?,
             flow_counters: take("FLOW_COUNTERS")?
                 .try_into()

@@ -7,7 +7,7 @@ use tokio::process::Command;
 use super::caller::Failed;
 use super::event::{Event, Field, Kind, Place};
 use super::settings::{Arguments, Exec};
-use crate::health::probe::Group;
+use crate::process_group::ProcessGroup;
 
 pub(super) async fn run(exec: &Exec, event: &Event, place: &Place) -> Result<(), Failed> {
     let texts = event.texts(place);
@@ -33,7 +33,7 @@ pub(super) async fn run(exec: &Exec, event: &Event, place: &Place) -> Result<(),
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Failed::for_good(format!("{program}: {error}")))?;
-    let group = Group::of(&child);
+    let group = ProcessGroup::of(&child);
     let status = child.wait().await.map_err(|error| Failed::for_good(format!("{program}: {error}")))?;
     group.forget();
     if status.success() { Ok(()) } else { Err(Failed::for_good(format!("{program}: {status}"))) }

@@ -111,6 +111,8 @@ pub struct Desired {
     pub access: AccessRules,
     /// Every address of a vip.
     pub addresses: BTreeMap<IpAddr, DesiredAddress>,
+    /// Addresses, of vips or not, that are only answered for while an election says so.
+    pub elected: BTreeSet<IpAddr>,
     pub vips: BTreeMap<VipKey, DesiredVip>,
 }
 

@@ -1,6 +1,6 @@
 //! Everything the kernel has to know, with the rings built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub struct Forwarding {
     pub access: AccessRules,
     /// Every address of a vip.
     pub addresses: BTreeMap<IpAddr, DesiredAddress>,
+    /// As in [`Desired::elected`].
+    pub elected: BTreeSet<IpAddr>,
     pub vips: BTreeMap<VipKey, Arc<ForwardVip>>,
     /// The backends of a vip's routes, by the route's position plus one.
     pub routes: BTreeMap<(VipKey, u8), Arc<ForwardVip>>,
@@ -145,6 +147,7 @@ impl Forwarding {
             flows: desired.flows,
             access: desired.access.clone(),
             addresses: desired.addresses.clone(),
+            elected: desired.elected.clone(),
             vips,
             routes,
         }

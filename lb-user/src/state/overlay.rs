@@ -116,6 +116,7 @@ pub fn merge(config: &Config, overlay: &Overlay, now: SystemTime) -> Merged {
         flows: config.flows,
         access: config.access.clone(),
         addresses: config.addresses.clone(),
+        elected: config.vrrp.leased(),
         vips,
     };
     Merged { desired, dormant, next_deadline }

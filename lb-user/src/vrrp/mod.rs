@@ -9,17 +9,37 @@
 //! ```
 //!
 //! Nothing here waits for the controller: a change of the dataplane or a slow API call delays no advert.
-#![forbid(unsafe_code)]
 
+mod acts;
+mod clock;
+mod external;
+mod hear;
+mod member;
+mod node;
+mod orders;
+mod place;
+mod priority;
+mod socket;
+mod sockets;
 mod status;
+mod thread;
+mod told;
+mod tracked;
+mod trackers;
 mod wanted;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use lb_vrrp::gate::Readiness;
 use lb_vrrp::machine::Role;
 
+use crate::state::MacAddress;
+
 pub use status::{ExternalStatus, Notice, RouterStatus, Status, Transition};
+pub use thread::{Leaving, spawn};
 pub use wanted::{Address, External, Router, Subject, Tracker, Wanted};
 
 /// What the controller and the API hold of the thread. It ends when all senders of `wanted` are gone, by leaving: adverts
@@ -33,6 +53,41 @@ pub struct Vrrp {
     pub orders: mpsc::Sender<(Order, oneshot::Sender<Result<(), Refused>>)>,
     pub status: watch::Receiver<Status>,
 }
+
+/// The kernel's knowledge of whose the addresses are: until when its program may answer for them.
+pub trait Fence: Send {
+    /// This node's, until then on the kernel's clock, at this MAC address or the interface's own.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn own(&mut self, address: IpAddr, until_ns: u64, mac: Option<MacAddress>) -> Result<(), FenceError>;
+
+    /// Not this node's, but the kernel may have it still: it must not answer.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn lapse(&mut self, address: IpAddr) -> Result<(), FenceError>;
+
+    /// Another node's.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn leave(&mut self, address: IpAddr) -> Result<(), FenceError>;
+
+    /// Of no election any more.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn forget(&mut self, address: IpAddr) -> Result<(), FenceError>;
+
+    /// All that are of elections.
+    fn addresses(&self) -> BTreeSet<IpAddr>;
+}
+
+/// Why the kernel cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct FenceError(pub String);
 
 /// What the daemon knows of itself, as far as the election is concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

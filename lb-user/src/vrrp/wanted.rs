@@ -1,7 +1,7 @@
 //! What is configured of virtual routers, and what is said of them. Values only.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,6 +31,15 @@ pub struct Wanted {
 impl Wanted {
     /// [`Self::gate_limit`] when nobody says otherwise.
     pub const GATE_LIMIT: Duration = Duration::from_secs(30);
+
+    /// Addresses that are answered for while an election says so: all but those that somebody else announces.
+    #[must_use]
+    pub fn leased(&self) -> BTreeSet<IpAddr> {
+        let of_routers = self.routers.values().flat_map(|router| router.addresses.iter().chain(&router.more_addresses));
+        let external = self.external.values().flat_map(|external| &external.addresses);
+        let ours = of_routers.chain(external).filter(|address| address.announce != Announce::None);
+        ours.map(|address| address.address).collect()
+    }
 }
 
 impl Default for Wanted {

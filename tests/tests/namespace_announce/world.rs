@@ -76,6 +76,7 @@ pub(crate) fn wanted(addresses: &[IpAddr], mode: Announce, announce_on: &[&str])
     Wanted {
         addresses: addresses.iter().map(|address| (*address, desired.clone())).collect(),
         attached: vec!["eth0".to_owned()],
+        ..Wanted::default()
     }
 }
 

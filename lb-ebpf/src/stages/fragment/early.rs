@@ -11,7 +11,6 @@ use lb_common::abi::{Aim, FragmentKey, FragmentRecord, Reason, STRETCHES, Stretc
 
 use super::scene::Scene;
 use crate::parse::{DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP};
-use crate::stages::reply::answers;
 use crate::tables::StageTables;
 
 /// What a fragment is taken for that nothing is known about.
@@ -24,7 +23,7 @@ pub(super) fn guess<T: StageTables>(scene: &Scene<'_, T>) -> Result<Aim, Reason>
     match protocol {
         TCP | UDP => {}
         ICMP | ICMPV6 if (protocol == ICMPV6) == (scene.piece.is_v6 != 0) => {
-            let answered = answers(scene.tables, &scene.address, Target::ANSWER_ECHO);
+            let answered = scene.address.has(Target::ANSWER_ECHO);
             return Err(if answered { Reason::FragmentEarly } else { Reason::Fragment });
         }
         // Only the first fragment says what lies behind these.

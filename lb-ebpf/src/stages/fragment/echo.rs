@@ -7,7 +7,7 @@ use lb_common::headers::{Ipv4, Ipv6, Ipv6Fragment};
 
 use super::scene::Scene;
 use crate::stages::echo::{become_reply_v4, become_reply_v6, turn_v4, turn_v6};
-use crate::stages::reply::{answers, may_answer_v4, may_answer_v6, spend};
+use crate::stages::reply::{may_answer_v4, may_answer_v6, spend};
 use crate::tables::StageTables;
 use crate::{Frame, Verdict};
 
@@ -18,7 +18,7 @@ use crate::{Frame, Verdict};
 #[inline(always)]
 pub(super) fn check<T: StageTables>(scene: &Scene<'_, T>) -> Result<(), Reason> {
     // ICMPv6's other messages are never fragmented (RFC 4443, section 2.4; RFC 6980), errors of either never.
-    if scene.piece.asks_echo == 0 || !answers(scene.tables, &scene.address, Target::ANSWER_ECHO) {
+    if scene.piece.asks_echo == 0 || !scene.address.has(Target::ANSWER_ECHO) {
         return Err(Reason::Fragment);
     }
     let source = scene.piece.key.source;

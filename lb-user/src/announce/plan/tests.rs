@@ -53,6 +53,7 @@ fn planned(text: &str, desired: DesiredAddress, facts: &HostFacts) -> Vec<String
     let wanted = Wanted {
         addresses: [(ip(text), desired)].into(),
         attached: vec!["eth0".to_owned(), "eth1".to_owned()],
+        ..Wanted::default()
     };
     plan(&wanted, facts).remove(&ip(text)).map(|placement| placement.interfaces).unwrap_or_default()
 }

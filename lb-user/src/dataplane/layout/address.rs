@@ -38,7 +38,7 @@ pub(super) fn target(address: &DesiredAddress, [tcp, udp]: &Ports, places: &Plac
     let (tcp, tcp_port) = served(tcp, Target::TCP_VIPS, Target::ONE_TCP_VIP);
     let (udp, udp_port) = served(udp, Target::UDP_VIPS, Target::ONE_UDP_VIP);
     let ports_mask = u32::from(tcp_port) | u32::from(udp_port) << 16;
-    let target = Target { place: u64::MAX, flags: flags | tcp | udp, ports_mask, ..Target::default() };
+    let target = Target { flags: flags | tcp | udp, ports_mask, ..Target::default() };
     target.confined_to(places.of_address(address))
 }
 

@@ -19,7 +19,7 @@ impl Layout {
         let most = vips4.len().max(vips6.len()) as u64;
         let bank = Bank::build(&vips4, &vips6).ok_or(too_many_vips(most, MAX_VIPS as u64))?;
         let before = self.filter;
-        let after = keys::filter(self.entries.keys(), &self.addresses);
+        let after = keys::filter(self.entries.keys(), &self.addresses, &self.elected);
         self.slots = keys::locate(self.entries.keys(), &bank, number * VIP_SLOTS);
         let both = std::array::from_fn(|word| before[word] | after[word]);
         writes.push(Write::Bank { number, bank: Box::new(bank) });

@@ -1,6 +1,6 @@
 //! Vip keys as the tables and the address filter hold them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_common::abi::FILTER_WORDS;
@@ -55,21 +55,21 @@ pub(super) fn wire_port(port: u16) -> u16 {
     u16::from_le_bytes(port.to_be_bytes())
 }
 
-/// The filter that lets exactly these addresses (and their hash twins) through: those of vips, and the multicast groups to
-/// which neighbours ask for them.
+/// The filter that lets exactly these addresses (and their hash twins) through: those of vips and of elections, and the
+/// multicast groups to which neighbours ask for them.
 pub(super) fn filter<'k>(
     keys: impl Iterator<Item = &'k EntryKey>,
     addresses: &BTreeMap<IpAddr, DesiredAddress>,
+    elected: &BTreeSet<IpAddr>,
 ) -> [u64; FILTER_WORDS] {
     let mut words = [0; FILTER_WORDS];
-    let groups =
-        addresses.iter().filter(|(_, address)| address.announce == Announce::Arp).filter_map(|(ip, _)| {
-            match ip {
-                IpAddr::V6(v6) => Some(IpAddr::V6(solicited_node(*v6))),
-                IpAddr::V4(_) => None,
-            }
-        });
-    for address in keys.map(|key| key.vip.address).chain(addresses.keys().copied()).chain(groups) {
+    let announced = addresses.iter().filter(|(_, address)| address.announce == Announce::Arp);
+    let groups = announced.map(|(ip, _)| ip).chain(elected).filter_map(|ip| match ip {
+        IpAddr::V6(v6) => Some(IpAddr::V6(solicited_node(*v6))),
+        IpAddr::V4(_) => None,
+    });
+    let asked = addresses.keys().chain(elected).copied().chain(groups);
+    for address in keys.map(|key| key.vip.address).chain(asked) {
         let bit = match address {
             IpAddr::V4(address) => hash::filter_bit_v4(u32::from_le_bytes(address.octets())),
             IpAddr::V6(address) => hash::filter_bit_v6(words_v6(address.octets())),

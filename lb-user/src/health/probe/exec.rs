@@ -4,9 +4,10 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::{Failure, Pass, Peer, Stage, Weight};
+use crate::process_group::ProcessGroup;
 
 /// A command and its arguments. It finds the backend in the environment (`FERROLEV_ADDRESS`, `FERROLEV_PORT`), and no shell is
 /// in between.
@@ -39,7 +40,7 @@ impl ExecProbe {
                 Failure::Setup(why) => Failure::Command(format!("{program}: {why}")),
                 short => short,
             })?;
-        let group = Group::of(&child);
+        let group = ProcessGroup::of(&child);
         let status = child.wait().await.map_err(|error| Failure::host(&error))?;
         group.forget();
         self.meaning(status)
@@ -51,35 +52,6 @@ impl ExecProbe {
             (Some(code @ 2..=255), _) if self.dynamic_weight => Ok(Pass::with(Weight::Of(code as u32 - 2))),
             (Some(code), _) => Err(Failure::Exit(code)),
             (None, signal) => Err(Failure::Signal(signal.unwrap_or_default())),
-        }
-    }
-}
-
-/// The processes of a command that is under way; dropped before its end, all of them are ended.
-#[derive(Debug)]
-pub(crate) struct Group(Option<u32>);
-
-impl Group {
-    /// Of a command that leads a group of its own.
-    pub(crate) fn of(child: &Child) -> Self {
-        Self(child.id())
-    }
-
-    /// It has ended by itself.
-    pub(crate) fn forget(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let leader = self.0.and_then(|id| i32::try_from(id).ok());
-        if let Some(leader) = leader {
-            // The leader has not been waited for, so that nobody else can have its number.
-            let _ = nix::sys::signal::killpg(
-                nix::unistd::Pid::from_raw(leader),
-                nix::sys::signal::Signal::SIGKILL,
-            );
         }
     }
 }

@@ -31,7 +31,6 @@ pub use agent::AgentProbe;
 pub use dns::{DnsProbe, Transport};
 pub use dns_message::{Name, Rcode, RecordType};
 pub use exec::ExecProbe;
-pub(crate) use exec::Group;
 pub use failure::{Failure, FailureKind};
 pub use file::FileProbe;
 pub use grpc::GrpcProbe;
