@@ -20,7 +20,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const LAB_TOOLS: [Tool; 10] = [
+const LAB_TOOLS: [Tool; 11] = [
     Tool { program: "ip", package: "iproute2", purpose: "namespaces, links and routes" },
     Tool { program: "ethtool", package: "ethtool", purpose: "checksum offload off on veth links" },
     Tool { program: "nginx", package: "nginx", purpose: "the backends" },
@@ -30,6 +30,7 @@ const LAB_TOOLS: [Tool; 10] = [
     Tool { program: "tracepath", package: "iputils-tracepath", purpose: "path MTU as clients find it" },
     Tool { program: "systemctl", package: "systemd", purpose: "the packaged service" },
     Tool { program: "dnsmasq", package: "dnsmasq-base", purpose: "a name server that is checked" },
+    Tool { program: "keepalived", package: "keepalived", purpose: "the other side of VRRP elections" },
     Tool { program: "memcached", package: "memcached", purpose: "a server that is checked" },
 ];
 
