@@ -54,7 +54,7 @@ impl World {
             ))?;
             Ok(namespace)
         };
-        let (a, b, host) = (plug_in("a", 1)?, plug_in("b", 2)?, plug_in("host", 3)?);
+        let (a, b, host) = (plug_in("node-a", 1)?, plug_in("node-b", 2)?, plug_in("host", 3)?);
         Ok(Self { a, b, host, switch, lab })
     }
 
@@ -62,7 +62,7 @@ impl World {
     pub(crate) fn join(&self, joined: bool) -> Result<()> {
         let isolated = if joined { "off" } else { "on" };
         self.switch.ip(&format!(
-            "link set a type bridge_slave isolated {isolated}\nlink set b type bridge_slave isolated {isolated}\n"
+            "link set node-a type bridge_slave isolated {isolated}\nlink set node-b type bridge_slave isolated {isolated}\n"
         ))
     }
 
