@@ -35,7 +35,8 @@ impl Wanted {
     /// Addresses that are answered for while an election says so: all but those that somebody else announces.
     #[must_use]
     pub fn leased(&self) -> BTreeSet<IpAddr> {
-        let of_routers = self.routers.values().flat_map(|router| router.addresses.iter().chain(&router.more_addresses));
+        let of_routers =
+            self.routers.values().flat_map(|router| router.addresses.iter().chain(&router.more_addresses));
         let external = self.external.values().flat_map(|external| &external.addresses);
         let ours = of_routers.chain(external).filter(|address| address.announce != Announce::None);
         ours.map(|address| address.address).collect()
