@@ -28,6 +28,9 @@ pub struct HealthStatus {
     pub address: IpAddr,
     /// The port that is asked.
     pub port: u16,
+    /// Whether it is an agent beside the check, which has a line of its own.
+    #[serde(default)]
+    pub is_agent: bool,
     /// Whether the vip's address is asked through the backend's tunnel, not the backend's own.
     #[serde(default)]
     pub through_tunnel: bool,

@@ -103,6 +103,8 @@ pub struct BackendConfig {
     pub slow_start: Option<Duration>,
     /// The name of a check; wins over the vip's.
     pub check: Option<String>,
+    /// The name of a check that asks an agent beside that; wins over the vip's.
+    pub agent: Option<String>,
 }
 
 /// How it is found out whether a backend does its work.
@@ -132,6 +134,7 @@ impl CheckConfig {
             origin: self.origin.clone(),
             rhythm: self.rhythm.clone(),
             timeout: self.timeout,
+            beside: false,
         }
     }
 }
@@ -141,6 +144,8 @@ impl CheckConfig {
 pub struct HealthPolicy {
     /// The name of a check, for backends without one of their own.
     pub check: Option<String>,
+    /// The same for agents that are asked beside it.
+    pub agent: Option<String>,
     pub pool: PoolPolicy,
 }
 

@@ -151,6 +151,9 @@ impl Config {
         if let Some(check) = &backend.check {
             line(out, "check", quoted(check));
         }
+        if let Some(agent) = &backend.agent {
+            line(out, "agent", quoted(agent));
+        }
         if let Some(id) = backend.server_id {
             line(out, "server_id", quoted(&id.to_string()));
         }

@@ -78,6 +78,8 @@ impl Config {
             values.push(self.value(&["backend", name, "slow_start"], slow_start.unwrap_or_default()));
             let check = backend.check.clone().unwrap_or_default();
             values.push(self.value(&["backend", name, "check"], check));
+            let agent = backend.agent.clone().unwrap_or_default();
+            values.push(self.value(&["backend", name, "agent"], agent));
             let id = backend.server_id.map(|id| id.to_string());
             values.push(self.value(&["backend", name, "server_id"], id.unwrap_or_default()));
         }

@@ -54,6 +54,7 @@ impl<D: Dataplane> Engine<D> {
                 server_id: member.server_id,
                 slow_start: None,
                 check: None,
+                agent: None,
             });
             if change.weight.is_some() || change.member.is_some() {
                 let own = (member.weight != defined.weight).then_some(member.weight);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use super::health::target;
+use super::health::targets;
 use crate::config::Config;
 use crate::health::{Standings, State, Target, Transition};
 use crate::hooks::{Event, Field, Kind};
@@ -47,7 +47,7 @@ pub(super) fn backend_event(
     let (mut vips, mut backends) = (BTreeSet::new(), BTreeSet::new());
     for (key, vip) in &desired.vips {
         for (name, member) in vip.all_members() {
-            if target(config, *key, name, member).is_some_and(|(found, _)| found == *of) {
+            if targets(config, *key, name, member).any(|(found, _)| found == *of) {
                 vips.insert(vip.name.clone());
                 backends.insert(name.to_owned());
             }

@@ -77,7 +77,38 @@ pub(super) fn target<'a>(
 ) -> Option<(Target, &'a CheckConfig)> {
     let own = config.backends.get(name).and_then(|backend| backend.check.as_ref());
     let of_vip = || config.vips.get(&vip).and_then(|vip| vip.health.check.as_ref());
-    let (check, found) = config.checks.get_key_value(own.or_else(of_vip)?)?;
+    target_of(config, own.or_else(of_vip)?, vip, member)
+}
+
+/// The agent that is asked beside that.
+pub(super) fn agent<'a>(
+    config: &'a Config,
+    vip: VipKey,
+    name: &str,
+    member: &DesiredMember,
+) -> Option<(Target, &'a CheckConfig)> {
+    let own = config.backends.get(name).and_then(|backend| backend.agent.as_ref());
+    let of_vip = || config.vips.get(&vip).and_then(|vip| vip.health.agent.as_ref());
+    target_of(config, own.or_else(of_vip)?, vip, member)
+}
+
+/// Both, the check first.
+pub(super) fn targets<'a>(
+    config: &'a Config,
+    vip: VipKey,
+    name: &str,
+    member: &DesiredMember,
+) -> impl Iterator<Item = (Target, &'a CheckConfig)> {
+    target(config, vip, name, member).into_iter().chain(agent(config, vip, name, member))
+}
+
+fn target_of<'a>(
+    config: &'a Config,
+    check: &str,
+    vip: VipKey,
+    member: &DesiredMember,
+) -> Option<(Target, &'a CheckConfig)> {
+    let (check, found) = config.checks.get_key_value(check)?;
     let port = found.port.unwrap_or(vip.port);
     let address = member.address;
     let way = Way { to: vip.address, backend: address, mode: mode_word(member.mode) };
@@ -94,6 +125,10 @@ pub(super) fn wanted(config: &Config, desired: &Desired) -> Wanted {
                 let spec = spec(check, &target);
                 wanted.entry(target).or_insert(spec);
             }
+            if let Some((target, check)) = agent(config, *key, name, member) {
+                let spec = Spec { beside: true, ..spec(check, &target) };
+                wanted.entry(target).or_insert(spec);
+            }
         }
     }
     wanted
@@ -108,7 +143,7 @@ fn spec(check: &CheckConfig, target: &Target) -> Spec {
     spec
 }
 
-/// The verdict on a backend of a vip; `None` when it is not checked.
+/// The verdict on a backend of a vip, of its check and its agent together; `None` when it has neither.
 pub(super) fn verdict(
     config: &Config,
     verdicts: &Verdicts,
@@ -116,10 +151,28 @@ pub(super) fn verdict(
     name: &str,
     member: &DesiredMember,
 ) -> Option<Verdict> {
-    let (target, check) = target(config, vip, name, member)?;
-    let unknown =
-        || Verdict { state: State::Initial(check.rhythm.start), passes: false, weight: None, reason: None };
-    Some(verdicts.get(&target).cloned().unwrap_or_else(unknown))
+    let of = |(target, check): (Target, &CheckConfig)| {
+        let state = State::Initial(check.rhythm.start);
+        let unknown = || Verdict { state, passes: false, weight: None, reason: None };
+        verdicts.get(&target).cloned().unwrap_or_else(unknown)
+    };
+    let check = target(config, vip, name, member).map(of);
+    match (check, agent(config, vip, name, member).map(of)) {
+        (Some(check), Some(agent)) => Some(check.beside(agent)),
+        (check, agent) => check.or(agent),
+    }
+}
+
+impl Verdict {
+    /// Both together: a backend is up when neither says otherwise, and the agent's weight counts when it has said one.
+    fn beside(self, agent: Self) -> Self {
+        let agrees = agent.state.is_up();
+        let weight = agent.weight.or(self.weight);
+        if self.state.is_up() && !agrees {
+            return Self { state: agent.state, passes: false, weight, reason: agent.reason };
+        }
+        Self { passes: self.passes && agrees, weight, ..self }
+    }
 }
 
 /// Marks in `desired`, fresh from file and runtime changes, who serves. `is_reachable`: whether a backend has a next hop.
@@ -160,7 +213,8 @@ fn seen(desired: &Desired, config: &Config, verdicts: &Verdicts) -> AllSeen {
     let mut groups: BTreeMap<(&str, IpAddr), (bool, bool)> = BTreeMap::new();
     for (key, vip) in &desired.vips {
         for (name, member) in vip.all_members() {
-            let found = target(config, *key, name, member).zip(verdict(config, verdicts, *key, name, member));
+            let check = targets(config, *key, name, member).next();
+            let found = check.zip(verdict(config, verdicts, *key, name, member));
             if let Some(((_, check), Verdict { state, passes, .. })) = found {
                 let up = state.is_up();
                 let round = check.rhythm.interval + check.timeout;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::clock;
 use super::engine::{Engine, Refused};
-use super::health::{asked, target};
+use super::health::{agent, asked, target};
 use crate::api::types::{CheckResult, HealthState, HealthStatus, HealthTransition};
+use crate::config::CheckConfig;
 use crate::dataplane::Dataplane;
 use crate::health::{Standing, Standings, State, Tally, Target};
 use crate::state::{DesiredMember, DesiredVip, VipKey, find_vip};
@@ -31,53 +32,61 @@ impl<D: Dataplane> Engine<D> {
     }
 
     fn health_of(&self, key: VipKey, vip: &DesiredVip, standings: &Standings) -> Vec<HealthStatus> {
-        let one = |(name, member): (&str, &DesiredMember)| {
-            let (target, check) = target(&self.setup.config, key, name, member)?;
-            let standing = standings.get(&target).cloned();
-            let initial = State::Initial(check.rhythm.start);
-            let state = standing.as_ref().map_or(initial, Standing::state);
-            let standing = standing.unwrap_or_default();
-            Some(HealthStatus {
-                vip: vip.name.clone(),
-                backend: name.to_owned(),
-                check: target.check,
-                address: target.address,
-                port: target.port,
-                through_tunnel: target.way.is_some(),
-                state: shown(state),
-                used: member.effective_weight() > 0,
-                since: standing.since.map(clock::text),
-                last: standing.last.map(|last| CheckResult {
-                    at: clock::text(last.at),
-                    latency_us: micros(last.took),
-                    failure: last.failure,
-                    diagnosis: last.diagnosis,
-                }),
-                contrary_results: standing.progress.0,
-                contrary_needed: standing.progress.1,
-                weight: standing.weight.map(|weight| asked(weight, member)),
-                passes: standing.tally.passes,
-                failures: standing
-                    .tally
-                    .failures
-                    .iter()
-                    .map(|(kind, count)| (kind.label().to_owned(), *count))
-                    .collect(),
-                transitions: standing
-                    .transitions
-                    .into_iter()
-                    .map(|transition| HealthTransition {
-                        at: clock::text(transition.at),
-                        before: Some(shown(transition.from)),
-                        state: shown(transition.to),
-                        latency_us: micros(transition.took),
-                        reason: transition.reason,
-                        diagnosis: transition.diagnosis,
-                    })
-                    .collect(),
-            })
+        let config = &self.setup.config;
+        let one =
+            |name: &str, member: &DesiredMember, target: Target, check: &CheckConfig, is_agent: bool| {
+                let standing = standings.get(&target).cloned();
+                let initial = State::Initial(check.rhythm.start);
+                let state = standing.as_ref().map_or(initial, Standing::state);
+                let standing = standing.unwrap_or_default();
+                HealthStatus {
+                    vip: vip.name.clone(),
+                    backend: name.to_owned(),
+                    check: target.check,
+                    address: target.address,
+                    port: target.port,
+                    is_agent,
+                    through_tunnel: target.way.is_some(),
+                    state: shown(state),
+                    used: member.effective_weight() > 0,
+                    since: standing.since.map(clock::text),
+                    last: standing.last.map(|last| CheckResult {
+                        at: clock::text(last.at),
+                        latency_us: micros(last.took),
+                        failure: last.failure,
+                        diagnosis: last.diagnosis,
+                    }),
+                    contrary_results: standing.progress.0,
+                    contrary_needed: standing.progress.1,
+                    weight: standing.weight.map(|weight| asked(weight, member)),
+                    passes: standing.tally.passes,
+                    failures: standing
+                        .tally
+                        .failures
+                        .iter()
+                        .map(|(kind, count)| (kind.label().to_owned(), *count))
+                        .collect(),
+                    transitions: standing
+                        .transitions
+                        .into_iter()
+                        .map(|transition| HealthTransition {
+                            at: clock::text(transition.at),
+                            before: Some(shown(transition.from)),
+                            state: shown(transition.to),
+                            latency_us: micros(transition.took),
+                            reason: transition.reason,
+                            diagnosis: transition.diagnosis,
+                        })
+                        .collect(),
+                }
+            };
+        let both = |(name, member)| {
+            let check = target(config, key, name, member);
+            let agent = agent(config, key, name, member);
+            let check = check.map(|(target, check)| one(name, member, target, check, false));
+            check.into_iter().chain(agent.map(|(target, check)| one(name, member, target, check, true)))
         };
-        vip.all_members().into_iter().filter_map(one).collect()
+        vip.all_members().into_iter().flat_map(both).collect()
     }
 }
 

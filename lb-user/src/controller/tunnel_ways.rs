@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::engine::Engine;
-use super::health::target;
+use super::health::targets;
 use crate::dataplane::{Dataplane, ProbeSpec};
 use crate::health::{NoWay, Via, Way};
 use crate::state::ForwardVip;
@@ -19,17 +19,19 @@ impl<D: Dataplane> Engine<D> {
         let mut ways = BTreeMap::new();
         for (key, vip) in &self.desired.vips {
             for (name, member) in vip.all_members() {
-                let Some((target, _)) = target(&self.setup.config, *key, name, member) else { continue };
-                let Some(way) = target.way else { continue };
-                let rings = self.target.vips.get(key).into_iter();
-                let routes = self.target.routes.range((*key, 0)..=(*key, u8::MAX)).map(|(_, ring)| ring);
-                let spec = rings.chain(routes).find_map(|ring| spec(ring, name, &way));
-                let spec = spec.unwrap_or_else(|| Err(NoWay::Here("not forwarded to yet".to_owned())));
-                if let Some(own) = way.to_backend() {
-                    let own_spec = spec.clone().map(|spec| ProbeSpec { vip: own.to, ..spec });
-                    ways.insert(own, own_spec);
+                for way in
+                    targets(&self.setup.config, *key, name, member).filter_map(|(target, _)| target.way)
+                {
+                    let rings = self.target.vips.get(key).into_iter();
+                    let routes = self.target.routes.range((*key, 0)..=(*key, u8::MAX)).map(|(_, ring)| ring);
+                    let spec = rings.chain(routes).find_map(|ring| spec(ring, name, &way));
+                    let spec = spec.unwrap_or_else(|| Err(NoWay::Here("not forwarded to yet".to_owned())));
+                    if let Some(own) = way.to_backend() {
+                        let own_spec = spec.clone().map(|spec| ProbeSpec { vip: own.to, ..spec });
+                        ways.insert(own, own_spec);
+                    }
+                    ways.insert(way, spec);
                 }
-                ways.insert(way, spec);
             }
         }
         if ways.is_empty() {

@@ -80,4 +80,18 @@ pub struct Spec {
     pub rhythm: Rhythm,
     /// For a whole probe.
     pub timeout: Duration,
+    /// An agent beside another check: what it says counts at once, and that it says nothing says nothing.
+    pub beside: bool,
+}
+
+impl Spec {
+    /// What a result says of the backend.
+    #[must_use]
+    pub(crate) const fn outcome(&self, report: &probe::Report) -> Outcome {
+        match report.outcome() {
+            Outcome::Passed if self.beside => Outcome::SaidUp,
+            Outcome::Failed if self.beside => Outcome::Inconclusive,
+            outcome => outcome,
+        }
+    }
 }

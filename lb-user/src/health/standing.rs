@@ -134,6 +134,7 @@ impl Standing {
     pub(super) fn take_in(
         &mut self,
         report: Report,
+        outcome: Outcome,
         state: State,
         progress: (u32, u32),
         now: SystemTime,
@@ -147,7 +148,7 @@ impl Standing {
                 self.tally.pass(report.took);
             }
             Err(failure) => {
-                self.passes &= failure.outcome() == Outcome::Inconclusive;
+                self.passes &= outcome == Outcome::Inconclusive;
                 *self.tally.failures.entry(failure.kind()).or_default() += 1;
             }
         }
@@ -215,22 +216,26 @@ mod tests {
     #[test]
     fn only_another_state_weight_or_kind_of_result_wakes_and_the_last_transitions_are_kept() {
         let (mut standing, now) = (Standing::default(), SystemTime::UNIX_EPOCH);
+        let take = |standing: &mut Standing, report: Report, state, progress, at| {
+            let outcome = report.outcome();
+            standing.take_in(report, outcome, state, progress, at)
+        };
         let of = |weight| Some(Weight::Of(weight));
         let pass = |weight| report(Ok(Pass { weight, ..Pass::default() }), 1);
-        assert!(standing.take_in(pass(None), State::Healthy, (0, 3), now));
-        assert!(!standing.take_in(pass(None), State::Healthy, (0, 3), now));
-        assert!(standing.take_in(pass(of(5)), State::Healthy, (0, 3), now), "a weight");
+        assert!(take(&mut standing, pass(None), State::Healthy, (0, 3), now));
+        assert!(!take(&mut standing, pass(None), State::Healthy, (0, 3), now));
+        assert!(take(&mut standing, pass(of(5)), State::Healthy, (0, 3), now), "a weight");
         let local = report(Err(Failure::Local("no sockets".to_owned())), 1);
-        assert!(!standing.take_in(local, State::Healthy, (0, 3), now) && standing.passes);
+        assert!(!take(&mut standing, local, State::Healthy, (0, 3), now) && standing.passes);
         let failed = || report(Err(Failure::Refused), 1);
-        assert!(standing.take_in(failed(), State::Healthy, (1, 3), now), "the first that does not pass");
-        assert!(!standing.take_in(failed(), State::Healthy, (2, 3), now));
+        assert!(take(&mut standing, failed(), State::Healthy, (1, 3), now), "the first that does not pass");
+        assert!(!take(&mut standing, failed(), State::Healthy, (2, 3), now));
         assert_eq!(standing.weight, of(5), "a failure asks for no weight");
         assert_eq!(standing.reason(), Some("connection refused"));
         for round in 0..20 {
             let later = now + Duration::from_secs(round);
-            assert!(standing.take_in(failed(), State::Unhealthy, (0, 2), later));
-            assert!(standing.take_in(pass(of(5)), State::Healthy, (0, 3), later));
+            assert!(take(&mut standing, failed(), State::Unhealthy, (0, 2), later));
+            assert!(take(&mut standing, pass(of(5)), State::Healthy, (0, 3), later));
         }
         assert_eq!(standing.transitions.len(), TRANSITIONS);
         assert_eq!(standing.since, Some(now + Duration::from_secs(19)));

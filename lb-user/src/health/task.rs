@@ -145,7 +145,7 @@ impl Check {
                 (self.ask(&mut between, next).await, None)
             };
             let failure = report.result.as_ref().err().cloned();
-            let event = Event { outcome: report.outcome(), began, jitter: jitter(count) };
+            let event = Event { outcome: self.spec.outcome(&report), began, jitter: jitter(count) };
             let actions = self.machine.on_event(event, Instant::now());
             let meaning = failure.as_ref().and_then(|failure| self.diagnose(failure, around.as_ref()));
             self.tell(report, actions.changed_from, meaning);
@@ -234,7 +234,8 @@ impl Check {
         self.host.standings.send_if_modified(|standings| {
             // A check that is not wanted any more says nothing.
             let Some(standing) = standings.get_mut(&self.target) else { return false };
-            let wakes = standing.take_in(report, state, progress, SystemTime::now());
+            let outcome = self.spec.outcome(&report);
+            let wakes = standing.take_in(report, outcome, state, progress, SystemTime::now());
             standing.explain(diagnosis);
             wakes
         });

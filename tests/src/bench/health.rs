@@ -144,7 +144,13 @@ fn target(number: u32, black_holed: u32) -> Target {
 fn spec() -> Spec {
     let rhythm =
         Rhythm { interval: INTERVAL, fast_interval: INTERVAL, down_interval: INTERVAL, ..Rhythm::default() };
-    Spec { probe: Probe::Tcp(TcpProbe::default()), origin: Origin::default(), rhythm, timeout: TIMEOUT }
+    Spec {
+        probe: Probe::Tcp(TcpProbe::default()),
+        origin: Origin::default(),
+        rhythm,
+        timeout: TIMEOUT,
+        beside: false,
+    }
 }
 
 /// Takes connections on all addresses of loopback, on a thread that lives as long as the process.

@@ -91,7 +91,8 @@ fn list(backends: &[HealthStatus], style: Style) -> String {
 
 fn asked(backend: &HealthStatus) -> String {
     let through = if backend.through_tunnel { " (tunnel)" } else { "" };
-    format!("{} port {}{through}", backend.check, backend.port)
+    let agent = if backend.is_agent { " (agent)" } else { "" };
+    format!("{} port {}{through}{agent}", backend.check, backend.port)
 }
 
 /// What has changed at last, of all backends together, the newest at the end; empty when nothing has.
@@ -190,6 +191,7 @@ mod tests {
             address: "10.0.0.1".parse().expect("address"),
             port: 80,
             through_tunnel: false,
+            is_agent: false,
             state,
             used: state != HealthState::Unhealthy,
             since: Some(AT.to_owned()),

@@ -26,6 +26,7 @@ pub(in crate::config) struct BackendFile {
     pub(in crate::config) server_id: Option<Located<ServerId>>,
     pub(in crate::config) slow_start: Option<Located<Duration>>,
     pub(in crate::config) check: Option<Located<String>>,
+    pub(in crate::config) agent: Option<Located<String>>,
 }
 
 #[derive(Debug)]
@@ -108,6 +109,7 @@ impl BackendFile {
             server_id: table.optional(problems, "server_id", server_id),
             slow_start: table.optional(problems, "slow_start", duration(SLOW_STARTS)),
             check: table.optional(problems, "check", text),
+            agent: table.optional(problems, "agent", text),
             object: table.object,
         }
     }

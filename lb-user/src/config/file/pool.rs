@@ -14,6 +14,7 @@ use crate::state::{FailOpen, OnUnhealthy, RoleConflict};
 #[derive(Debug)]
 pub(in crate::config) struct PoolFile {
     pub(in crate::config) check: Option<Located<String>>,
+    pub(in crate::config) agent: Option<Located<String>>,
     pub(in crate::config) on_unhealthy: Option<Located<OnUnhealthy>>,
     pub(in crate::config) fail_open: Option<Located<FailOpen>>,
     pub(in crate::config) backup: Option<Located<Vec<Located<String>>>>,
@@ -37,6 +38,7 @@ impl PoolFile {
     pub(super) fn read(vip: &TableReader<'_, '_>, problems: &mut Problems) -> Self {
         Self {
             check: vip.optional(problems, "check", text),
+            agent: vip.optional(problems, "agent", text),
             on_unhealthy: vip.optional(problems, "on_unhealthy", choice(ON_UNHEALTHY)),
             fail_open: vip.optional(problems, "fail_open", choice(FAIL_OPEN)),
             backup: vip.optional(problems, "backup", |value| texts(vip.source, value)),
@@ -61,6 +63,7 @@ impl PoolFile {
         }
         let all = [
             ("check", at(&self.check)),
+            ("agent", at(&self.agent)),
             ("on_unhealthy", at(&self.on_unhealthy)),
             ("fail_open", at(&self.fail_open)),
             ("backup", at(&self.backup)),

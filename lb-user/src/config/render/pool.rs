@@ -22,6 +22,7 @@ pub(in crate::config) fn pool_texts(health: &HealthPolicy) -> Vec<Text> {
     } = &health.pool;
     let mut texts = vec![
         some("check", &health.check),
+        some("agent", &health.agent),
         text("on_unhealthy", on_unhealthy(*flows), *flows != default.on_unhealthy),
         text("fail_open", fail_open(*open), *open != default.fail_open),
         texts_of("backup", backup.iter().cloned().collect(), !backup.is_empty()),

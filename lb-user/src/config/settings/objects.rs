@@ -46,6 +46,12 @@ pub(in crate::config) const BACKEND: Section = Section {
             "How it is found out whether the backend does its work, in all vips.",
         ),
         setting(
+            "agent",
+            "the name of a check of type `agent`",
+            Words("the vip's agent"),
+            "An agent that is asked beside the check, in all vips.",
+        ),
+        setting(
             "server_id",
             "2 to 16 hexadecimal digits, such as `\"c0ffee01\"`",
             Words("none"),
@@ -131,6 +137,12 @@ pub(in crate::config) const VIP: Section = Section {
             "a check's name",
             Words("backends are not checked"),
             "How it is found out whether the vip's backends do their work, for those without a check of their own. An unhealthy backend gets no new flows. In vips of one group a backend is healthy in all or in none.",
+        ),
+        setting(
+            "agent",
+            "the name of a check of type `agent`",
+            Words("no agent is asked"),
+            "An agent on each backend that is asked beside the check, for backends without one of their own: it sets the weight, drains, and takes the backend out. A backend serves when neither its check nor its agent is against it; an agent that does not answer changes nothing. See OPERATIONS.md, \"Health\".",
         ),
         setting(
             "on_unhealthy",

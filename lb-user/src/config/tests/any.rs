@@ -74,7 +74,7 @@ prop_compose! {
         let backends = names.into_iter().zip(rest).map(|(name, (((address, weight), mode), id))| {
             let server_id = len.map(|len| ServerId { bytes: [id, 0, 0, 0, 0, 0, 0, 0], len });
             let slow_start = slow_start.map(Duration::from_secs);
-            (name, BackendConfig { address, weight, mode, server_id, slow_start, check: None })
+            (name, BackendConfig { address, weight, mode, server_id, slow_start, check: None, agent: None })
         });
         (backends.collect(), len)
     }
@@ -170,7 +170,7 @@ prop_compose! {
         let backends = members.into_iter().map(|name| (name, weight)).collect();
         let options = VipOptions { group, fragments, access, limits, quic, tracking };
         let slow_start = Duration::from_millis(slow_start);
-        let health = HealthPolicy { check: None, pool: with_backup(health.0, &health.1, &backends) };
+        let health = HealthPolicy { check: None, agent: None, pool: with_backup(health.0, &health.1, &backends) };
         (key, VipConfig { name, mode, ring_size, affinity, options, slow_start, health, access_source, routes, backends })
     }
 }
@@ -376,6 +376,12 @@ fn without_vrrp() -> impl Strategy<Value = Config> {
             let mut with_port =
                 checks.iter().filter(|(_, check)| check.port.is_some()).map(|(name, _)| name.clone());
             let (first, second) = (with_port.next(), with_port.next());
+            let is_agent =
+                |check: &CheckConfig| matches!(check.probe, Probe::Agent(_)) && check.port.is_some();
+            let agent = checks.iter().filter(|(_, check)| is_agent(check)).map(|(name, _)| name.clone());
+            let agent = agent.filter(|name| ![&first, &second].contains(&&Some(name.clone()))).last();
+            vips.iter_mut().skip(1).for_each(|(_, vip)| vip.health.agent.clone_from(&agent));
+            backends.values_mut().skip(1).for_each(|backend| backend.agent.clone_from(&agent));
             vips.iter_mut().step_by(2).for_each(|(_, vip)| vip.health.check.clone_from(&first));
             backends.values_mut().step_by(2).for_each(|backend| backend.check.clone_from(&second));
             let taken: BTreeSet<_> = backends.values().map(|backend| backend.address).collect();

@@ -95,7 +95,7 @@ fn vips_and_backends_name_checks() {
     let vip = config.vips.values().next().expect("a vip");
     let pool =
         PoolPolicy { on_unhealthy: OnUnhealthy::Drain, fail_open: FailOpen::None, ..PoolPolicy::default() };
-    assert_eq!(vip.health, HealthPolicy { check: name, pool });
+    assert_eq!(vip.health, HealthPolicy { check: name, agent: None, pool });
     let gone = text.replace("name = \"c\"", "name = \"cc\"");
     assert_eq!(
         problems(&gone),
@@ -193,4 +193,30 @@ fn what_a_tunnel_does_not_carry_is_not_sent_through_it() {
         );
         assert_eq!(one(&format!("type = \"tcp\"\nvia = \"direct\"\n{line}")).via, Via::Direct);
     }
+}
+
+#[test]
+fn an_agent_is_a_check_of_its_own_that_knows_its_port() {
+    let check = |lines: &str| format!("\n[[check]]\nname = \"c\"\n{lines}\n");
+    let agent = "type = \"agent\"\nport = 9000";
+    let file = |lines: &str, more: &str| format!("{GOOD}agent = \"c\"\n{more}{}", check(lines));
+    let vip = parse(&file(agent, "")).expect("valid").vips.into_values().next().expect("a vip");
+    assert_eq!(vip.health.agent.as_deref(), Some("c"));
+    let of = "vip 192.0.2.1:80/tcp: agent";
+    for (text, problem) in [
+        (
+            file("type = \"tcp\"\nport = 9000", ""),
+            "check 'c' does not ask an agent; name one with type = \"agent\"",
+        ),
+        (file("type = \"agent\"", ""), "check 'c' does not say where agents listen; give it a port"),
+        (
+            file(agent, "check = \"c\"\n"),
+            "'c' is the check of vip 192.0.2.1:80/tcp, too; add a second [[check]] for one of them",
+        ),
+        (format!("{GOOD}agent = \"d\"\n{}", check(agent)), "no check is called 'd'; did you mean 'c'?"),
+    ] {
+        assert_eq!(problems(&text), [format!("f.toml:18: {of}: {problem}")], "{text}");
+    }
+    let backend = with("name = \"web-2\"", "name = \"web-2\"\nagent = \"c\"") + &check(agent);
+    assert_eq!(parse(&backend).expect("valid").backends["web-2"].agent.as_deref(), Some("c"));
 }

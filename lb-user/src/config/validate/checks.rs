@@ -10,6 +10,7 @@ use crate::config::file::{BackendFile, CheckFile, VipFile};
 use crate::config::reader::{Located, printable};
 use crate::config::values::path;
 use crate::config::{CheckConfig, DEFAULT_CHECK_TIMEOUT};
+use crate::health::probe::Probe;
 use crate::health::{Rhythm, Via};
 
 /// The valid checks by name; those that vips and backends name and that are not there are noted.
@@ -28,11 +29,14 @@ pub(super) fn validate(
         }
     }
     for file in backends {
-        named(check, &file.object, file.check.as_ref(), &lines);
+        named(check, &file.object, "check", file.check.as_ref(), &lines);
+        named(check, &file.object, "agent", file.agent.as_ref(), &lines);
     }
     for file in vips {
-        named(check, &file.object, file.pool.check.as_ref(), &lines);
+        named(check, &file.object, "check", file.pool.check.as_ref(), &lines);
+        named(check, &file.object, "agent", file.pool.agent.as_ref(), &lines);
     }
+    agents(check, backends, vips, &checks);
     for (key, file, vip) in objects.in_file(vips) {
         let routes = vip.routes.iter().flat_map(|route| route.backends.keys());
         for backend in vip.backends.keys().chain(routes) {
@@ -55,9 +59,39 @@ pub(super) fn validate(
     checks
 }
 
+/// Agents that are asked beside a check.
+fn agents(
+    check: &mut Check<'_>,
+    backends: &[BackendFile],
+    vips: &[VipFile],
+    checks: &BTreeMap<String, CheckConfig>,
+) {
+    let of_backends = backends.iter().map(|file| (&file.object, &file.check, &file.agent));
+    let of_vips = vips.iter().map(|file| (&file.object, &file.pool.check, &file.pool.agent));
+    let all: Vec<_> = of_backends.chain(of_vips).collect();
+    for (object, _, agent) in &all {
+        let Some(Located { value: name, line }) = agent else { continue };
+        let Some(found) = checks.get(name) else { continue };
+        let shown = printable(name);
+        let problem = if !matches!(found.probe, Probe::Agent(_)) {
+            format!("check '{shown}' does not ask an agent; name one with type = \"agent\"")
+        } else if found.port.is_none() {
+            format!("check '{shown}' does not say where agents listen; give it a port")
+        } else if let Some((user, _, _)) =
+            all.iter().find(|(_, check, _)| check.as_ref().is_some_and(|check| check.value == *name))
+        {
+            format!("'{shown}' is the check of {user}, too; add a second [[check]] for one of them")
+        } else {
+            continue;
+        };
+        check.problems.add(*line, format!("{object}: agent: {problem}"));
+    }
+}
+
 fn named(
     check: &mut Check<'_>,
     object: &str,
+    key: &str,
     found: Option<&Located<String>>,
     lines: &BTreeMap<String, u32>,
 ) {
@@ -71,7 +105,7 @@ fn named(
         Some(_) => did_you_mean(hint),
         None => format!("; add a [[check]] with name = \"{shown}\""),
     };
-    check.problems.add(*line, format!("{object}: check: no check is called '{shown}'{way_out}"));
+    check.problems.add(*line, format!("{object}: {key}: no check is called '{shown}'{way_out}"));
 }
 
 fn one(

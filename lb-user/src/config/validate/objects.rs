@@ -84,6 +84,7 @@ impl Objects {
             server_id: check.take(&["backend", &name.value, "server_id"], file.server_id.clone()),
             slow_start: check.take(&["backend", &name.value, "slow_start"], file.slow_start.clone()),
             check: check.take(&["backend", &name.value, "check"], file.check.clone()),
+            agent: check.take(&["backend", &name.value, "agent"], file.agent.clone()),
         };
         self.backends.insert(name.value.clone(), backend);
     }

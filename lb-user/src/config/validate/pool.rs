@@ -27,6 +27,7 @@ pub(super) fn policy(
     let (quorum_up, quorum_down) = quorum(check, &file.object, pool, backends.len() - backup.len());
     HealthPolicy {
         check: pool.check.as_ref().map(|check| check.value.clone()),
+        agent: pool.agent.as_ref().map(|agent| agent.value.clone()),
         pool: PoolPolicy {
             on_unhealthy: value(&pool.on_unhealthy, default.on_unhealthy),
             fail_open: value(&pool.fail_open, default.fail_open),

@@ -202,3 +202,106 @@ fn the_next_daemon_knows_who_was_healthy_by_the_way_that_was_asked() {
         .collect();
     assert_eq!(found, expected);
 }
+
+/// The played configuration, where `web` has a check and agents.
+fn with_agents(more: &str) -> String {
+    let agent = "\n[[check]]\nname = \"a\"\ntype = \"agent\"\nport = 9000\n";
+    file(&format!("agent = \"a\"\n{more}")) + agent
+}
+
+fn agent_of(host: u8) -> Target {
+    Target { check: "a".to_owned(), address: [10, 0, 0, host].into(), port: 9000, way: None }
+}
+
+#[test]
+fn a_backend_serves_when_neither_its_check_nor_its_agent_is_against_it() {
+    let config = Config::parse(Path::new("f.toml"), &with_agents("fail_open = \"none\"")).unwrap();
+    let up = || is(State::Healthy);
+    let down = |why: &str| Verdict { reason: Some(why.to_owned()), ..is(State::Unhealthy) };
+    let silent = || is(State::Initial(Start::Up));
+    let table = [
+        (up(), up(), State::Healthy, None),
+        (up(), silent(), State::Healthy, None),
+        (silent(), up(), State::Initial(Start::Up), None),
+        (silent(), silent(), State::Initial(Start::Up), None),
+        (down("refused"), up(), State::Unhealthy, Some("refused")),
+        (down("refused"), silent(), State::Unhealthy, Some("refused")),
+        (up(), down("the agent says maint"), State::Unhealthy, Some("the agent says maint")),
+        (silent(), down("the agent says down"), State::Unhealthy, Some("the agent says down")),
+        (down("refused"), down("the agent says down"), State::Unhealthy, Some("refused")),
+        (up(), is(State::Initial(Start::Down)), State::Initial(Start::Down), None),
+    ];
+    for (check, agent, state, reason) in table {
+        let mut desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
+        let verdicts = [(of(11, 80), check.clone()), (agent_of(11), agent.clone())].into();
+        played_mind(&mut desired, &config, &verdicts);
+        let member = &desired.vips[&web()].members["web-1"];
+        let found = verdict(&config, &verdicts, web(), "web-1", member).unwrap();
+        assert_eq!((found.state, found.reason.as_deref()), (state, reason), "{check:?} {agent:?}");
+        assert_eq!(found.passes, check.passes && agent.state.is_up(), "{check:?} {agent:?}");
+        assert_eq!(member.effective_weight() > 0, state.is_up(), "{check:?} {agent:?}");
+    }
+}
+
+#[test]
+fn the_agents_weight_counts_before_that_of_the_check() {
+    let config = Config::parse(Path::new("f.toml"), &with_agents("")).unwrap();
+    let says = |weight| Verdict { weight, ..is(State::Healthy) };
+    let weight = |check, agent| {
+        let mut desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
+        let verdicts = [(of(11, 80), says(check)), (agent_of(11), says(agent))].into();
+        played_mind(&mut desired, &config, &verdicts);
+        desired.vips[&web()].members["web-1"].effective_weight()
+    };
+    assert_eq!(weight(None, Some(Weight::Percent(30))), 30);
+    assert_eq!(weight(Some(Weight::Of(7)), Some(Weight::Percent(30))), 30);
+    assert_eq!(weight(Some(Weight::Of(7)), None), 7);
+    assert_eq!(weight(None, Some(Weight::Percent(0))), 0, "it drains");
+}
+
+#[test]
+fn an_agent_is_asked_beside_the_check_or_alone_and_the_backends_own_wins() {
+    let text =
+        with_agents("").replacen("address = \"10.0.0.13\"", "address = \"10.0.0.13\"\nagent = \"own\"", 1)
+            + "[[check]]\nname = \"own\"\ntype = \"agent\"\nport = 9001\n";
+    let all = |text: &str| {
+        let config = Config::parse(Path::new("f.toml"), text).unwrap();
+        let desired = merge(&config, &Overlay::default(), std::time::SystemTime::now()).desired;
+        let all = wanted(&config, &desired).into_iter();
+        all.map(|(target, spec)| (target.check, target.port, spec.beside)).collect::<Vec<_>>()
+    };
+    let agents = vec![("a".to_owned(), 9000, true), ("a".to_owned(), 9000, true)];
+    let checks = vec![("c".to_owned(), 80, false); 3];
+    let own = vec![("own".to_owned(), 9001, true)];
+    assert_eq!(all(&text), [agents.clone(), checks, own.clone()].concat());
+    let alone = text.replacen("check = \"c\"\n", "", 1);
+    assert_eq!(all(&alone), [agents, own].concat());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_has_a_line_of_its_own_and_takes_its_backend_out() {
+    let running = start_with(&with_agents("")).await;
+    running.checks.clone().wait_for(|wanted| wanted.len() == 6).await.unwrap();
+    let says = [
+        (of(11, 80), Standing::played(State::Healthy, "")),
+        (agent_of(11), Standing::played(State::Unhealthy, "the agent says maint")),
+    ];
+    running.standings.send_replace(says.into());
+    let reason = Some("the agent says maint".to_owned());
+    running
+        .until(|status| {
+            let vip = status.vips.iter().find(|vip| vip.name == "web").unwrap();
+            let dest = vip.backends.iter().find(|dest| dest.name == "web-1").unwrap();
+            (dest.state, &dest.reason, dest.slots) == (BackendState::Unhealthy, &reason, 0)
+        })
+        .await;
+    let (_, health) = running.get("/v1/health?vip=web").await;
+    let lines: Vec<_> = health.as_array().unwrap().iter().filter(|line| line["backend"] == "web-1").collect();
+    let shown: Vec<_> =
+        lines.iter().map(|line| (&line["check"], &line["is_agent"], &line["state"])).collect();
+    let json = |text: &str| serde_json::Value::from(text);
+    assert_eq!(
+        shown,
+        [(&json("c"), &false.into(), &json("healthy")), (&json("a"), &true.into(), &json("unhealthy"))]
+    );
+}

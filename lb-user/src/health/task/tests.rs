@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::super::probe::{Origin, TcpProbe};
+use super::super::probe::{FailureKind, Origin, TcpProbe};
 use super::super::{Rhythm, Start, Way};
 use super::*;
 
@@ -25,6 +25,7 @@ fn spec(start: Start) -> Spec {
             start,
         },
         timeout: Duration::from_millis(500),
+        beside: false,
     }
 }
 
@@ -151,4 +152,44 @@ async fn what_an_earlier_daemon_knew_is_what_a_check_begins_with() {
     assert_eq!(state(&dead), State::Unhealthy);
     assert_eq!(state(&alive), State::Healthy);
     assert!(!state(&unknown).is_up(), "it is down until proven otherwise");
+}
+
+/// Says `line` to whoever connects.
+fn agent(listener: TcpListener, line: &'static str) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, line.as_bytes()).await;
+        }
+    })
+}
+
+#[tokio::test]
+async fn an_agent_beside_a_check_counts_at_once_and_its_silence_says_nothing() {
+    let listener = TcpListener::bind((HERE, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let probe = Probe::Agent(crate::health::probe::AgentProbe::default());
+    let mut beside = Spec { probe, beside: true, ..spec(Start::Up) };
+    (beside.rhythm.rise, beside.rhythm.fall) = (100, 100);
+    let mut checker = spawn(Known::new(), no_ways()).unwrap();
+    let says_maint = agent(listener, "50% maint\n");
+    checker.wanted.send_replace(Wanted::from([(target(port), beside)]));
+    let standing = until(&mut checker, port, State::Unhealthy).await;
+    assert_eq!(standing.reason(), Some("the agent says maint"));
+    says_maint.abort();
+    let _ = says_maint.await;
+    for _ in 0..200 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let refused =
+            checker.standings.borrow()[&target(port)].tally.failures.get(&FailureKind::Refused).copied();
+        if refused.is_some_and(|count| count > 5) {
+            break;
+        }
+    }
+    let standing = checker.standings.borrow()[&target(port)].clone();
+    assert_eq!((standing.state(), standing.progress.0, standing.changes), (State::Unhealthy, 0, 1));
+    assert_eq!(standing.last.unwrap().failure.as_deref(), Some("connection refused"));
+    let _again = agent(TcpListener::bind((HERE, port)).await.unwrap(), "ready\n");
+    let standing = until(&mut checker, port, State::Healthy).await;
+    assert_eq!(standing.weight, Some(crate::health::probe::Weight::Percent(50)), "as it has said before");
 }
