@@ -37,6 +37,9 @@ pub struct HealthStatus {
     pub state: HealthState,
     /// Whether it gets new flows, for its health or for want of any healthy backend.
     pub used: bool,
+    /// Why it is suspected of answering nobody, by what its clients send; that is no verdict.
+    #[serde(default)]
+    pub suspicion: Option<String>,
     /// When the state began, RFC 3339.
     pub since: Option<String>,
     pub last: Option<CheckResult>,

@@ -117,6 +117,15 @@ impl Page {
             self.gauge("backend_state", "1 for the state that a backend of a vip is in, else 0", None);
         let slots = self.gauge("backend_slots", "Slots of a vip's ring that a backend owns", None);
         let weights = self.gauge("backend_weight", "Weight that was asked for", None);
+        let suspicions = self.counter(
+            "backend_suspicions",
+            "Times that a backend of a vip came to be suspected of answering nobody",
+        );
+        let suspected = self.gauge(
+            "backend_suspected",
+            "1 while a backend of a vip is suspected of answering nobody",
+            None,
+        );
         let flows = self.gauge("backend_flows", "Remembered flows of a vip that go on with a backend", None);
         for (vip, backend) in snapshot.backends() {
             flows.set_value(of(vip, backend), backend.flows as f64);
@@ -127,6 +136,8 @@ impl Page {
             }
             slots.set_value(of(vip, backend), f64::from(backend.slots));
             weights.set_value(of(vip, backend), f64::from(backend.weight));
+            suspicions.set_value(of(vip, backend), backend.suspicions);
+            suspected.set_value(of(vip, backend), if backend.suspicion.is_some() { 1.0 } else { 0.0 });
         }
         let alarms =
             self.gauge("vip_alarm", "1 for what is out of the ordinary with a vip's backends, else 0", None);

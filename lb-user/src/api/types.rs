@@ -139,6 +139,12 @@ pub struct DestStatus {
     /// The part of its share that it gets while it starts slowly, below 100.
     #[serde(default)]
     pub slow_start_percent: Option<u32>,
+    /// Why it is suspected of answering nobody, by what its clients send; it is no verdict.
+    #[serde(default)]
+    pub suspicion: Option<String>,
+    /// How often it came to be suspected since the daemon has started.
+    #[serde(default)]
+    pub suspicions: u64,
     /// The runtime change that made it what it is; absent when the file alone did.
     pub changed: Option<ChangeMark>,
 }

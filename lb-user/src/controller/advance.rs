@@ -8,8 +8,10 @@ use tracing::{info, warn};
 
 use super::engine::Engine;
 use super::health;
+use super::view::dest_totals;
 use crate::dataplane::Dataplane;
-use crate::state::{Desired, Merged, NextHops, SlowStart, merge};
+use crate::health::Target;
+use crate::state::{Desired, Merged, NextHops, Protocol, SlowStart, merge};
 
 impl<D: Dataplane> Engine<D> {
     /// When [`Self::advance`] has something to do next.
@@ -48,6 +50,32 @@ impl<D: Dataplane> Engine<D> {
         slow_start.follow(&mut self.desired, is_reachable(&self.hops), now);
         self.keep_slow_start(slow_start);
         self.rebuild();
+    }
+
+    /// Looks for backends that answer nobody; the checks of those that have come to be suspected, to be made at once.
+    pub(super) fn look_for_silence(&mut self, now: SystemTime) -> Vec<Target> {
+        if !self.desired.vips.keys().any(|vip| vip.protocol == Protocol::Tcp) {
+            return Vec::new();
+        }
+        self.read_counters();
+        let members = self.desired.vips.iter().flat_map(|(key, vip)| {
+            let all = vip.all_members().into_values();
+            all.map(|member| ((*key, member.address), dest_totals(&self.totals, *key, member.address)))
+        });
+        let new = self.silence.look(members.collect(), now);
+        let mut hurry = Vec::new();
+        for (key, address) in new {
+            let Some(vip) = self.desired.vips.get(&key) else { continue };
+            for (name, member) in
+                vip.all_members().into_iter().filter(|(_, member)| member.address == address)
+            {
+                let why = self.silence.of(&(key, address)).unwrap_or_default();
+                warn!(vip = vip.name, backend = name, %address, "{why}");
+                hurry
+                    .extend(health::targets(&self.setup.config, key, name, member).map(|(target, _)| target));
+            }
+        }
+        hurry
     }
 
     /// Stores who is healthy: the next daemon begins with that.

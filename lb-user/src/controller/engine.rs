@@ -13,6 +13,7 @@ use super::candidate::Candidate;
 use super::events::backend_event;
 use super::health::{self, Verdicts};
 use super::setup::Setup;
+use super::silence::Silence;
 use super::{clock, view};
 use crate::announce::Wanted as WantedAddresses;
 use crate::api::types::ChangeResult;
@@ -73,6 +74,8 @@ pub struct Engine<D> {
     pub(super) tallies: Tallies,
     /// The flows that were remembered when it was last looked.
     pub(super) flows: FlowTable,
+    /// Which backends seem to answer nobody.
+    pub(super) silence: Silence,
     /// Warnings about packet sizes that were logged.
     pub(super) warned: BTreeSet<String>,
 }
@@ -133,6 +136,7 @@ impl<D: Dataplane> Engine<D> {
             totals: Totals::default(),
             tallies: Tallies::default(),
             flows: FlowTable::default(),
+            silence: Silence::default(),
             warned: BTreeSet::new(),
         };
         engine.warn();

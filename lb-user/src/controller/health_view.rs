@@ -49,6 +49,7 @@ impl<D: Dataplane> Engine<D> {
                     through_tunnel: target.way.is_some(),
                     state: shown(state),
                     used: member.effective_weight() > 0,
+                    suspicion: self.silence.of(&(key, member.address)).filter(|_| !is_agent),
                     since: standing.since.map(clock::text),
                     last: standing.last.map(|last| CheckResult {
                         at: clock::text(last.at),

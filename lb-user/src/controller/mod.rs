@@ -30,6 +30,7 @@ pub mod options;
 mod plan_view;
 mod service;
 mod setup;
+mod silence;
 mod sizes;
 mod socket;
 mod task;

@@ -14,7 +14,7 @@ use super::engine::{Engine, Refused};
 use super::events::News;
 use super::handle::{Command, ControllerHandle};
 use super::under_way::{self, Done, UnderWay};
-use super::{health, health_view, view};
+use super::{health, health_view, silence, view};
 use crate::announce::Announcer;
 use crate::api::types::{AddressStatus, ChangeResult};
 use crate::dataplane::Dataplane;
@@ -47,6 +47,8 @@ pub fn spawn<D: Dataplane + 'static>(
     let (sender, commands) = mpsc::channel(QUEUE_LEN);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = tokio::time::interval(silence::WINDOW);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let task = Task {
         engine,
         resolver,
@@ -60,6 +62,7 @@ pub fn spawn<D: Dataplane + 'static>(
         facts_live: true,
         retry: Retry::default(),
         ticks,
+        looks,
         under_way: None,
         waiting: VecDeque::new(),
     };
@@ -81,6 +84,8 @@ struct Task<D> {
     facts_live: bool,
     retry: Retry,
     ticks: Interval,
+    /// When counters are looked at for backends that answer nobody.
+    looks: Interval,
     under_way: Option<UnderWay>,
     /// Changes that came meanwhile.
     waiting: VecDeque<Command>,
@@ -140,6 +145,11 @@ impl<D: Dataplane> Task<D> {
                     block_in_place(|| self.engine.advance(SystemTime::now()));
                 }
                 () = self.retry.due() => block_in_place(|| self.engine.retry()),
+                _ = self.looks.tick() => {
+                    let hurry = block_in_place(|| self.engine.look_for_silence(SystemTime::now()));
+                    // Where so many wait, the next look comes soon enough.
+                    hurry.into_iter().for_each(|target| drop(self.checker.hurry.try_send(target)));
+                }
                 _ = self.ticks.tick(), if self.engine.needs_tick() => block_in_place(|| self.engine.tick()),
             }
         }

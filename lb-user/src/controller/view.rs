@@ -129,6 +129,8 @@ impl<D: Dataplane> Engine<D> {
                 drain_deadline: drain.and_then(Drain::deadline).map(clock::text),
                 drain_force: drain.is_some_and(|drain| drain.force),
                 slow_start_percent: member.slow_percent(),
+                suspicion: self.silence.of(&(key, dest.address)),
+                suspicions: self.silence.raised(&(key, dest.address)),
                 changed: change.and_then(|change| change.mark()).cloned(),
             })
         })
@@ -250,7 +252,11 @@ fn next_hop(hop: &NextHop) -> NextHopStatus {
 }
 
 pub(super) fn dest_counters(totals: &Totals, vip: VipKey, backend: IpAddr) -> CounterValues {
-    totals.dests.get(&(vip, backend)).map(values).unwrap_or_default()
+    values(&dest_totals(totals, vip, backend))
+}
+
+pub(super) fn dest_totals(totals: &Totals, vip: VipKey, backend: IpAddr) -> Counters {
+    totals.dests.get(&(vip, backend)).copied().unwrap_or_default()
 }
 
 /// The sum over all backends that the vip ever had.

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
@@ -22,6 +22,9 @@ use super::probe::{Failure, Kept, Peer, Probe, Report};
 use super::standing::{Standing, Standings};
 use super::{Around, Diagnosis, Event, Machine, Spec, State, Target, Ways, diagnose};
 
+/// Targets that may wait to be asked at once.
+const HURRY_LEN: usize = 1024;
+
 /// What is to be checked, and how.
 pub type Wanted = BTreeMap<Target, Spec>;
 
@@ -31,6 +34,8 @@ pub struct Checker {
     pub wanted: watch::Sender<Wanted>,
     pub standings: watch::Receiver<Standings>,
     pub lateness: Arc<Lateness>,
+    /// Targets that are to be asked at once, whenever their time would be.
+    pub hurry: mpsc::Sender<Target>,
 }
 
 /// Whether targets were healthy when an earlier daemon ended.
@@ -46,13 +51,14 @@ pub fn spawn(known: Known, ways: watch::Receiver<Ways>) -> io::Result<Checker> {
     let (sender, standings) = watch::channel(Standings::new());
     let lateness = Arc::new(Lateness::default());
     let host = Host { standings: sender, ways, lanes: Lanes::new(), lateness: lateness.clone() };
+    let (hurry, hurried) = mpsc::channel(HURRY_LEN);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("health".to_owned()).spawn(move || {
-        runtime.block_on(supervise(asked, host, known));
+        runtime.block_on(supervise(asked, hurried, host, known));
         // A file system that does not answer holds nobody up.
         runtime.shutdown_background();
     })?;
-    Ok(Checker { wanted, standings, lateness })
+    Ok(Checker { wanted, standings, lateness, hurry })
 }
 
 /// What all checks share.
@@ -66,7 +72,12 @@ struct Host {
 
 /// Begins and ends checks as they are wanted. What has not changed goes on undisturbed, and a check that runs otherwise from now
 /// on begins with the state that is known.
-async fn supervise(mut wanted: watch::Receiver<Wanted>, host: Host, mut known: Known) {
+async fn supervise(
+    mut wanted: watch::Receiver<Wanted>,
+    mut hurried: mpsc::Receiver<Target>,
+    host: Host,
+    mut known: Known,
+) {
     let mut running: BTreeMap<Target, Running> = BTreeMap::new();
     loop {
         let now = wanted.borrow_and_update().clone();
@@ -88,12 +99,27 @@ async fn supervise(mut wanted: watch::Receiver<Wanted>, host: Host, mut known: K
             host.standings.send_modify(|standings| {
                 standings.insert(target.clone(), standing);
             });
-            let check = Check { target: target.clone(), spec: spec.clone(), machine, host: host.clone() };
+            let hurry = Arc::new(Notify::new());
+            let check = Check {
+                target: target.clone(),
+                spec: spec.clone(),
+                machine,
+                host: host.clone(),
+                hurry: hurry.clone(),
+            };
             let task = tokio::spawn(check.run()).abort_handle();
-            running.insert(target, Running { spec, task });
+            running.insert(target, Running { spec, hurry, task });
         }
-        if wanted.changed().await.is_err() {
-            return;
+        loop {
+            tokio::select! {
+                changed = wanted.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                Some(target) = hurried.recv() => {
+                    running.get(&target).inspect(|check| check.hurry.notify_one());
+                }
+            }
         }
     }
 }
@@ -101,6 +127,7 @@ async fn supervise(mut wanted: watch::Receiver<Wanted>, host: Host, mut known: K
 /// A check's task, which ends with it.
 struct Running {
     spec: Spec,
+    hurry: Arc<Notify>,
     task: AbortHandle,
 }
 
@@ -115,6 +142,8 @@ struct Check {
     spec: Spec,
     machine: Machine,
     host: Host,
+    /// The backend is to be asked now.
+    hurry: Arc<Notify>,
 }
 
 /// What a target keeps from one probe to the next.
@@ -136,7 +165,10 @@ impl Check {
         let mut between = Between::default();
         let mut next = self.machine.first(Instant::now(), jitter(0));
         for count in 1.. {
-            tokio::time::sleep_until(next.into()).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(next.into()) => {}
+                () = self.hurry.notified() => next = Instant::now(),
+            }
             // A backend that fails is looked at from all sides at once, so that it is known at the end why.
             let is_doubtful = self.machine.progress().0 > 0 || self.machine.state() == State::Unhealthy;
             let ((report, began), around) = if is_doubtful {

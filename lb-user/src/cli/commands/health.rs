@@ -164,6 +164,7 @@ fn note(backend: &HealthStatus) -> String {
     if backend.contrary_results > 0 {
         parts.push(format!("{} of {} in a row", backend.contrary_results, backend.contrary_needed));
     }
+    parts.extend(backend.suspicion.clone());
     parts.extend(backend.weight.map(|weight| format!("asks for weight {weight}")));
     if backend.state == HealthState::Unhealthy && backend.used {
         parts.push("used all the same".to_owned());
@@ -194,6 +195,7 @@ mod tests {
             is_agent: false,
             state,
             used: state != HealthState::Unhealthy,
+            suspicion: None,
             since: Some(AT.to_owned()),
             last: Some(CheckResult { at: AT.to_owned(), latency_us: 1250, failure, diagnosis: None }),
             contrary_results: 0,

@@ -69,6 +69,8 @@ fn dest(name: &str, address: &str, state: BackendState) -> DestStatus {
         drain_deadline: None,
         drain_force: false,
         slow_start_percent: None,
+        suspicion: None,
+        suspicions: 0,
         changed: None,
     }
 }

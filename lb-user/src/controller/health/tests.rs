@@ -305,3 +305,26 @@ async fn an_agent_has_a_line_of_its_own_and_takes_its_backend_out() {
         [(&json("c"), &false.into(), &json("healthy")), (&json("a"), &true.into(), &json("unhealthy"))]
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_answers_nobody_is_asked_at_once_and_goes_on() {
+    let mut running = start_with(&file("")).await;
+    running.checks.clone().wait_for(|wanted| wanted.len() == 3).await.unwrap();
+    running.standings.send_replace([(of(11, 80), Standing::played(State::Healthy, ""))].into());
+    let mut flows = 0;
+    // The first look has nothing to compare with, and nobody knows when it is.
+    while running.hurried.is_empty() {
+        assert!(flows < 100_000, "two windows are over");
+        flows += 20;
+        let counters = lb_common::abi::Counters { packets: flows, bytes: 0, new_flows: flows };
+        running.dataplane.kernel().totals.dests.insert((web(), [10, 0, 0, 11].into()), counters);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(running.hurried.recv().await, Some(of(11, 80)));
+    let (_, health) = running.get("/v1/health?vip=web").await;
+    let suspicion = health[0]["suspicion"].as_str().unwrap();
+    assert!(suspicion.starts_with("it seems to answer nobody since "), "{suspicion}");
+    assert_eq!((&health[0]["state"], &health[0]["used"]), (&"healthy".into(), &true.into()));
+    assert!(running.web_slots()["web-1"] > 0);
+    assert_eq!(health[1]["suspicion"], serde_json::Value::Null);
+}

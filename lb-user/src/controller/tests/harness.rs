@@ -294,6 +294,8 @@ pub(crate) struct Running {
     task: JoinHandle<Engine<FakeDataplane>>,
     server: JoinHandle<std::io::Result<()>>,
     lock: SocketLock,
+    /// Targets that are to be asked at once.
+    pub(crate) hurried: tokio::sync::mpsc::Receiver<crate::health::Target>,
 }
 
 pub(crate) async fn start() -> Running {
@@ -326,7 +328,8 @@ pub(crate) async fn start_telling(directory: Arc<tempfile::TempDir>, hooks: Hook
     };
     let (wanted, checks) = watch::channel(Wanted::new());
     let (standings, receiver) = watch::channel(Standings::new());
-    let checker = Checker { wanted, standings: receiver, lateness: Default::default() };
+    let (hurry, hurried) = tokio::sync::mpsc::channel(100);
+    let checker = Checker { wanted, standings: receiver, lateness: Default::default(), hurry };
     let (net, resolver) = FakeNet::start();
     let hops = setup
         .wanted()
@@ -346,7 +349,7 @@ pub(crate) async fn start_telling(directory: Arc<tempfile::TempDir>, hooks: Hook
     let mut lock = SocketLock::acquire(&directory.path().join("run/api.sock")).unwrap();
     let listener = lock.bind().unwrap();
     let server = tokio::spawn(serve_socket(listener, controller.clone(), std::future::pending()));
-    Running { dataplane, net, checks, standings, controller, directory, task, server, lock }
+    Running { dataplane, net, checks, standings, hurried, controller, directory, task, server, lock }
 }
 
 impl Running {

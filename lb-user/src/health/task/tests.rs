@@ -193,3 +193,25 @@ async fn an_agent_beside_a_check_counts_at_once_and_its_silence_says_nothing() {
     let standing = until(&mut checker, port, State::Healthy).await;
     assert_eq!(standing.weight, Some(crate::health::probe::Weight::Percent(50)), "as it has said before");
 }
+
+#[tokio::test]
+async fn a_target_in_a_hurry_is_asked_before_its_time() {
+    let listener = TcpListener::bind((HERE, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut rare = spec(Start::Up);
+    rare.rhythm.interval = Duration::from_secs(3600);
+    let mut checker = spawn(Known::new(), no_ways()).unwrap();
+    checker.wanted.send_replace(Wanted::from([(target(port), rare)]));
+    until(&mut checker, port, State::Healthy).await;
+    let passes = |checker: &Checker| checker.standings.borrow()[&target(port)].tally.passes;
+    assert_eq!(passes(&checker), 1);
+    checker.hurry.try_send(target(port + 1)).unwrap();
+    checker.hurry.try_send(target(port)).unwrap();
+    for _ in 0..500 {
+        if passes(&checker) == 2 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{:?}", checker.standings.borrow()[&target(port)]);
+}
