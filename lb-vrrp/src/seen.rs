@@ -36,6 +36,8 @@ pub struct Seen {
     pub farewells_received: u64,
     pub adverts_sent: u64,
     pub farewells_sent: u64,
+    /// Changes of the role.
+    pub role_changes: u64,
     pub became_master: u64,
     /// Times that there was another master beside this one.
     pub dual_masters: u64,
@@ -78,7 +80,10 @@ impl Seen {
             match action {
                 Action::Send { priority: LEAVING } => self.farewells_sent += 1,
                 Action::Send { .. } => self.adverts_sent += 1,
-                Action::Report(Event::Role { to: Role::Master, .. }) => self.became_master += 1,
+                Action::Report(Event::Role { to, .. }) => {
+                    self.role_changes += 1;
+                    self.became_master += u64::from(*to == Role::Master);
+                }
                 Action::Report(Event::DualMaster { .. }) => self.dual_masters += 1,
                 Action::Report(Event::DualMasterEnded { lasted, .. }) => self.dual_master_time += *lasted,
                 Action::Report(Event::Claimed) => self.claims += 1,
@@ -86,6 +91,7 @@ impl Seen {
             }
         }
     }
+
     fn peer(&mut self, from: IpAddr, advert: &Advert, sum: Ipv4Sum, now: Moment) -> &mut Peer {
         if self.peers.len() >= PEERS && !self.peers.contains_key(&from) {
             let silent = self.peers.iter().min_by_key(|(_, peer)| peer.last).map(|(address, _)| *address);
@@ -167,6 +173,7 @@ mod tests {
         let expected = Seen {
             adverts_sent: 1,
             farewells_sent: 1,
+            role_changes: 2,
             became_master: 1,
             dual_masters: 1,
             dual_master_time: lasted,

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::types::ApiError;
 use crate::controller::Refused;
+use crate::vrrp;
 
 /// A refusal on its way to the client.
 #[derive(Debug)]
@@ -27,7 +28,11 @@ impl From<Refused> for Failure {
             Refused::Change(_) | Refused::Dataplane(_) | Refused::Flows(_) => StatusCode::CONFLICT,
             Refused::Config(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Refused::Store(_) | Refused::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Refused::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::Vrrp(vrrp::Refused::Unknown(_) | vrrp::Refused::NotExternal(_)) => StatusCode::NOT_FOUND,
+            Refused::Vrrp(vrrp::Refused::NotMaster(..)) => StatusCode::CONFLICT,
+            Refused::Vrrp(vrrp::Refused::Ended | vrrp::Refused::Late) | Refused::Stopped => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         };
         Self::new(status, refused.to_string())
     }

@@ -2,6 +2,7 @@
 
 mod health;
 mod hooks;
+mod vrrp;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -36,6 +37,9 @@ pub fn render(snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
     page.addresses(snapshot);
     health::write(&mut page.registry, &snapshot.checks, &snapshot.check_delays);
     hooks::write(&mut page.registry, &snapshot.hooks);
+    if let Some(status) = &snapshot.vrrp {
+        vrrp::write(&mut page.registry, status);
+    }
     page.sizes(snapshot);
     page.control(snapshot);
     let mut text = String::new();
@@ -239,7 +243,6 @@ impl Page {
         for (result, count) in [("success", snapshot.reloads_done), ("failure", snapshot.reloads_refused)] {
             reloads.set_value(vec![("result", result.to_owned())], count);
         }
-        let flag = |value: bool| if value { 1.0 } else { 0.0 };
         self.number(
             "last_reload_successful",
             "1 unless the last reload was refused",
@@ -319,6 +322,10 @@ const ADDRESS_STATES: [(AddressPlaceState, &str); 5] = [
     (AddressPlaceState::Waiting, "waiting"),
     (AddressPlaceState::Released, "released"),
 ];
+
+const fn flag(on: bool) -> f64 {
+    if on { 1.0 } else { 0.0 }
+}
 
 fn of(vip: &str, backend: &crate::controller::BackendSample) -> Labels {
     vec![("vip", vip.to_owned()), ("backend", backend.name.clone())]

@@ -19,6 +19,8 @@ mod openapi;
 mod peer;
 mod server;
 pub mod types;
+mod vrrp;
+mod vrrp_types;
 
 pub use metrics::{CONTENT_TYPE as METRICS_CONTENT_TYPE, render as render_metrics};
 pub use openapi::document as openapi_document;

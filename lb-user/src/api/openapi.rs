@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::{flows, server};
+use super::{flows, server, vrrp};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,6 +18,9 @@ use super::{flows, server};
         server::addresses,
         server::health,
         server::stats,
+        vrrp::status,
+        vrrp::order,
+        vrrp::fitness,
         server::access,
         flows::flows,
         flows::count,

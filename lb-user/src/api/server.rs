@@ -19,14 +19,15 @@ use super::types::{
     DestStatus, ExplainReply, ExplainRequest, HealthOptions, HealthStatus, JournalEntry, Stats, Status,
     VipStatus,
 };
+use super::vrrp;
 use crate::controller::ControllerHandle;
 use crate::dataplane::Flow;
 
 /// No request is longer.
 const BODY_LIMIT_BYTES: usize = 64 * 1024;
 
-type Reply<T> = Result<Json<T>, Failure>;
-type Controller = State<ControllerHandle>;
+pub(super) type Reply<T> = Result<Json<T>, Failure>;
+pub(super) type Controller = State<ControllerHandle>;
 
 /// Serves everything on the unix socket until `stop` is ready; requests under way are finished.
 ///
@@ -66,6 +67,8 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<ControllerHandle>)> {
         ("/v1/addresses", get(addresses)),
         ("/v1/health", get(health)),
         ("/v1/stats", get(stats)),
+        ("/v1/vrrp", get(vrrp::status).post(vrrp::order)),
+        ("/v1/fitness", get(vrrp::fitness)),
         ("/v1/access", get(access)),
         ("/v1/flows", get(flows::flows)),
         ("/v1/flows/count", get(flows::count)),

@@ -11,6 +11,10 @@ pub use super::health_types::{
     AlarmKind, CheckResult, Diagnosis, HealthOptions, HealthState, HealthStatus, HealthTransition, VipAlarm,
 };
 pub use super::hook_types::HookStatus;
+pub use super::vrrp_types::{
+    Fitness, VrrpAddress, VrrpCounters, VrrpDone, VrrpExternal, VrrpGate, VrrpOptions, VrrpOrder, VrrpPart,
+    VrrpPeer, VrrpRole, VrrpRouter, VrrpStatus, VrrpSubject, VrrpTransition,
+};
 use crate::dataplane::XdpMode;
 use crate::state::{Affinity, Announce, Fragments, Mode, Protocol};
 pub use crate::state::{Change, ChangeMark, JournalEntry};

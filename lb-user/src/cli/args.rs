@@ -1,5 +1,7 @@
 //! The grammar of the command line; the man pages and completions are written from it.
 
+mod flows;
+mod vrrp;
 mod watching;
 
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +17,9 @@ use crate::controller::options::{
 use crate::dataplane::XdpMode;
 use crate::decap::options::IpPrefix;
 use crate::state::Protocol;
+
+pub(super) use flows::{FlowFilter, FlowsCommand};
+pub(super) use vrrp::{CheckFitArgs, Switch, VrrpArgs, VrrpCommand};
 pub(super) use watching::{HealthArgs, StatsArgs};
 
 /// XDP layer-4 load balancer
@@ -60,6 +65,10 @@ pub(super) enum Command {
     Addresses(ClientArgs),
     /// Show what checks say of the backends, and why
     Health(HealthArgs),
+    /// Show virtual routers, or tell them what to do
+    Vrrp(VrrpArgs),
+    /// Say whether this host can forward, by the exit code: 0 when it can, else 1 with the reasons
+    CheckFit(CheckFitArgs),
     /// Show what access lists and routes decide
     #[command(subcommand)]
     Access(AccessCommand),
@@ -329,55 +338,6 @@ pub(super) struct AccessArgs {
     pub(super) top: usize,
     #[command(flatten)]
     pub(super) client: ClientArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum FlowsCommand {
-    /// List remembered flows: those in ring slots that have changed hands, and all of vips with tracking = "full"
-    List {
-        #[command(flatten)]
-        filter: FlowFilter,
-        /// How many flows
-        #[arg(long, value_name = "N", default_value_t = 100)]
-        top: usize,
-        #[command(flatten)]
-        client: ClientArgs,
-    },
-    /// Count remembered flows by vip and backend
-    Count {
-        #[command(flatten)]
-        filter: FlowFilter,
-        #[command(flatten)]
-        client: ClientArgs,
-    },
-    /// Write remembered flows for another balancer, one JSON object a line
-    Export {
-        #[command(flatten)]
-        filter: FlowFilter,
-        /// Where to write; else standard output
-        #[arg(value_name = "FILE")]
-        file: Option<PathBuf>,
-        #[command(flatten)]
-        daemon: SocketArgs,
-    },
-    /// Remember the flows of an export; hash_seed and limits.flows must be those of the balancer that wrote it
-    Import {
-        /// What to read; else standard input
-        #[arg(value_name = "FILE")]
-        file: Option<PathBuf>,
-        #[command(flatten)]
-        client: ClientArgs,
-    },
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct FlowFilter {
-    /// Only those of this vip: its name or ADDRESS:PORT/PROTOCOL
-    #[arg(long)]
-    pub(super) vip: Option<String>,
-    /// Only those on this backend: its name or address
-    #[arg(long)]
-    pub(super) backend: Option<String>,
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ pub enum CliError {
         "backend {backend} is not drained in time: {what}; they go on. Wait longer with `ferrolev backend drain {backend} --wait`, or give them up with `ferrolev backend drain {backend} --force`: other backends then reset them"
     )]
     FlowsLeft { backend: String, what: String },
+    /// `check-fit` found reasons; nothing when they are not to be said.
+    #[error("{}", .0.as_deref().unwrap_or_default())]
+    Unfit(Option<String>),
     /// Anything else that went wrong; names what was tried.
     #[error("{0}")]
     Operation(String),
@@ -43,7 +46,9 @@ impl CliError {
     #[must_use]
     pub fn report(&self) -> String {
         match self {
-            Self::Config(ConfigError::Invalid { .. }) | Self::Reload(_) => self.to_string(),
+            Self::Config(ConfigError::Invalid { .. }) | Self::Reload(_) | Self::Unfit(None) => {
+                self.to_string()
+            }
             _ => format!("ferrolev: {self}"),
         }
     }
@@ -55,7 +60,7 @@ impl CliError {
             Self::Client(ClientError::Unreachable { .. } | ClientError::Timeout { .. })
             | Self::FlowsLeft { .. } => 3,
             Self::Config(_) | Self::Reload(_) => 4,
-            Self::Client(_) | Self::Daemon(_) | Self::Operation(_) => 1,
+            Self::Client(_) | Self::Daemon(_) | Self::Unfit(_) | Self::Operation(_) => 1,
         }
     }
 }
@@ -95,6 +100,7 @@ mod tests {
             (CliError::from(refused), 1),
             (CliError::from_daemon(anyhow::anyhow!("no")), 1),
             (CliError::operation("cannot write")("full"), 1),
+            (CliError::Unfit(None), 1),
             (CliError::FlowsLeft { backend: "b".to_owned(), what: "1 flow left in web".to_owned() }, 3),
         ] {
             assert_eq!(error.exit_code(), code, "{error}");

@@ -21,7 +21,8 @@ pub use error::CliError;
 
 use args::{Args, Command};
 use commands::{
-    access, addresses, backend, changes, config, daemon, explain, flows, health, shell, stats, status, vip,
+    access, addresses, backend, changes, check_fit, config, daemon, explain, flows, health, shell, stats,
+    status, vip, vrrp,
 };
 
 /// Runs the command that the process was called with.
@@ -35,7 +36,10 @@ pub fn main() -> ExitCode {
     match run(args.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", error.report());
+            let report = error.report();
+            if !report.is_empty() {
+                eprintln!("{report}");
+            }
             ExitCode::from(error.exit_code())
         }
     }
@@ -54,6 +58,8 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Backend(command) => on_runtime(backend::run(&command)),
         Command::Addresses(client) => on_runtime(addresses::run(&client)),
         Command::Health(args) => on_runtime(health::run(&args)),
+        Command::Vrrp(args) => on_runtime(vrrp::run(&args)),
+        Command::CheckFit(args) => on_runtime(check_fit::run(&args)),
         Command::Access(command) => on_runtime(access::run(&command)),
         Command::Flows(command) => on_runtime(flows::run(&command)),
         Command::Reload(args) => on_runtime(config::reload(&args)),

@@ -35,6 +35,7 @@ use crate::hooks::{Hooks, Place};
 use crate::net::{HostFacts, Links, Resolver};
 use crate::state::{Forwarding, NextHops, Store};
 use crate::tunnel_probes;
+use crate::vrrp::Vrrp;
 
 /// How long hooks may take to tell what they still have to when the daemon ends.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -142,8 +143,15 @@ where
     let tunnels = tunnel_probes::spawn(options.instance.to_string());
     let checker = crate::health::spawn(engine.known(), tunnels.ways.clone())
         .context("cannot start the thread that checks backends")?;
-    let (controller, task) =
-        task::spawn(engine, resolver, announcer.clone(), facts, checker, tunnels.wanted.clone());
+    let (controller, task) = task::spawn(
+        engine,
+        resolver,
+        announcer.clone(),
+        facts,
+        checker,
+        tunnels.wanted.clone(),
+        Vrrp::idle(),
+    );
     let servers = Servers::start(listener, metrics_listener, &controller);
     info!(
         instance = options.instance.as_str(),

@@ -25,6 +25,7 @@ use crate::state::{
     ChangeError, Desired, Dormant, Forwarding, Merged, NextHops, Overlay, Pools, Previous, SlowStart,
     StoreError, VipKey, merge,
 };
+use crate::vrrp;
 
 /// Why something asked for was not done; nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,8 @@ pub enum Refused {
     Read(DataplaneError),
     #[error("{0}")]
     Flows(String),
+    #[error(transparent)]
+    Vrrp(#[from] vrrp::Refused),
     #[error("the daemon is stopping")]
     Stopped,
 }

@@ -6,13 +6,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Refused;
 use super::metrics_view::MetricsSnapshot;
+use super::vrrp_view;
 use crate::api::flow_dump::FlowDump;
 use crate::api::types::{
-    AccessOptions, AccessPrefix, AddressStatus, ChangeResult, ConfigShow, ExplainReply, FlowCount,
-    FlowImport, FlowOptions, HealthStatus, JournalEntry, Stats, Status, VipStatus,
+    AccessOptions, AccessPrefix, AddressStatus, ChangeResult, ConfigShow, ExplainReply, Fitness, FlowCount,
+    FlowImport, FlowOptions, HealthStatus, JournalEntry, Stats, Status, VipStatus, VrrpDone, VrrpOrder,
+    VrrpStatus,
 };
 use crate::dataplane::Flow;
 use crate::state::Change;
+use crate::vrrp::Order;
 
 /// Who asks for something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub(super) enum Command {
     Addresses(Reply<Vec<AddressStatus>>),
     Health(Option<String>, Reply<Result<Vec<HealthStatus>, Refused>>),
     Metrics(Reply<MetricsSnapshot>),
+    Vrrp(Option<String>, Reply<Result<VrrpStatus, Refused>>),
+    Fitness(Reply<Fitness>),
+    VrrpOrder { order: Order, caller: Caller, reply: Reply<Result<VrrpDone, Refused>> },
     Explain(Flow, Reply<Result<ExplainReply, Refused>>),
     Change { change: Change, caller: Caller, dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
     Reload { dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
@@ -113,6 +119,22 @@ impl ControllerHandle {
     /// What checks say of the backends of a vip, or of all.
     pub async fn health(&self, vip: Option<String>) -> Result<Vec<HealthStatus>, Refused> {
         self.ask(|reply| Command::Health(vip, reply)).await?
+    }
+
+    /// Virtual routers: one, those of a group, or all.
+    pub async fn vrrp(&self, name: Option<String>) -> Result<VrrpStatus, Refused> {
+        self.ask(|reply| Command::Vrrp(name, reply)).await?
+    }
+
+    /// Whether this host can forward.
+    pub async fn fitness(&self) -> Result<Fitness, Refused> {
+        self.ask(Command::Fitness).await
+    }
+
+    /// Tells virtual routers what to do.
+    pub async fn vrrp_order(&self, order: VrrpOrder, caller: Caller) -> Result<VrrpDone, Refused> {
+        let order = vrrp_view::order(order);
+        self.ask(|reply| Command::VrrpOrder { order, caller, reply }).await?
     }
 
     pub async fn metrics(&self) -> Result<MetricsSnapshot, Refused> {

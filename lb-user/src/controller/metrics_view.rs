@@ -9,7 +9,7 @@ use super::health_view::CheckSample;
 use super::view::vip_counters;
 use crate::api::types::{
     AddressStatus, CounterValues, DestStatus, HookStatus, InterfaceStatus, PolicyValues, RouteStatus,
-    VipStatus,
+    VipStatus, VrrpStatus,
 };
 use crate::dataplane::{Dataplane, Limits, MAX_VIPS};
 use crate::health::LateTally;
@@ -35,6 +35,8 @@ pub struct MetricsSnapshot {
     pub hooks: Vec<HookStatus>,
     /// How late probes began.
     pub check_delays: LateTally,
+    /// Filled in by the task, which knows it.
+    pub vrrp: Option<VrrpStatus>,
     pub vips_v4: u64,
     pub vips_v6: u64,
     /// Vips of one address family that fit.
@@ -136,6 +138,7 @@ impl<D: Dataplane> Engine<D> {
             addresses: Vec::new(),
             checks: Vec::new(),
             check_delays: LateTally::default(),
+            vrrp: None,
         }
     }
 }

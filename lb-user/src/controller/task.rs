@@ -10,6 +10,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, sleep_until, tim
 use tracing::{error, warn};
 
 use super::candidate::Candidate;
+use super::elections::Elections;
 use super::engine::{Engine, Refused};
 use super::events::News;
 use super::handle::{Command, ControllerHandle};
@@ -22,6 +23,7 @@ use crate::health::Checker;
 use crate::net::{HostFacts, Resolver};
 use crate::state::{NextHops, Unresolved};
 use crate::tunnel_probes;
+use crate::vrrp::Vrrp;
 
 /// Next hops change in bursts; so long the rest of a burst is waited for.
 const DEBOUNCE: Duration = Duration::from_millis(10);
@@ -43,6 +45,7 @@ pub fn spawn<D: Dataplane + 'static>(
     facts: watch::Receiver<HostFacts>,
     checker: Checker,
     tunnels: watch::Sender<tunnel_probes::Wanted>,
+    vrrp: Vrrp,
 ) -> (ControllerHandle, JoinHandle<Engine<D>>) {
     let (sender, commands) = mpsc::channel(QUEUE_LEN);
     let mut ticks = tokio::time::interval(TICK);
@@ -56,6 +59,7 @@ pub fn spawn<D: Dataplane + 'static>(
         facts,
         checker,
         tunnels,
+        elections: Elections::new(vrrp),
         checker_lives: true,
         news: News::default(),
         resolver_lives: true,
@@ -77,6 +81,7 @@ struct Task<D> {
     checker: Checker,
     /// Wants the ways of checks.
     tunnels: watch::Sender<tunnel_probes::Wanted>,
+    elections: Elections,
     checker_lives: bool,
     /// What checks have said that hooks were told.
     news: News,
@@ -98,6 +103,7 @@ impl<D: Dataplane> Task<D> {
             self.retry.plan(self.engine.needs_retry());
             self.announce();
             self.lead_through_tunnels();
+            self.elections.tell(&self.engine, &self.checker.standings.borrow());
             if self.under_way.is_none()
                 && let Some(command) = self.waiting.pop_front()
             {
@@ -144,6 +150,7 @@ impl<D: Dataplane> Task<D> {
                 () = until(self.engine.next_due()) => {
                     block_in_place(|| self.engine.advance(SystemTime::now()));
                 }
+                () = self.elections.due() => {}
                 () = self.retry.due() => block_in_place(|| self.engine.retry()),
                 _ = self.looks.tick() => {
                     let hurry = block_in_place(|| self.engine.look_for_silence(SystemTime::now()));
@@ -185,11 +192,17 @@ impl<D: Dataplane> Task<D> {
                 snapshot.addresses = self.addresses();
                 snapshot.checks = health_view::samples(&self.checker.standings.borrow());
                 snapshot.check_delays = self.checker.lateness.tally();
+                snapshot.vrrp = Some(self.elections.status(&self.engine));
                 answer(reply, snapshot);
             }
             Command::Health(vip, reply) => {
                 let standings = self.checker.standings.borrow().clone();
                 answer(reply, self.engine.health(vip.as_deref(), &standings));
+            }
+            Command::Vrrp(name, reply) => answer(reply, self.elections.show(&self.engine, name)),
+            Command::Fitness(reply) => answer(reply, self.elections.fitness(&self.engine)),
+            Command::VrrpOrder { order, caller, reply } => {
+                self.elections.order(&self.engine, order, caller, reply);
             }
             Command::Addresses(reply) => answer(reply, self.addresses()),
             Command::Explain(flow, reply) => answer(reply, block_in_place(|| self.engine.explain(&flow))),

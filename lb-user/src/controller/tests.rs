@@ -3,6 +3,7 @@
 mod changes;
 mod daemon;
 mod drain;
+pub(crate) mod elections;
 pub(crate) mod harness;
 mod reload;
 mod resolve;

@@ -89,6 +89,19 @@ pub trait Fence: Send {
 #[error("{0}")]
 pub struct FenceError(pub String);
 
+impl Vrrp {
+    /// Elects nobody: for whoever has no thread. Orders are refused.
+    #[must_use]
+    pub fn idle() -> Self {
+        Self {
+            wanted: watch::channel(None).0,
+            host: watch::channel(Host::default()).0,
+            orders: mpsc::channel(1).0,
+            status: watch::channel(Status::default()).1,
+        }
+    }
+}
+
 /// What the daemon knows of itself, as far as the election is concerned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -120,4 +133,8 @@ pub enum Refused {
     NotMaster(String, Role),
     #[error("VRRP has ended")]
     Ended,
+    #[error(
+        "virtual routers do not answer; look at the daemon's log, and at `ferrolev vrrp` for what became of it"
+    )]
+    Late,
 }

@@ -41,6 +41,15 @@ impl Wanted {
         let ours = of_routers.chain(external).filter(|address| address.announce != Announce::None);
         ours.map(|address| address.address).collect()
     }
+
+    /// Every address whose owner is elected, here or by another program.
+    #[must_use]
+    pub fn elected(&self) -> BTreeSet<IpAddr> {
+        let routers = self.routers.values();
+        let of_routers = routers.flat_map(|router| router.addresses.iter().chain(&router.more_addresses));
+        let external = self.external.values().flat_map(|external| &external.addresses);
+        of_routers.chain(external).map(|address| address.address).collect()
+    }
 }
 
 impl Default for Wanted {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use hyper::{Method, StatusCode};
 
 use crate::api::serve_metrics;
-use crate::controller::tests::harness::{FILE, Running, start, start_telling};
+use crate::controller::tests::elections::{played, with_vrrp};
+use crate::controller::tests::harness::{FILE, Running, start, start_telling, start_with};
 use crate::health::{Standing, State};
 use crate::hooks::{Hooks, Place};
 
@@ -40,8 +41,9 @@ async fn every_metric_is_documented_and_back() {
     let more = "\n[[check]]\nname = \"c\"\ntype = \"tcp\"\n[[hook]]\nname = \"h\"\ntype = \"exec\"\ncommand = [\"/x\"]\n";
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let text = FILE.replacen("port = 80\n", "port = 80\ncheck = \"c\"\n", 1) + more;
-    std::fs::write(directory.path().join("ferrolev.toml"), text).unwrap();
+    std::fs::write(directory.path().join("ferrolev.toml"), with_vrrp(&text)).unwrap();
     let running = start_telling(directory, Hooks::start(Place::default()).unwrap()).await;
+    running.elections.status.send_replace(played());
     let target =
         running.checks.clone().wait_for(|wanted| wanted.len() == 3).await.unwrap().keys().next().cloned();
     running
@@ -54,6 +56,28 @@ async fn every_metric_is_documented_and_back() {
     let documented: BTreeSet<String> =
         rows.filter_map(|row| row.split('`').next()).map(|name| format!("ferrolev_{name}")).collect();
     assert_eq!(exported, documented);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn virtual_routers_have_their_role_and_their_counts() {
+    let running = start_with(&with_vrrp(FILE)).await;
+    running.elections.status.send_replace(played());
+    let text = scrape(&running).await;
+    let of = "router=\"edge4\"";
+    assert_eq!(value(&text, &format!("ferrolev_vrrp_role{{{of},role=\"master\"}}")), 1.0);
+    assert_eq!(value(&text, &format!("ferrolev_vrrp_role{{{of},role=\"backup\"}}")), 0.0);
+    assert_eq!(value(&text, &format!("ferrolev_vrrp_priority{{{of}}}")), 80.0);
+    assert_eq!(value(&text, &format!("ferrolev_vrrp_lease_left_seconds{{{of}}}")), 0.25);
+    assert_eq!(value(&text, &format!("ferrolev_vrrp_transitions_total{{{of}}}")), 2.0);
+    assert_eq!(value(&text, &format!("ferrolev_vrrp_adverts_sent_total{{{of},kind=\"advert\"}}")), 7.0);
+    assert_eq!(
+        value(&text, &format!("ferrolev_vrrp_adverts_rejected_total{{{of},reason=\"checksum\"}}")),
+        0.0
+    );
+    assert_eq!(value(&text, "ferrolev_vrrp_adverts_stray_total{reason=\"checksum\"}"), 3.0);
+    assert_eq!(value(&text, &format!("ferrolev_vrrp_dual_master_seconds_total{{{of}}}")), 0.0);
+    assert_eq!(value(&text, "ferrolev_vrrp_external_owned{external=\"kd\"}"), 1.0);
+    assert_eq!(value(&text, "ferrolev_vrrp_fit"), 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,7 +122,7 @@ pub(in crate::config) const VRRP_ROUTER: Section = Section {
             "virtual_mac",
             "`true` or `false`",
             Value("false"),
-            "The addresses are at the virtual router's MAC address (00:00:5e:00:01:ID, with IPv6 00:00:5e:00:02:ID), on an interface of their own, so that neighbours need not learn anything when the master changes. Not with `peers`, and not for vips with `announce = \"arp\"`.",
+            "The addresses are at the virtual router's MAC address (00:00:5e:00:01:ID, with IPv6 00:00:5e:00:02:ID), on an interface of their own, so that neighbours need not learn anything when the master changes. Not with `peers`.",
         ),
         setting(
             "fencing",

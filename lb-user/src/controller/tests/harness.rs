@@ -15,6 +15,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::elections::FakeElections;
 use crate::announce::{self, AddressReport, Announcer, Ownership, PlaceReport, PlaceState};
 use crate::api::serve_socket;
 use crate::config::Config;
@@ -285,6 +286,7 @@ fn played_place(interface: &str) -> PlaceReport {
 pub(crate) struct Running {
     pub(crate) dataplane: FakeDataplane,
     pub(crate) net: FakeNet,
+    pub(crate) elections: FakeElections,
     /// What is to be checked.
     pub(crate) checks: watch::Receiver<Wanted>,
     /// What checks are played to say.
@@ -343,13 +345,14 @@ pub(crate) async fn start_telling(directory: Arc<tempfile::TempDir>, hooks: Hook
         dataplane.reopen(options, forwarding)?;
         Ok(dataplane)
     });
+    let (elections, vrrp) = FakeElections::start();
     let (tunnels, _) = watch::channel(crate::tunnel_probes::Wanted::default());
     let (controller, task) =
-        spawn(engine.unwrap(), resolver, played_announcer(), played_facts(), checker, tunnels);
+        spawn(engine.unwrap(), resolver, played_announcer(), played_facts(), checker, tunnels, vrrp);
     let mut lock = SocketLock::acquire(&directory.path().join("run/api.sock")).unwrap();
     let listener = lock.bind().unwrap();
     let server = tokio::spawn(serve_socket(listener, controller.clone(), std::future::pending()));
-    Running { dataplane, net, checks, standings, hurried, controller, directory, task, server, lock }
+    Running { dataplane, net, elections, checks, standings, hurried, controller, directory, task, server, lock }
 }
 
 impl Running {

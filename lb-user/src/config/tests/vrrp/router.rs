@@ -101,17 +101,10 @@ fn peers_are_other_hosts_of_the_family() {
 }
 
 #[test]
-fn a_virtual_mac_address_is_for_one_link_and_for_the_kernel_s_answers() {
+fn a_virtual_mac_address_is_for_one_link() {
     router_problem(
         "virtual_mac = true\npeers = [\"192.0.2.3\"]",
         "virtual_mac: with peers the hosts need not be on one link, where such an address means something; take one of the two out",
-    );
-    let text = announced(&format!("{V4}virtual_mac = true\n"));
-    refused(
-        &text,
-        &[
-            "25: virtual router edge4: virtual_mac: 192.0.2.1 is answered for by the program, at the interface's MAC address; write announce = \"address\" in its vip, or take virtual_mac out",
-        ],
     );
 }
 

@@ -14,8 +14,7 @@ use crate::config::reader::{Located, printable};
 use crate::config::validate::{Check, why_no_interface};
 use crate::config::words::PreemptWord;
 use crate::config::{DEFAULT_PRIORITY, path};
-use crate::state::Announce;
-use crate::vrrp::{Address, Router};
+use crate::vrrp::Router;
 
 pub(super) fn validate(
     check: &mut Check<'_>,
@@ -149,21 +148,12 @@ fn announce(check: &mut Check<'_>, file: &RouterFile, name: &str) -> Schedule {
     Schedule { repeat, delay, refresh, refresh_repeat, lower_priority_repeat }
 }
 
-/// The program answers with the interface's own MAC address.
 fn virtual_mac(check: &mut Check<'_>, file: &RouterFile, router: &Router) {
     let Some(found) = file.virtual_mac.as_ref().filter(|found| found.value) else { return };
     if !router.peers.is_empty() {
         let text = format!(
             "{}: virtual_mac: with peers the hosts need not be on one link, where such an address means something; take one of the two out",
             file.object
-        );
-        check.problems.add(found.line, text);
-    }
-    let by_program = |address: &&Address| address.announce == Announce::Arp;
-    if let Some(address) = router.addresses.iter().chain(&router.more_addresses).find(by_program) {
-        let text = format!(
-            "{}: virtual_mac: {} is answered for by the program, at the interface's MAC address; write announce = \"address\" in its vip, or take virtual_mac out",
-            file.object, address.address
         );
         check.problems.add(found.line, text);
     }
