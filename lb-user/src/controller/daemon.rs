@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,12 +31,12 @@ use crate::announce::{self, Announcer};
 use crate::api::{serve_metrics, serve_socket};
 use crate::config::Config;
 use crate::dataplane::bpf::{self, BpfDataplane};
-use crate::dataplane::{Dataplane, DataplaneError, OpenOptions, found};
-use crate::hooks::{Hooks, Place};
+use crate::dataplane::{Dataplane, DataplaneError, Leases, OpenOptions, found};
+use crate::hooks::{Hooks, Place, events_of};
 use crate::net::{HostFacts, Links, Resolver};
 use crate::state::{Forwarding, NextHops, Store};
 use crate::tunnel_probes;
-use crate::vrrp::Vrrp;
+use crate::vrrp::{self, Leaving, Notice, Vrrp};
 
 /// How long hooks may take to tell what they still have to when the daemon ends.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -51,21 +52,31 @@ pub fn run(options: RunOptions) -> anyhow::Result<()> {
         resolver: || Ok(crate::net::spawn()?),
         facts: || Ok(crate::net::watch_facts()?),
         announcer: |facts| Ok(announce::spawn(facts)?),
+        elections: |pins: &Path, tell| {
+            let (vrrp, leaving) = vrrp::spawn(Box::new(Leases::open(pins)?), tell)
+                .context("cannot start the thread of virtual routers")?;
+            Ok((vrrp, Some(leaving)))
+        },
         open: bpf::open,
         detach: BpfDataplane::detach,
     };
     run_with(&options, kernel)
 }
 
+/// Hears of what happens to virtual routers.
+pub type Tell = Box<dyn Fn(Notice) + Send>;
+
 /// The daemon's ways to the kernel; tests have their own.
 #[derive(Debug)]
-pub struct Edges<R, F, A, O, X> {
+pub struct Edges<R, F, A, V, O, X> {
     /// Starts the resolver; called within the runtime.
     pub resolver: R,
     /// Starts what follows this host's links and addresses; called within the runtime.
     pub facts: F,
     /// Starts what announces addresses; called within the runtime.
     pub announcer: A,
+    /// Starts the elections of virtual routers, for the instance pinned there; tells of what happens to them.
+    pub elections: V,
     /// Opens the dataplane, filled.
     pub open: O,
     /// Takes the program off, for `--detach-on-exit`.
@@ -76,12 +87,16 @@ pub struct Edges<R, F, A, O, X> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with<D, R, F, A, O, X>(options: &RunOptions, edges: Edges<R, F, A, O, X>) -> anyhow::Result<()>
+pub fn run_with<D, R, F, A, V, O, X>(
+    options: &RunOptions,
+    edges: Edges<R, F, A, V, O, X>,
+) -> anyhow::Result<()>
 where
     D: Dataplane + 'static,
     R: FnOnce() -> anyhow::Result<Resolver>,
     F: FnOnce() -> anyhow::Result<watch::Receiver<HostFacts>>,
     A: FnOnce(watch::Receiver<HostFacts>) -> anyhow::Result<Announcer>,
+    V: FnOnce(&Path, Tell) -> anyhow::Result<(Vrrp, Option<Leaving>)>,
     O: FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
     X: FnOnce(D) -> Result<(), DataplaneError>,
 {
@@ -94,9 +109,9 @@ where
     runtime.block_on(async { daemon(options, edges, orders()?).await })
 }
 
-pub(super) async fn daemon<D, R, F, A, O, X>(
+pub(super) async fn daemon<D, R, F, A, V, O, X>(
     options: &RunOptions,
-    edges: Edges<R, F, A, O, X>,
+    edges: Edges<R, F, A, V, O, X>,
     mut orders: mpsc::Receiver<Order>,
 ) -> anyhow::Result<()>
 where
@@ -104,6 +119,7 @@ where
     R: FnOnce() -> anyhow::Result<Resolver>,
     F: FnOnce() -> anyhow::Result<watch::Receiver<HostFacts>>,
     A: FnOnce(watch::Receiver<HostFacts>) -> anyhow::Result<Announcer>,
+    V: FnOnce(&Path, Tell) -> anyhow::Result<(Vrrp, Option<Leaving>)>,
     O: FnOnce(&OpenOptions, &Forwarding) -> Result<D, DataplaneError>,
     X: FnOnce(D) -> Result<(), DataplaneError>,
 {
@@ -143,15 +159,11 @@ where
     let tunnels = tunnel_probes::spawn(options.instance.to_string());
     let checker = crate::health::spawn(engine.known(), tunnels.ways.clone())
         .context("cannot start the thread that checks backends")?;
-    let (controller, task) = task::spawn(
-        engine,
-        resolver,
-        announcer.clone(),
-        facts,
-        checker,
-        tunnels.wanted.clone(),
-        Vrrp::idle(),
-    );
+    let told = hooks.clone();
+    let tell = Box::new(move |notice| events_of(&notice).for_each(|event| told.tell(event)));
+    let (vrrp, elections) = (edges.elections)(&options.pin_dir(), tell)?;
+    let (controller, task) =
+        task::spawn(engine, resolver, announcer.clone(), facts, checker, tunnels.wanted.clone(), vrrp);
     let servers = Servers::start(listener, metrics_listener, &controller);
     info!(
         instance = options.instance.as_str(),
@@ -161,6 +173,10 @@ where
     notify("READY=1");
     let ended = until_ended(&controller, &task, &mut orders).await;
     notify("STOPPING=1");
+    // First of all: whoever takes over waits for nothing else.
+    if let Some(elections) = elections {
+        elections.leave().await;
+    }
     servers.stop().await;
     controller.stop().await;
     let engine = task.await.context("the controller broke down; please report this")?;

@@ -163,7 +163,7 @@ impl Node {
         if self.is_taken(address) {
             return;
         }
-        if !self.elected.contains(&address) {
+        if !self.leased.contains(&address) {
             self.fence_off(address, |fence, address| fence.forget(address));
         } else if !kept {
             self.fence_off(address, |fence, address| fence.leave(address));

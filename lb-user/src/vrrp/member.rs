@@ -2,7 +2,7 @@
 //! and what has happened to it.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -202,14 +202,6 @@ pub(super) fn elected(
         interface: address.on.as_ref().or(interface)?.clone(),
         mac,
     })
-}
-
-/// All addresses of elections, announced or not.
-pub(super) fn all_addresses(wanted: &super::Wanted) -> BTreeSet<IpAddr> {
-    let of_routers =
-        wanted.routers.values().flat_map(|router| router.addresses.iter().chain(&router.more_addresses));
-    let external = wanted.external.values().flat_map(|external| &external.addresses);
-    of_routers.chain(external).map(|address| address.address).collect()
 }
 
 fn filter(router: &Router, own_addresses: Vec<IpAddr>) -> Filter {

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::external::External;
-use super::member::{Member, all_addresses};
+use super::member::Member;
 use super::place::place;
 use super::sockets::Sockets;
 use super::tracked::{Readings, evaluation};
@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub(super) wanted: Wanted,
     /// All that elections are about.
     pub(super) elected: BTreeSet<IpAddr>,
+    /// Those of them that are answered for here.
+    pub(super) leased: BTreeSet<IpAddr>,
     pub(super) host: Host,
     pub(super) facts: HostFacts,
     pub(super) readings: Readings,
@@ -78,6 +80,7 @@ impl Node {
         Self {
             wanted: Wanted::default(),
             elected: BTreeSet::new(),
+            leased: BTreeSet::new(),
             host,
             facts,
             readings: Readings::new(),
@@ -124,7 +127,8 @@ impl Node {
     /// Replaces all that is wanted. What did not change goes on as it is.
     pub(super) fn set_wanted(&mut self, wanted: Wanted) {
         let before = std::mem::replace(&mut self.wanted, wanted);
-        self.elected = all_addresses(&self.wanted);
+        self.elected = self.wanted.elected();
+        self.leased = self.wanted.leased();
         let first = self.gate.is_none();
         let limit = self.wanted.gate_limit;
         self.gate.get_or_insert_with(|| Gate::new(limit, clock::now()));
@@ -152,7 +156,7 @@ impl Node {
             self.take_back();
             return;
         }
-        for address in all_addresses(&before).difference(&self.elected.clone()) {
+        for address in before.leased().difference(&self.leased.clone()) {
             if !self.is_taken(*address) {
                 self.fence_off(*address, |fence, address| fence.forget(address));
             }
@@ -180,7 +184,7 @@ impl Node {
     pub(super) fn on_news(&mut self, news: News) {
         match news {
             News::TakenBack { kept } => {
-                for address in self.fence.addresses().union(&self.elected).copied().collect::<Vec<_>>() {
+                for address in self.fence.addresses().union(&self.leased).copied().collect::<Vec<_>>() {
                     self.after_release(address, kept.contains(&address));
                 }
                 self.start();
@@ -223,7 +227,7 @@ impl Node {
 
     /// What an earlier daemon left is not this one's before it is elected. Until the kernel has let go, nothing is answered.
     fn take_back(&mut self) {
-        let all: BTreeSet<IpAddr> = self.fence.addresses().union(&self.elected).copied().collect();
+        let all: BTreeSet<IpAddr> = self.fence.addresses().union(&self.leased).copied().collect();
         for address in &all {
             self.fence_off(*address, |fence, address| fence.lapse(address));
         }

@@ -14,6 +14,7 @@ use crate::controller::SocketError;
 use crate::controller::daemon::{Edges, Order, daemon};
 use crate::controller::options::RunOptions;
 use crate::dataplane::Dataplane;
+use crate::vrrp::Vrrp;
 
 struct Daemon {
     dataplane: FakeDataplane,
@@ -47,6 +48,7 @@ fn start(options: RunOptions) -> Daemon {
             resolver: || Ok(FakeNet::start().1),
             facts: || Ok(played_facts()),
             announcer: |_| Ok(announces),
+            elections: |_: &Path, _| Ok((Vrrp::idle(), None)),
             open: |options: &_, forwarding: &_| opened.reopen(options, forwarding).map(|_| opened),
             detach: |_| {
                 taken_off.store(true, Ordering::Relaxed);
