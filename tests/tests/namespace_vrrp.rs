@@ -264,3 +264,39 @@ fn order(node: &Node, order: Order) -> Result<Result<(), Refused>> {
     node.vrrp.orders.blocking_send((order, reply))?;
     Ok(answer.blocking_recv()?)
 }
+
+#[test]
+fn at_the_virtual_mac_address_neighbours_notice_no_change_of_the_master() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let world = World::new()?;
+    for (is_ipv6, vip, mac) in [(false, VIP4, "00:00:5e:00:01:33"), (true, VIP6, "00:00:5e:00:02:33")] {
+        let of = |priority| {
+            let mut router = router(Version::V3, 10, priority, is_ipv6);
+            router.virtual_mac = true;
+            router
+        };
+        let first = Node::start(&world.a, wanted([("it", of(150))]))?;
+        first.wait_for("it", Role::Master)?;
+        let second = Node::start(&world.b, wanted([("it", of(100))]))?;
+        second.wait("it", "the master is heard", |router| router.master.is_some())?;
+        let found = |what: &str| {
+            wait_until(what, PATIENCE, || {
+                world.host.ip("neigh flush dev eth0\n")?;
+                let found = world.found_by_host(vip)?;
+                ensure!(found == mac, "{vip} is at {found}");
+                Ok(())
+            })
+        };
+        let links =
+            |namespace| -> Result<usize> { Ok(ip(namespace, "-o link show type macvlan")?.lines().count()) };
+        found("the first master")?;
+        ensure!((links(&world.a)?, links(&world.b)?) == (1, 0), "only the master's card takes the frames");
+        first.leave()?;
+        second.wait_for("it", Role::Master)?;
+        found("the second master")?;
+        ensure!((links(&world.a)?, links(&world.b)?) == (0, 1));
+    }
+    Ok(())
+}

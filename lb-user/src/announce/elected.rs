@@ -25,6 +25,7 @@ use super::groups::{self, Groups};
 use super::kernel::{self, KernelAddresses};
 use super::plan::{self, Port};
 use super::socket::FrameSender;
+use super::virtual_link;
 use super::wire::{self, Says};
 use crate::net::HostFacts;
 use crate::state::{Announce, MacAddress};
@@ -88,6 +89,7 @@ pub fn spawn(facts: watch::Receiver<HostFacts>) -> Result<Hands, AnnounceError> 
     let task = Task {
         facts,
         taken: BTreeMap::new(),
+        links: BTreeSet::new(),
         retry: None,
         kernel: KernelAddresses::open().map_err(AnnounceError::Netlink)?,
         sender: None,
@@ -102,6 +104,8 @@ pub fn spawn(facts: watch::Receiver<HostFacts>) -> Result<Hands, AnnounceError> 
 struct Task {
     facts: watch::Receiver<HostFacts>,
     taken: BTreeMap<IpAddr, Elected>,
+    /// Interfaces that were made: by the number of the one below and their MAC address.
+    links: BTreeSet<(u32, MacAddress)>,
     /// When the kernel is asked again for what it lacks.
     retry: Option<Instant>,
     kernel: KernelAddresses,
@@ -135,6 +139,10 @@ impl Task {
                 for address in &addresses {
                     self.remove_everywhere(*address).await;
                 }
+                let links = virtual_link::leftovers(&self.facts.borrow());
+                for link in links {
+                    self.remove_link(&link).await;
+                }
                 self.tell(News::TakenBack { kept: self.kept(addresses.iter()) });
             }
             Order::Take(addresses) => {
@@ -153,6 +161,7 @@ impl Task {
                         self.remove_everywhere(*address).await;
                     }
                 }
+                self.remove_links().await;
                 self.settle();
                 let kept = self.kept(addresses.iter());
                 self.tell(News::Released { addresses, kept });
@@ -163,13 +172,24 @@ impl Task {
 
     /// Gives an address to the kernel, if that is to have it.
     async fn give(&mut self, one: &Elected) {
-        if one.announce != Announce::Address {
-            return;
-        }
         let Elected { address, prefix_len, interface, .. } = one;
         let ifindex = self.facts.borrow().link(interface).map(|(ifindex, _)| ifindex);
         // Without the interface there is nothing to be done, and nothing to be retried: it comes back as a new fact.
-        let Some(ifindex) = ifindex else { return };
+        let Some(mut ifindex) = ifindex else { return };
+        if let Some(mac) = one.mac {
+            self.links.insert((ifindex, mac));
+            ifindex = match virtual_link::make(self.kernel.handle(), ifindex, interface, mac).await {
+                Ok(ifindex) => ifindex,
+                Err(error) => {
+                    error!(%mac, interface, %error, "no interface at a virtual MAC address; it is tried again");
+                    self.retry = Some(Instant::now() + RETRY);
+                    return;
+                }
+            };
+        }
+        if one.announce != Announce::Address {
+            return;
+        }
         if let Err(error) = self.kernel.add(ifindex, interface, *address, *prefix_len, false).await {
             error!(%address, interface, %error, "the kernel does not take a virtual router's address; it is tried again");
             self.retry = Some(Instant::now() + RETRY);
@@ -181,11 +201,15 @@ impl Task {
         self.retry = None;
         let facts = self.facts.borrow_and_update().clone();
         let lacking = |one: &&Elected| {
-            let port = plan::port(&one.interface, &facts).ok();
-            port.is_some_and(|port| kernel::presence(port.ifindex, one.address, &facts) == Presence::Absent)
+            let Ok(port) = plan::port(&one.interface, &facts) else { return false };
+            let link = match one.mac {
+                Some(mac) => facts.link(&virtual_link::name(port.ifindex, mac)).map(|(ifindex, _)| ifindex),
+                None => Some(port.ifindex),
+            };
+            let is_absent = |link| kernel::presence(link, one.address, &facts) == Presence::Absent;
+            link.is_none_or(|link| one.announce == Announce::Address && is_absent(link))
         };
-        let kernels = self.taken.values().filter(|one| one.announce == Announce::Address);
-        let lacking: Vec<Elected> = kernels.filter(lacking).cloned().collect();
+        let lacking: Vec<Elected> = self.taken.values().filter(lacking).cloned().collect();
         for one in lacking {
             self.give(&one).await;
         }
@@ -226,6 +250,26 @@ impl Task {
         let is_own = facts.links.values().any(|link| link.mac == Some(heard.mac));
         if heard.what == Says::Holds && is_concerned && !is_own {
             self.tell(News::Claimed { address: heard.address, by: heard.mac });
+        }
+    }
+
+    /// Interfaces at virtual MAC addresses that nothing is at any more.
+    async fn remove_links(&mut self) {
+        let facts = self.facts.borrow().clone();
+        let virtual_ones = self.taken.values().filter_map(|one| Some((&one.interface, one.mac?)));
+        let needed: BTreeSet<(u32, MacAddress)> = virtual_ones
+            .filter_map(|(interface, mac)| facts.link(interface).map(|(parent, _)| (parent, mac)))
+            .collect();
+        let gone: Vec<(u32, MacAddress)> = self.links.difference(&needed).copied().collect();
+        for (parent, mac) in gone {
+            self.links.remove(&(parent, mac));
+            self.remove_link(&virtual_link::name(parent, mac)).await;
+        }
+    }
+
+    async fn remove_link(&self, name: &str) {
+        if let Err(error) = virtual_link::remove(self.kernel.handle(), name).await {
+            error!(interface = name, %error, "the interface at a virtual MAC address stays; remove it with `ip link del`");
         }
     }
 

@@ -48,6 +48,10 @@ impl KernelAddresses {
         Ok(Self { handle, added: BTreeMap::new(), _connection: tasks })
     }
 
+    pub(super) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Adds `address`. One that is there already stays as it is.
     pub(super) async fn add(
         &mut self,

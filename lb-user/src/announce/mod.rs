@@ -23,6 +23,7 @@ mod kernel;
 mod plan;
 mod socket;
 mod task;
+mod virtual_link;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -138,3 +138,6 @@ pub enum Refused {
     )]
     Late,
 }
+
+#[cfg(test)]
+mod tests;

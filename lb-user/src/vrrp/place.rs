@@ -64,3 +64,74 @@ pub(super) fn place(
 pub(super) const fn no_source(is_ipv6: bool) -> IpAddr {
     if is_ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{AddressFact, LinkFact};
+    use crate::vrrp::tests::router;
+
+    fn facts(addresses: &[(&str, AddressState, Option<u8>)]) -> HostFacts {
+        let mut facts = HostFacts::default();
+        let link = LinkFact {
+            name: "eth0".to_owned(),
+            mac: None,
+            ethernet: true,
+            up: true,
+            vlan_parent: None,
+            vlan_id: None,
+            master: None,
+        };
+        facts.links.insert(2, link);
+        for (address, state, protocol) in addresses {
+            let address = address.parse().unwrap();
+            let fact = AddressFact {
+                ifindex: 2,
+                address,
+                prefix_len: 24,
+                state: *state,
+                protocol: *protocol,
+                label: None,
+            };
+            facts.add_address(fact);
+        }
+        facts
+    }
+
+    fn source(address: &str, elected: &[&str], facts: &HostFacts) -> Result<String, String> {
+        let elected = elected.iter().map(|address| address.parse().unwrap()).collect();
+        let found = place(&router("eth0", address), &elected, facts);
+        found.map(|place| place.source.to_string()).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn adverts_come_from_an_address_that_does_not_move() {
+        use AddressState::{Tentative, Usable};
+        let here = facts(&[
+            ("192.0.2.1", Usable, Some(PROTOCOL)),
+            ("192.0.2.2", Usable, None),
+            ("192.0.2.3", Usable, None),
+            ("2001:db8::1", Usable, None),
+            ("fe80::1", Tentative, None),
+            ("fe80::2", Usable, None),
+        ]);
+        assert_eq!(source("192.0.2.50", &["192.0.2.2"], &here).unwrap(), "192.0.2.3");
+        assert_eq!(source("fe80::50", &[], &here).unwrap(), "fe80::2");
+        let owner = facts(&[("192.0.2.50", Usable, None)]);
+        assert_eq!(
+            source("192.0.2.50", &["192.0.2.50"], &owner).unwrap(),
+            "192.0.2.50",
+            "who owns it has no other"
+        );
+    }
+
+    #[test]
+    fn a_router_without_a_place_says_what_is_missing() {
+        let here = facts(&[("192.0.2.2", AddressState::Usable, None)]);
+        assert!(source("fe80::50", &[], &here).unwrap_err().contains("link-local"));
+        assert!(place(&router("eth9", "192.0.2.50"), &BTreeSet::new(), &here).is_err());
+        let spoofing = Router { source: Some("192.0.2.9".parse().unwrap()), ..router("eth0", "192.0.2.50") };
+        let why = place(&spoofing, &BTreeSet::new(), &here).unwrap_err();
+        assert_eq!(why, Nowhere::NotOwn("eth0".to_owned(), "192.0.2.9".parse().unwrap()));
+    }
+}
