@@ -352,7 +352,19 @@ pub(crate) async fn start_telling(directory: Arc<tempfile::TempDir>, hooks: Hook
     let mut lock = SocketLock::acquire(&directory.path().join("run/api.sock")).unwrap();
     let listener = lock.bind().unwrap();
     let server = tokio::spawn(serve_socket(listener, controller.clone(), std::future::pending()));
-    Running { dataplane, net, elections, checks, standings, hurried, controller, directory, task, server, lock }
+    Running {
+        dataplane,
+        net,
+        elections,
+        checks,
+        standings,
+        hurried,
+        controller,
+        directory,
+        task,
+        server,
+        lock,
+    }
 }
 
 impl Running {
