@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::check_any::any_check;
-use super::hook_any::any_hook;
+use super::hook_any::{any_hook, restrict};
 use super::vrrp_any::vrrp;
 use super::*;
 use crate::config::access::{common, sorted, united};
@@ -391,10 +391,7 @@ fn without_vrrp() -> impl Strategy<Value = Config> {
                 .filter(|(key, vip)| !taken.contains(&key.address) && names.insert(vip.name.clone()))
                 .collect();
             let addresses = vips.keys().map(|key| key.address).zip(addresses).collect();
-            for hook in hooks.values_mut() {
-                hook.filter.vips.extend(vips.values().next().map(|vip: &VipConfig| vip.name.clone()));
-                hook.filter.backends.extend(backends.keys().last().cloned());
-            }
+            restrict(&mut hooks, &vips, &backends);
             Config { addresses, checks, backends, vips, hooks, ..settings }
         },
     )

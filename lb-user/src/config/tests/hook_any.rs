@@ -1,14 +1,29 @@
 //! Any valid hook, for property tests.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::config::{BackendConfig, VipConfig};
 use crate::health::probe::Tls;
 use crate::hooks::{
     Address, Arguments, Call, Class, Email, Exec, Filter, Hook, Kind, Limits, On, Security, Webhook,
     default_port,
 };
+use crate::state::VipKey;
+
+/// Lets hooks tell of one vip and one backend alone, where there are any.
+pub(super) fn restrict(
+    hooks: &mut BTreeMap<String, Hook>,
+    vips: &BTreeMap<VipKey, VipConfig>,
+    backends: &BTreeMap<String, BackendConfig>,
+) {
+    for Hook { filter, .. } in hooks.values_mut() {
+        filter.vips.extend(vips.values().next().map(|vip| vip.name.clone()));
+        filter.backends.extend(backends.keys().last().cloned());
+    }
+}
 
 fn path() -> impl Strategy<Value = String> {
     "/[a-z/ \"]{1,9}"
