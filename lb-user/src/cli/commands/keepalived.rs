@@ -121,7 +121,7 @@ fn read(path: &PathBuf, lines: &mpsc::Sender<Line>) {
     loop {
         let file = match File::open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound && !lines.is_closed() => {
                 std::thread::sleep(PAUSE);
                 continue;
             }
@@ -150,6 +150,8 @@ fn read(path: &PathBuf, lines: &mpsc::Sender<Line>) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::api::types::{Fitness, VrrpExternal, VrrpGate};
 
@@ -224,7 +226,9 @@ mod tests {
         }
         drop(lines);
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("FIFO");
-        std::fs::write(&path, "INSTANCE \"a\" MASTER 1\n").expect("written");
+        // Does not wait for a reader, which may have ended already.
+        let mut both = File::options().read(true).write(true).open(&path).expect("FIFO");
+        both.write_all(b"INSTANCE \"a\" MASTER 1\n").expect("written");
         reader.join().expect("it ends when nobody listens");
     }
 }

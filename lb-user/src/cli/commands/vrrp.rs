@@ -79,6 +79,11 @@ fn list(status: &VrrpStatus, style: Style) -> String {
             "no virtual routers are configured; see [[vrrp.router]] in docs/CONFIGURATION.md\n".to_owned(),
         );
     }
+    if !status.strays.is_empty() {
+        let strays: Vec<String> =
+            status.strays.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        parts.push(format!("adverts for no virtual router here: {}\n", strays.join(", ")));
+    }
     parts.extend(status.fitness.reasons.iter().map(|reason| {
         format!("{}\n", style.paint(&format!("this host is not fit to be master: {reason}"), Tone::Bad))
     }));

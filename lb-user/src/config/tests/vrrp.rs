@@ -348,3 +348,20 @@ fn keys_of_virtual_routers_are_known_by_their_tables() {
         .map(|key| format!("f.toml:19: [[vrrp.router]]: '{key}' is missing; add {key} = …"));
     assert_eq!(problems(&and("\n[[vrrp.router]]\n")), missing);
 }
+
+#[test]
+fn more_elected_addresses_than_the_kernel_holds_are_refused() {
+    let more = |router: usize| {
+        let addresses: Vec<_> =
+            (0..2100).map(|n| format!("\"10.{}.{}.{}\"", router + 1, n / 200, n % 200 + 1)).collect();
+        V4.replace("edge4", &format!("r{router}"))
+            .replace("51", &(router + 1).to_string())
+            .replace("192.0.2.1", &format!("192.0.2.{}", router + 2))
+            + &format!("more_addresses = [{}]\n", addresses.join(", "))
+    };
+    parse(&and(&(0..3).map(more).collect::<String>())).expect("6303 fit");
+    refused(
+        &and(&(0..4).map(more).collect::<String>()),
+        &["40: [vrrp]: 8404 addresses are elected, the kernel's table holds 8192; use fewer"],
+    );
+}

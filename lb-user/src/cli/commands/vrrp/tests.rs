@@ -79,6 +79,7 @@ fn each_virtual_router_has_a_line_with_what_is_out_of_the_ordinary() {
     let rest = VrrpRouter { maintenance: true, handing_over: true, ..router("edge8", VrrpRole::Master) };
     let mut status =
         status(vec![router("edge4", VrrpRole::Master), tracked("edge6"), rest, fault], Vec::new());
+    status.strays.insert("unknown_vrid".to_owned(), 3);
     status.fitness = Fitness { fit: false, reasons: vec!["interface eth0 is gone".to_owned()] };
     assert_eq!(
         list(&status, Style::PLAIN),
@@ -88,6 +89,8 @@ edge4   edge   eth0       51  master  2026-01-02T03:04:05Z       110  this host
 edge6   edge   eth0       51  backup  2026-01-02T03:04:05Z        95  192.0.2.3  110 configured, -20 interface eth1, +5 script uplink
 edge8   edge   eth0       51  master  2026-01-02T03:04:05Z       110  this host  in maintenance; hands over
 edge9   -      eth0       51  fault   2026-01-02T03:04:05Z       110  -          fitness is in fault
+
+adverts for no virtual router here: unknown_vrid 3
 
 this host is not fit to be master: interface eth0 is gone
 "

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use lb_common::abi::MAX_LEASES;
+
 use super::Check;
 use super::objects::{Objects, why_no_name};
 use crate::config::error::{did_you_mean, nearest};
@@ -56,12 +58,25 @@ pub(super) fn validate(
         external.extend(name.zip(external_of(check, one, &around, &mut taken)));
     }
     let limit = check.take(&["vrrp", "start_limit"], file.start_limit.clone());
-    Wanted {
+    let wanted = Wanted {
         routers,
         groups,
         trackers: trackers_of(check, &file.trackers),
         external,
         gate_limit: limit.unwrap_or(Wanted::GATE_LIMIT),
+    };
+    fits_the_kernel(check, file, wanted.elected().len());
+    wanted
+}
+
+/// The kernel's table of whose the addresses are has a fixed size.
+fn fits_the_kernel(check: &mut Check<'_>, file: &VrrpFile, elected: usize) {
+    let most = MAX_LEASES as usize;
+    let routers = file.routers.iter().map(|router| router.line);
+    if let Some(line) = routers.max().filter(|_| elected > most) {
+        let text =
+            format!("[vrrp]: {elected} addresses are elected, the kernel's table holds {most}; use fewer");
+        check.problems.add(line, text);
     }
 }
 
