@@ -147,10 +147,6 @@ impl Thread {
             let more = self.node.receive();
             self.node.tick(now);
             self.show();
-            if more {
-                yield_now().await;
-                continue;
-            }
             let due = [self.node.due(now), self.show_due()].into_iter().flatten().min();
             tokio::select! {
                 changed = self.inputs.wanted.changed() => match changed {
@@ -184,6 +180,8 @@ impl Thread {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }
                 }
+                // A flood keeps nobody else waiting.
+                () = yield_now(), if more => {}
                 () = clock::until(due) => {}
             }
         }
