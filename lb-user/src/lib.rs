@@ -21,6 +21,7 @@ pub mod decap;
 pub mod health;
 pub mod hooks;
 pub mod net;
+pub mod peers;
 mod process_group;
 pub mod state;
 pub mod tunnel_probes;

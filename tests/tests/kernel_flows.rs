@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use lb_common::flow::FlowState;
-use lb_user::dataplane::{Dataplane, FlowCounts, FlowRecord, Remembered};
+use lb_user::dataplane::{Dataplane, FlowCounts, FlowRecord, Remembered, Wins};
 use lb_user::state::{TrackingMode, VipKey};
 use tests::kernel::{Kernel, is_root};
 use tests::world::World;
@@ -50,7 +50,7 @@ fn flows_of_one_balancer_are_remembered_by_another() {
     let quiet = FlowRecord { age: 100, tag: 7, ..good[2] };
     let all: Vec<_> = good.into_iter().chain(foreign).chain([quiet, good[0]]).collect();
     let given = lb_user::dataplane::FlowRecords { buckets, records: all };
-    let done = dataplane.remember(&forwarding, &given, NOW).expect("written");
+    let done = dataplane.remember(&forwarding, &given, Wins::Here, NOW).expect("written");
     assert_eq!(done, Remembered { taken: 3, known: 1, foreign: 4, over: 1, full: 0 });
 
     let found = dataplane.flow_records(&forwarding, 0..u32::MAX, NOW).expect("readable");
@@ -79,7 +79,7 @@ fn a_full_bucket_takes_no_flow_that_is_worth_less() {
     records[3].state = FlowState::Opened;
     let mut take = |records: Vec<FlowRecord>| {
         let given = lb_user::dataplane::FlowRecords { buckets, records };
-        dataplane.remember(&forwarding, &given, NOW).expect("written")
+        dataplane.remember(&forwarding, &given, Wins::Here, NOW).expect("written")
     };
     assert_eq!(take(records.clone()).taken, 8);
     let more = |tag, state| vec![FlowRecord { tag, state, ..records[0] }];

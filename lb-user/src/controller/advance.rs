@@ -2,6 +2,7 @@
 //! backends that are held out or kept in for some time.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::{info, warn};
@@ -79,8 +80,9 @@ impl<D: Dataplane> Engine<D> {
     }
 
     /// Stores who is healthy: the next daemon begins with that.
-    pub(super) fn keep_healths(&self) {
-        if let Err(error) = self.setup.store.put_healths(&health::lasting(&self.verdicts)) {
+    pub(super) fn keep_healths(&mut self) {
+        self.healths = Arc::new(health::lasting(&self.verdicts));
+        if let Err(error) = self.setup.store.put_healths(&self.healths) {
             warn!(%error, "who is healthy would not be known after a restart");
         }
     }

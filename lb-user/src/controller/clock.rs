@@ -13,7 +13,7 @@ pub(super) fn now_text() -> String {
 }
 
 /// The kernel's monotonic clock, on which its programs tell the time.
-pub(super) fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
     now.map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }

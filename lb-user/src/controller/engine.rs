@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use lb_common::maglev;
@@ -22,8 +23,8 @@ use crate::dataplane::{Dataplane, DataplaneError, FlowTable, OpenOptions, Totals
 use crate::health::{Known, State, Target, Transition, Wanted};
 use crate::net::Links;
 use crate::state::{
-    ChangeError, Desired, Dormant, Forwarding, Merged, NextHops, Overlay, Pools, Previous, SlowStart,
-    StoreError, VipKey, merge,
+    ChangeError, Desired, Dormant, Forwarding, Found, Healths, History, Merged, NextHops, Overlay, Pools,
+    Previous, SlowStart, StoreError, VipKey, merge,
 };
 use crate::vrrp;
 
@@ -62,6 +63,12 @@ pub struct Engine<D> {
     pub(super) slow_start: SlowStart,
     /// What the checks say so far.
     pub(super) verdicts: Verdicts,
+    /// Those that last, as they were stored.
+    pub(super) healths: Arc<Healths>,
+    /// Addresses of which packets come to this node, when that is known.
+    pub(super) mine: BTreeSet<IpAddr>,
+    /// Vips as they are at the nodes that packets come to.
+    pub(super) followed: Found,
     /// What the decisions of vips about their backends remember.
     pub(super) pools: Pools,
     pub(super) hops: NextHops,
@@ -104,7 +111,8 @@ impl<D: Dataplane> Engine<D> {
         let overlay = setup.overlay()?;
         let now = SystemTime::now();
         let Merged { mut desired, dormant, next_deadline } = merge(&setup.config, &overlay, now);
-        let verdicts = health::known(setup.store.healths()?);
+        let healths = setup.store.healths()?;
+        let verdicts = health::known(healths.clone());
         let mut pools = Pools::default();
         health::mind(&mut desired, &setup.config, &verdicts, &mut pools, is_reachable(&hops), now);
         setup.hooks.follow(&setup.config.hooks);
@@ -129,6 +137,9 @@ impl<D: Dataplane> Engine<D> {
             next_deadline,
             slow_start,
             verdicts,
+            healths: Arc::new(healths),
+            mine: BTreeSet::new(),
+            followed: Found::default(),
             pools,
             hops,
             applied: target.clone(),
@@ -154,7 +165,8 @@ impl<D: Dataplane> Engine<D> {
     /// The addresses whose next hops are needed.
     #[must_use]
     pub fn wanted(&self) -> BTreeSet<IpAddr> {
-        addresses(&self.desired).into_iter().chain(self.target.past_addresses()).collect()
+        let followed = self.followed.rings.values().flat_map(History::past_dests).map(|dest| dest.address);
+        addresses(&self.desired).into_iter().chain(self.target.past_addresses()).chain(followed).collect()
     }
 
     /// What is to be announced: a vip's address once the kernel forwards for it.
@@ -187,7 +199,7 @@ impl<D: Dataplane> Engine<D> {
         slow_start.follow(&mut candidate.merged.desired, is_reachable(&self.hops), now);
         let desired = &candidate.merged.desired;
         let mut ring_build = self.ring_build.clone();
-        let target = build(desired, &self.hops, Previous::Forwarding(&self.target), &mut ring_build);
+        let target = build(desired, &self.hops, self.previous(), &mut ring_build);
         let warming = slow_start.begun_since(&self.slow_start, desired);
         let plan = self.plan(&target, desired, &warming);
         let notes =
@@ -302,8 +314,9 @@ impl<D: Dataplane> Engine<D> {
 
     /// Makes the kernel forward as `desired` asks.
     pub(super) fn rebuild(&mut self) {
-        let previous = Previous::Forwarding(&self.target);
-        self.target = build(&self.desired, &self.hops, previous, &mut self.ring_build);
+        let mut ring_build = std::mem::take(&mut self.ring_build);
+        self.target = build(&self.desired, &self.hops, self.previous(), &mut ring_build);
+        self.ring_build = ring_build;
         self.retry();
     }
 
@@ -347,7 +360,7 @@ impl<D: Dataplane> Engine<D> {
         }
         if let Some(target) = self
             .target
-            .without_what_is_over(|vip, route, backend| self.flows.has(vip, route, backend), now_ns)
+            .without_what_is_over(|vip, route, backend| self.may_have_flows(vip, route, backend), now_ns)
         {
             self.target = target;
             self.retry();

@@ -10,7 +10,7 @@ use super::clock;
 use super::engine::{Engine, Refused};
 use crate::api::flow_dump::FlowDump;
 use crate::api::types::{FlowCount, FlowDumpHead, FlowEntry, FlowEntryState, FlowImport, FlowOptions};
-use crate::dataplane::{Dataplane, FlowCounts, FlowRecord, FlowRecords, Remembered};
+use crate::dataplane::{Dataplane, FlowCounts, FlowRecord, FlowRecords, Remembered, Wins};
 use crate::state::{ChangeError, Desired, VipKey, find_vip};
 
 impl<D: Dataplane> Engine<D> {
@@ -83,7 +83,10 @@ impl<D: Dataplane> Engine<D> {
             )));
         }
         let now_ns = clock::monotonic_ns();
-        let done = self.dataplane.remember(&self.target, &records, now_ns).map_err(Refused::Dataplane)?;
+        let done = self
+            .dataplane
+            .remember(&self.target, &records, Wins::Here, now_ns)
+            .map_err(Refused::Dataplane)?;
         self.flows = self.dataplane.flows(&self.target, now_ns).map_err(Refused::Read)?;
         let Remembered { taken, known, foreign, over, full } = done;
         Ok(FlowImport { taken, known, foreign, over, full })

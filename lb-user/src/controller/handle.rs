@@ -1,10 +1,13 @@
 //! What everybody else holds of the controller: commands by message, each with its own way back.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Refused;
+use super::follow::{Copied, News, Rings};
 use super::metrics_view::MetricsSnapshot;
 use super::vrrp_view;
 use crate::api::flow_dump::FlowDump;
@@ -13,8 +16,8 @@ use crate::api::types::{
     FlowImport, FlowOptions, HealthStatus, JournalEntry, Stats, Status, VipStatus, VrrpDone, VrrpOrder,
     VrrpStatus,
 };
-use crate::dataplane::Flow;
-use crate::state::Change;
+use crate::dataplane::{Flow, FlowRecord, Remembered, Told};
+use crate::state::{Change, Healths};
 use crate::vrrp::Order;
 
 /// Who asks for something.
@@ -47,8 +50,17 @@ pub(super) enum Command {
     Explain(Flow, Reply<Result<ExplainReply, Refused>>),
     Change { change: Change, caller: Caller, dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
     Reload { dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
+    Copied(Reply<Copied>),
+    News { told: Told, of: BTreeSet<IpAddr>, most: usize, most_opened: usize, reply: NewsReply },
+    FollowRings(Rings, Reply<()>),
+    FollowFlows(Vec<FlowRecord>, Reply<Result<Remembered, Refused>>),
+    FollowHealth(Healths, Reply<()>),
+    Own(BTreeSet<IpAddr>, Reply<()>),
+    ForgetCopies(Reply<()>),
     Stop,
 }
+
+type NewsReply = Reply<Result<(Told, News), Refused>>;
 
 impl Command {
     /// It has to wait while something else changes.
@@ -158,6 +170,48 @@ impl ControllerHandle {
     /// Reads the configuration file anew.
     pub async fn reload(&self, dry_run: bool) -> Result<ChangeResult, Refused> {
         self.ask(|reply| Command::Reload { dry_run, reply }).await?
+    }
+
+    /// What peers may have copies of.
+    pub(crate) async fn copied(&self) -> Result<Copied, Refused> {
+        self.ask(Command::Copied).await
+    }
+
+    /// What peers may have copies of, with the next flows of vips at some addresses of which `told` knows nothing yet: `most`
+    /// at most, of which `most_opened` at most have only been opened.
+    pub(crate) async fn news(
+        &self,
+        told: Told,
+        of: BTreeSet<IpAddr>,
+        most: usize,
+        most_opened: usize,
+    ) -> Result<(Told, News), Refused> {
+        self.ask(|reply| Command::News { told, of, most, most_opened, reply }).await?
+    }
+
+    /// Keeps vips as they are at another node.
+    pub(crate) async fn follow_rings(&self, rings: Rings) -> Result<(), Refused> {
+        self.ask(|reply| Command::FollowRings(rings, reply)).await
+    }
+
+    /// Remembers another node's flows.
+    pub(crate) async fn follow_flows(&self, records: Vec<FlowRecord>) -> Result<Remembered, Refused> {
+        self.ask(|reply| Command::FollowFlows(records, reply)).await?
+    }
+
+    /// Takes over what another node knows of backends of which nothing is known here yet.
+    pub(crate) async fn follow_health(&self, healths: Healths) -> Result<(), Refused> {
+        self.ask(|reply| Command::FollowHealth(healths, reply)).await
+    }
+
+    /// Says of which addresses packets come here.
+    pub(crate) async fn own(&self, mine: BTreeSet<IpAddr>) -> Result<(), Refused> {
+        self.ask(|reply| Command::Own(mine, reply)).await
+    }
+
+    /// Follows nobody any more.
+    pub(crate) async fn forget_copies(&self) -> Result<(), Refused> {
+        self.ask(Command::ForgetCopies).await
     }
 
     /// Ends the controller after the commands that were sent before.

@@ -18,7 +18,7 @@ use super::under_way::{self, Done, UnderWay};
 use super::{health, health_view, silence, view};
 use crate::announce::Announcer;
 use crate::api::types::{AddressStatus, ChangeResult};
-use crate::dataplane::Dataplane;
+use crate::dataplane::{ChangesWanted, Dataplane};
 use crate::health::Checker;
 use crate::net::{HostFacts, Resolver};
 use crate::state::{NextHops, Unresolved};
@@ -229,6 +229,26 @@ impl<D: Dataplane> Task<D> {
             Command::Reload { dry_run, reply } => {
                 self.under_way = Some(UnderWay::read(dry_run, reply, self.engine.reader()));
             }
+            Command::Copied(reply) => answer(reply, self.engine.copied()),
+            Command::News { mut told, of, most, most_opened, reply } => {
+                let wanted = ChangesWanted { addresses: &of, most, most_opened };
+                let news = block_in_place(|| self.engine.news(&mut told, wanted));
+                answer(reply, news.map(|news| (told, news)));
+            }
+            Command::FollowRings(rings, reply) => {
+                block_in_place(|| self.engine.follow_rings(rings));
+                self.want(BTreeSet::new());
+                answer(reply, ());
+            }
+            Command::FollowFlows(records, reply) => {
+                answer(reply, block_in_place(|| self.engine.follow_flows(records)));
+            }
+            Command::FollowHealth(healths, reply) => {
+                block_in_place(|| self.engine.take_healths(healths));
+                answer(reply, ());
+            }
+            Command::Own(mine, reply) => answer(reply, self.engine.own(mine)),
+            Command::ForgetCopies(reply) => answer(reply, self.engine.forget_copies()),
             Command::Stop => {}
         }
     }

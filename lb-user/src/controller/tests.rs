@@ -5,6 +5,7 @@ mod daemon;
 mod drain;
 pub(crate) mod elections;
 pub(crate) mod harness;
+mod peers;
 mod reload;
 mod resolve;
 mod socket;

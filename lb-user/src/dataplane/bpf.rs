@@ -21,9 +21,9 @@ use super::layout::{Capacity, EntryKey, Layout, ListUse};
 use super::pins::PinDir;
 use super::tables::{self, DIRECTORY, Tables};
 use super::{
-    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowRecords,
-    FlowTable, HitsJob, Limits, LoadJob, OBJECT, OpenOptions, Remembered, Totals, attach, explain, found,
-    interfaces, layout::Write, leases,
+    Applied, Attachment, ChangesWanted, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow,
+    FlowChanges, FlowRecords, FlowTable, HitsJob, Limits, LoadJob, OBJECT, OpenOptions, Remembered, Told,
+    Totals, Wins, attach, explain, found, interfaces, layout::Write, leases,
 };
 use crate::net::Links;
 use crate::state::{Forwarding, Protocol};
@@ -208,11 +208,24 @@ impl Dataplane for BpfDataplane {
         &mut self,
         forwarding: &Forwarding,
         records: &FlowRecords,
+        wins: Wins,
         now_ns: u64,
     ) -> Result<Remembered, DataplaneError> {
         let tracking = self.layout.tracking();
         let ages = ages(forwarding, &tracking, now_ns);
-        Ok(self.tables.flows.remember(&records.records, &ages, self.tables.owned.dests()))
+        Ok(self.tables.flows.remember(&records.records, wins, &ages, self.tables.owned.dests()))
+    }
+
+    fn flow_changes(
+        &mut self,
+        forwarding: &Forwarding,
+        told: &mut Told,
+        wanted: ChangesWanted<'_>,
+        now_ns: u64,
+    ) -> Result<FlowChanges, DataplaneError> {
+        let tracking = self.layout.tracking();
+        let ages = ages(forwarding, &tracking, now_ns);
+        Ok(self.tables.flows.changes(told, wanted, &ages, self.tables.owned.dests()))
     }
 
     fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError> {

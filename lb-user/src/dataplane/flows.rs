@@ -1,9 +1,11 @@
 //! The flow cache as user space sees it: memory that programs write while it is read. Only whole words are read, and a record
 //! is removed only as long as it is the one that was read.
 
+mod changes;
 mod records;
 
-pub use records::{FlowRecord, FlowRecords, Remembered};
+pub use changes::{ChangesWanted, FlowChanges, Told};
+pub use records::{FlowRecord, FlowRecords, Remembered, Wins};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

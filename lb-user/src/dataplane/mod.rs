@@ -34,7 +34,9 @@ use crate::state::{Forwarding, Prefix, Protocol, VipKey};
 
 pub use access_map::key as access_key;
 pub(crate) use attach::attach_unpinned;
-pub use flows::{FlowCounts, FlowRecord, FlowRecords, FlowTable, Remembered};
+pub use flows::{
+    ChangesWanted, FlowChanges, FlowCounts, FlowRecord, FlowRecords, FlowTable, Remembered, Told, Wins,
+};
 pub use found::found;
 pub use interfaces::interfaces;
 pub use layout::ListUse;
@@ -94,8 +96,21 @@ pub trait Dataplane: Send {
         &mut self,
         forwarding: &Forwarding,
         records: &FlowRecords,
+        wins: Wins,
         now_ns: u64,
     ) -> Result<Remembered, DataplaneError>;
+
+    /// The next records of which `told` knows nothing yet. `now_ns` is on the kernel's monotonic clock.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read a map.
+    fn flow_changes(
+        &mut self,
+        forwarding: &Forwarding,
+        told: &mut Told,
+        wanted: ChangesWanted<'_>,
+        now_ns: u64,
+    ) -> Result<FlowChanges, DataplaneError>;
 
     /// Runs one packet through the attached program, without changing any state.
     ///

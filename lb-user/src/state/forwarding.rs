@@ -80,9 +80,14 @@ pub enum Previous<'a> {
     Forwarding(&'a Forwarding),
     /// What an earlier daemon has left in the kernel.
     Found(&'a Found),
+    /// What runs here; but vips for which packets go to another node are as they are there.
+    Followed {
+        here: &'a Forwarding,
+        there: &'a Found,
+    },
 }
 
-/// The rings that were found in the kernel, by vip and number of the route (0: the vip's own).
+/// Rings of an earlier daemon or of another node, by vip and number of the route (0: the vip's own).
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     pub hash_seed: u64,
@@ -103,8 +108,22 @@ impl<'a> Previous<'a> {
             Self::Found(found) if found.hash_seed == hash_seed => {
                 Some(Before::Found(found.rings.get(&(vip, route))?))
             }
+            Self::Followed { here, there } => {
+                let there = Self::Found(there).of(vip, route, hash_seed);
+                there.or_else(|| Self::Forwarding(here).of(vip, route, hash_seed))
+            }
             _ => None,
         }
+    }
+
+    /// A vip or route as it runs here, whose ring need not be built again if its members are the same.
+    fn built(self, vip: VipKey, route: u8) -> Option<&'a ForwardVip> {
+        let (Self::Forwarding(here) | Self::Followed { here, .. }) = self else { return None };
+        match route {
+            0 => here.vips.get(&vip),
+            _ => here.routes.get(&(vip, route)),
+        }
+        .map(Arc::as_ref)
     }
 }
 
@@ -132,6 +151,10 @@ impl Forwarding {
             let mut ring = |size, members: &[Member]| ring(*key, size, members);
             let mut build = |number, members| {
                 let before = previous.of(*key, number, desired.hash_seed);
+                let mut ring = |size, dests: &BTreeMap<String, ForwardDest>| {
+                    let built = previous.built(*key, number).filter(|built| built.same_ring(size, dests));
+                    built.map_or_else(|| ring(size, &self::members(dests)), |built| built.ring.clone())
+                };
                 let now = Now { now_ns, times: &desired.flows, given_up: &vip.given_up };
                 ForwardVip::build(vip, members, &desired.tunnel, hops, (before, now), &mut ring)
             };
@@ -247,7 +270,7 @@ impl ForwardVip {
         tunnel: &Tunnel,
         hops: &NextHops,
         (before, now): (Option<Before<'_>>, Now<'_>),
-        ring: impl FnOnce(u32, &[Member]) -> Vec<u16>,
+        ring: impl FnOnce(u32, &BTreeMap<String, ForwardDest>) -> Vec<u16>,
     ) -> Arc<Self> {
         let next_hop = |address: &IpAddr, mode| {
             let hop = hops.get(address).cloned().unwrap_or(Err(Unresolved::Pending));
@@ -262,10 +285,7 @@ impl ForwardVip {
                 (name.clone(), ForwardDest { address, weight, mode, server_id, next_hop })
             })
             .collect();
-        let ring = match before {
-            Some(Before::Vip(before)) if before.same_ring(vip.ring_size, &dests) => before.ring.clone(),
-            _ => ring(vip.ring_size, &members(&dests)),
-        };
+        let ring = ring(vip.ring_size, &dests);
         let mut built = Self {
             ring_size: vip.ring_size,
             affinity: vip.affinity,

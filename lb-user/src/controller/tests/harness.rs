@@ -21,8 +21,9 @@ use crate::api::serve_socket;
 use crate::config::Config;
 use crate::controller::{ControllerHandle, Engine, Setup, SocketLock, spawn};
 use crate::dataplane::{
-    Applied, Attachment, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow, FlowRecords,
-    FlowTable, HitsJob, ListUse, LoadJob, OpenOptions, Remembered, Totals, XdpMode,
+    Applied, Attachment, ChangesWanted, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow,
+    FlowChanges, FlowRecord, FlowRecords, FlowTable, HitsJob, ListUse, LoadJob, OpenOptions, Remembered,
+    Told, Totals, Wins, XdpMode,
 };
 use crate::health::{Checker, Standings, Wanted};
 use crate::hooks::Hooks;
@@ -71,6 +72,8 @@ pub(crate) struct Kernel {
     pub(crate) totals: Totals,
     pub(crate) flows: FlowTable,
     pub(crate) flow_records: FlowRecords,
+    /// What the next look finds to have changed.
+    pub(crate) flow_changes: Vec<FlowRecord>,
     pub(crate) links: Links,
     /// What the next change has to do before it is applied.
     pub(crate) slow_lists: Option<LoadJob>,
@@ -138,12 +141,26 @@ impl Dataplane for FakeDataplane {
         &mut self,
         _forwarding: &Forwarding,
         records: &FlowRecords,
+        _wins: Wins,
         _now_ns: u64,
     ) -> Result<Remembered, DataplaneError> {
         let mut kernel = self.kernel();
         let taken = records.records.len() as u64;
         kernel.flow_records.records.extend(&records.records);
         Ok(Remembered { taken, ..Remembered::default() })
+    }
+
+    fn flow_changes(
+        &mut self,
+        _forwarding: &Forwarding,
+        _told: &mut Told,
+        wanted: ChangesWanted<'_>,
+        _now_ns: u64,
+    ) -> Result<FlowChanges, DataplaneError> {
+        let mut records = std::mem::take(&mut self.kernel().flow_changes);
+        records.retain(|flow| wanted.addresses.contains(&flow.vip.address));
+        let places = records.iter().map(|flow| flow.bucket * 8).collect();
+        Ok(FlowChanges { buckets: 1, records, places, round_done: true })
     }
 
     fn explain(&self, flow: &Flow) -> Result<Explanation, DataplaneError> {

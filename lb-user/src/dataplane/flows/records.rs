@@ -34,6 +34,15 @@ pub struct FlowRecords {
     pub records: Vec<FlowRecord>,
 }
 
+/// Who is right about a flow that is remembered on both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wins {
+    /// What is remembered here: packets come here.
+    Here,
+    /// What comes in: packets come there.
+    There,
+}
+
 /// What became of records that were taken in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
@@ -51,7 +60,7 @@ pub struct Remembered {
 type Owners = BTreeMap<u16, (EntryKey, IpAddr)>;
 
 impl Ages<'_> {
-    fn counts(&self, record: Record, is_udp: bool) -> bool {
+    pub(super) fn counts(&self, record: Record, is_udp: bool) -> bool {
         let is_quiet = is_udp && record.age(self.now) > self.udp_idle;
         !is_quiet && record.is_live(self.now, self.tracking)
     }
@@ -88,10 +97,11 @@ impl Flows {
         FlowRecords { buckets: self.0.len(), records }
     }
 
-    /// Takes records of a table with as many buckets in; those that are there win.
+    /// Takes records of a table with as many buckets in.
     pub(in crate::dataplane) fn remember(
         &self,
         records: &[FlowRecord],
+        wins: Wins,
         ages: &Ages<'_>,
         owners: &Owners,
     ) -> Remembered {
@@ -109,16 +119,23 @@ impl Flows {
                 done.over += 1;
                 continue;
             }
-            *self.put(flow.bucket, record, ages, &mut done) += 1;
+            *self.put(flow.bucket, record, wins, ages, &mut done) += 1;
         }
         done
     }
 
     /// Puts a record into its bucket; gives the number that has to be raised.
-    fn put<'d>(&self, bucket: u32, record: Record, ages: &Ages<'_>, done: &'d mut Remembered) -> &'d mut u64 {
+    fn put<'d>(
+        &self,
+        bucket: u32,
+        record: Record,
+        wins: Wins,
+        ages: &Ages<'_>,
+        done: &'d mut Remembered,
+    ) -> &'d mut u64 {
         let way = way(|index| self.0.read_at(word_at(bucket, index)), record.tag, ages.now, ages.tracking);
         let goes_on = |word| Record::from_word(word).is_some_and(|held| held.state >= record.state);
-        if way.is_found {
+        if way.is_found && wins == Wins::Here {
             &mut done.known
         } else if way.evicts && goes_on(way.word) {
             &mut done.full

@@ -1,0 +1,138 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use lb_common::flow::FlowState;
+use tokio::sync::watch;
+
+use super::harness::{FILE, Running, start, start_with};
+use crate::dataplane::FlowRecord;
+use crate::peers::{self, Fingerprint, Identity, Peer, Peers, PeersStatus, Wanted};
+use crate::state::VipKey;
+
+const VIP: &str = "203.0.113.10";
+
+/// A controller with its connections to the other one.
+struct Node {
+    running: Running,
+    mine: watch::Sender<BTreeSet<IpAddr>>,
+    peers: Peers,
+    listen: SocketAddr,
+    fingerprint: Fingerprint,
+}
+
+impl Node {
+    async fn start(text: &str, mine: &[&str]) -> Self {
+        let running = start_with(text).await;
+        let file = peers::identity_file(running.directory.path(), "test");
+        let fingerprint = Identity::load_or_make(&file).unwrap().fingerprint();
+        let mine = mine.iter().map(|address| address.parse().unwrap()).collect();
+        let (mine, receiver) = watch::channel(mine);
+        let peers = peers::spawn(file, running.controller.clone(), receiver);
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { running, mine, peers, listen: free.local_addr().unwrap(), fingerprint }
+    }
+
+    fn meet(&self, other: &Self) {
+        self.meet_as(other, other.fingerprint);
+    }
+
+    fn meet_as(&self, other: &Self, fingerprint: Fingerprint) {
+        let peer = Peer { address: other.listen, fingerprint };
+        let peers = BTreeMap::from([("other".to_owned(), peer)]);
+        self.peers.wanted.send_replace(Wanted { listen: Some(self.listen), peers });
+    }
+
+    async fn until(&self, ready: impl Fn(&PeersStatus) -> bool) {
+        let mut status = self.peers.status.clone();
+        let ready =
+            tokio::time::timeout(Duration::from_secs(20), status.wait_for(|status| ready(status))).await;
+        assert!(matches!(ready, Ok(Ok(_))), "never happened: {:#?}", self.peers.status.borrow());
+    }
+
+    /// Slots of `web` whose flows may be elsewhere.
+    fn in_transition(&self) -> usize {
+        self.running.forwarding().vips[&web()].in_transition()
+    }
+}
+
+fn web() -> VipKey {
+    "203.0.113.10:80/tcp".parse().unwrap()
+}
+
+fn flow(tag: u32) -> FlowRecord {
+    let backend = "10.0.0.12".parse().unwrap();
+    FlowRecord { vip: web(), route: 0, backend, state: FlowState::Confirmed, age: 3, bucket: 7, tag }
+}
+
+fn flows_taken(status: &PeersStatus) -> u64 {
+    status.peers.get("other").map_or(0, |peer| peer.follower.flows)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_keeps_vips_and_flows_as_they_are_where_packets_come_to() {
+    let (a, b) = (Node::start(FILE, &[VIP]).await, Node::start(FILE, &[]).await);
+    a.meet(&b);
+    b.meet(&a);
+    b.until(|status| status.flows(Instant::now()) == lb_vrrp::gate::Flows::InStep).await;
+    assert_eq!((a.in_transition(), b.in_transition()), (0, 0));
+
+    let drain = r#"{"action":"drain","backend":"web-1","vip":"web"}"#;
+    a.running.post("/v1/changes", drain).await;
+    a.running.dataplane.kernel().flow_changes = vec![flow(1), flow(2)];
+    b.until(|status| flows_taken(status) == 2).await;
+    assert!(a.in_transition() > 50);
+    assert_eq!(b.in_transition(), a.in_transition(), "flows of these slots may have records");
+    assert_eq!(b.running.web_slots()["web-1"], 84, "nobody drained it here");
+    b.running.post("/v1/changes", drain).await;
+    assert_eq!(b.running.forwarding().vips[&web()], a.running.forwarding().vips[&web()]);
+    assert_eq!(b.running.dataplane.kernel().flow_records.records, [flow(1), flow(2)]);
+
+    // Packets come to the other node now, which goes on from there.
+    let before = b.running.forwarding();
+    a.mine.send_replace(BTreeSet::new());
+    b.mine.send_replace(BTreeSet::from([VIP.parse().unwrap()]));
+    b.running.dataplane.kernel().flow_changes = vec![flow(3)];
+    a.until(|status| flows_taken(status) == 1).await;
+    assert_eq!(b.running.forwarding(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_not_known_hears_nothing() {
+    let (a, b) = (Node::start(FILE, &[VIP]).await, Node::start(FILE, &[]).await);
+    a.meet(&b);
+    b.meet_as(&a, b.fingerprint);
+    let refused =
+        |status: &PeersStatus| status.peers.get("other").is_some_and(|peer| peer.follower.trouble.is_some());
+    b.until(refused).await;
+    a.meet_as(&b, a.fingerprint);
+    b.meet(&a);
+    b.until(refused).await;
+    let status = b.peers.status.borrow().clone();
+    assert_eq!(status.peers["other"].follower.connections, 0, "{status:#?}");
+    assert_eq!(status.flows(Instant::now()), lb_vrrp::gate::Flows::Behind);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_whose_flows_have_other_places_say_so() {
+    let other = format!("hash_seed = 7\n{FILE}");
+    let (a, b) = (Node::start(FILE, &[VIP]).await, Node::start(&other, &[]).await);
+    a.meet(&b);
+    b.meet(&a);
+    let says = |status: &PeersStatus| {
+        let trouble = status.peers.get("other").and_then(|peer| peer.follower.trouble.clone());
+        trouble.is_some_and(|trouble| {
+            trouble.contains("the peer has hash_seed = ") && trouble.contains("this node has 7")
+        })
+    };
+    b.until(says).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_peers_nothing_is_copied() {
+    let running = start().await;
+    let (_, mine) = watch::channel(BTreeSet::new());
+    let peers = peers::spawn(running.directory.path().join("x.pem"), running.controller.clone(), mine);
+    assert_eq!(peers.status.borrow().flows(Instant::now()), lb_vrrp::gate::Flows::NotCopied);
+    assert!(!running.directory.path().join("x.pem").exists(), "no key without need");
+}

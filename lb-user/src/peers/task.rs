@@ -1,0 +1,263 @@
+//! Keeps connections with all peers: listens for those that hold copies, and asks each for its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tracing::{info, warn};
+
+use super::connection::{BEGIN, Ended};
+use super::teller::{self, Memory};
+use super::{
+    Fingerprint, FollowerStatus, Identity, Mine, Peer, PeersStatus, TellerStatus, Wanted, follower, pin,
+};
+use crate::controller::ControllerHandle;
+
+/// Between two attempts to reach a peer or to listen.
+const RETRY: Duration = Duration::from_millis(500);
+/// Connections that have not shown yet whose they are.
+const STRANGERS: usize = 16;
+
+/// Handle of the task. It ends when all of them are gone.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    /// Replaced as a whole; a change breaks all connections.
+    pub wanted: watch::Sender<Wanted>,
+    pub status: watch::Receiver<PeersStatus>,
+}
+
+/// Starts the task on the present runtime. `identity`: the file with this node's key; made when it is needed first.
+#[must_use]
+pub fn spawn(identity: PathBuf, controller: ControllerHandle, mine: Mine) -> Peers {
+    let (wanted, asked) = watch::channel(Wanted::default());
+    let (told, status) = watch::channel(PeersStatus::default());
+    let shared = Shared { controller, mine, status: Arc::new(told) };
+    tokio::spawn(keep(identity, asked, shared));
+    Peers { wanted, status }
+}
+
+#[derive(Clone)]
+struct Shared {
+    controller: ControllerHandle,
+    mine: Mine,
+    status: Arc<watch::Sender<PeersStatus>>,
+}
+
+impl Shared {
+    fn follower(&self, peer: &str, change: &dyn Fn(&mut FollowerStatus)) {
+        self.status
+            .send_modify(|all| all.peers.get_mut(peer).into_iter().for_each(|one| change(&mut one.follower)));
+    }
+
+    fn teller(&self, peer: &str, change: &dyn Fn(&mut TellerStatus)) {
+        self.status
+            .send_modify(|all| all.peers.get_mut(peer).into_iter().for_each(|one| change(&mut one.teller)));
+    }
+
+    fn trouble(&self, trouble: Option<String>) {
+        self.status.send_if_modified(|all| {
+            let changed = all.trouble != trouble;
+            if changed && let Some(trouble) = &trouble {
+                warn!(trouble, "peers cannot hold copies of this node's flows");
+            }
+            all.trouble = trouble;
+            changed
+        });
+    }
+}
+
+async fn keep(identity: PathBuf, mut asked: watch::Receiver<Wanted>, shared: Shared) {
+    let mut mine = shared.mine.clone();
+    let mut tasks = JoinSet::new();
+    loop {
+        let wanted = asked.borrow_and_update().clone();
+        tasks.shutdown().await;
+        shared.status.send_replace(PeersStatus::default());
+        // Fails when the controller has ended, which ends this, too.
+        let _ = shared.controller.forget_copies().await;
+        if !wanted.peers.is_empty() {
+            match Identity::load_or_make(&identity) {
+                Ok(identity) => begin(&mut tasks, &wanted, &Arc::new(identity), &shared),
+                Err(error) => shared.trouble(Some(error.to_string())),
+            }
+        }
+        loop {
+            let owned = mine.borrow_and_update().clone();
+            let _ = shared.controller.own(owned).await;
+            tokio::select! {
+                changed = asked.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                Ok(()) = mine.changed() => {}
+            }
+        }
+    }
+}
+
+fn begin(tasks: &mut JoinSet<()>, wanted: &Wanted, identity: &Arc<Identity>, shared: &Shared) {
+    shared.status.send_modify(|all| {
+        all.fingerprint = Some(identity.fingerprint());
+        all.peers = wanted.peers.keys().map(|name| (name.clone(), Default::default())).collect();
+    });
+    if let Some(listen) = wanted.listen {
+        let names = wanted.peers.iter().map(|(name, peer)| (peer.fingerprint, name.clone())).collect();
+        tasks.spawn(serve(listen, names, identity.clone(), shared.clone()));
+    }
+    for (name, peer) in &wanted.peers {
+        tasks.spawn(ask(name.clone(), peer.clone(), identity.clone(), shared.clone()));
+    }
+}
+
+/// Holds a peer's copy, over one connection after the other.
+async fn ask(name: String, peer: Peer, identity: Arc<Identity>, shared: Shared) {
+    let mut had = None;
+    loop {
+        let Err(ended) = ask_once(&name, &peer, &identity, &mut had, &shared).await;
+        let text = format!("{}: {ended}", peer.address);
+        shared.status.send_modify(|all| {
+            let Some(status) = all.peers.get_mut(&name).map(|peer| &mut peer.follower) else { return };
+            if status.connected || status.trouble.as_ref() != Some(&text) {
+                warn!(peer = name, reason = text, "no copy of the peer's flows; it is tried again");
+            }
+            status.connected = false;
+            status.trouble = Some(text);
+        });
+        sleep(RETRY).await;
+    }
+}
+
+async fn ask_once(
+    name: &str,
+    peer: &Peer,
+    identity: &Identity,
+    had: &mut follower::Had,
+    shared: &Shared,
+) -> Result<std::convert::Infallible, Ended> {
+    let config =
+        pin::client(identity, peer.fingerprint).map_err(|error| Ended::Differs(error.to_string()))?;
+    let connecting = async {
+        let stream = TcpStream::connect(peer.address).await?;
+        stream.set_nodelay(true)?;
+        let server = pin::SERVER_NAME.try_into().map_err(std::io::Error::other)?;
+        TlsConnector::from(Arc::new(config)).connect(server, stream).await
+    };
+    let stream = timeout(BEGIN, connecting).await.map_err(|_| Ended::Silent)??;
+    follower::follow(stream, had, &shared.controller, |change| {
+        shared.follower(name, change);
+    })
+    .await
+}
+
+/// Tells peers that ask.
+async fn serve(
+    listen: SocketAddr,
+    names: BTreeMap<Fingerprint, String>,
+    identity: Arc<Identity>,
+    shared: Shared,
+) {
+    let fingerprints: BTreeSet<Fingerprint> = names.keys().copied().collect();
+    let acceptor = match pin::server(&identity, fingerprints) {
+        Ok(config) => TlsAcceptor::from(Arc::new(config)),
+        Err(error) => return shared.trouble(Some(error.to_string())),
+    };
+    let listener = loop {
+        match TcpListener::bind(listen).await {
+            Ok(listener) => break listener,
+            Err(error) => shared.trouble(Some(format!("cannot listen on {listen}: {error}"))),
+        }
+        sleep(RETRY).await;
+    };
+    shared.trouble(None);
+    let desk = Arc::new(Desk {
+        acceptor,
+        memories: names.values().map(|name| (name.clone(), Arc::default())).collect(),
+        names,
+        present: Mutex::default(),
+        shared,
+    });
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    let mut tasks = JoinSet::new();
+    loop {
+        while tasks.try_join_next().is_some() {}
+        let Ok(place) = strangers.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let desk = desk.clone();
+                tasks.spawn(async move {
+                    let Some(greeted) = desk.greet(stream, from).await else { return };
+                    drop(place);
+                    desk.tell(greeted).await;
+                });
+            }
+            // Such as no free file descriptor: it passes.
+            Err(_) => sleep(RETRY).await,
+        }
+    }
+}
+
+type Stream = tokio_rustls::server::TlsStream<TcpStream>;
+
+/// What all connections of peers that ask have in common.
+struct Desk {
+    acceptor: TlsAcceptor,
+    names: BTreeMap<Fingerprint, String>,
+    memories: BTreeMap<String, Arc<Mutex<Memory>>>,
+    /// The connection of each peer; a new one ends the one before.
+    present: Mutex<BTreeMap<String, AbortHandle>>,
+    shared: Shared,
+}
+
+impl Desk {
+    async fn greet(&self, stream: TcpStream, from: SocketAddr) -> Option<(String, Stream)> {
+        let _ = stream.set_nodelay(true);
+        let stream = match timeout(BEGIN, self.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                info!(%from, %error, "refused a connection that is none of a peer");
+                return None;
+            }
+            Err(_) => return None,
+        };
+        let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+        let name = self.names.get(&Fingerprint::of(certificate))?.clone();
+        Some((name, stream))
+    }
+
+    async fn tell(self: Arc<Self>, (name, stream): (String, Stream)) {
+        let desk = self.clone();
+        let of = name.clone();
+        let mut present = self.present.lock().await;
+        if let Some(before) = present.remove(&name) {
+            before.abort();
+        }
+        let task = tokio::spawn(async move {
+            let Some(memory) = desk.memories.get(&of) else { return };
+            let mut memory = memory.lock().await;
+            let Shared { controller, mine, .. } = &desk.shared;
+            info!(peer = of, "the peer holds a copy of this node's flows");
+            let (shared, peer) = (desk.shared.clone(), of.clone());
+            let status = move |change: &dyn Fn(&mut TellerStatus)| shared.teller(&peer, change);
+            let ended = teller::tell(stream, &mut memory, controller, mine, status).await;
+            warn!(peer = of, reason = %ended, "the peer holds no copy any more");
+            let text = ended.to_string();
+            desk.shared.teller(&of, &|status| {
+                (status.connected, status.trouble) = (false, Some(text.clone()));
+            });
+        });
+        present.insert(name, task.abort_handle());
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.present.get_mut().values().for_each(AbortHandle::abort);
+    }
+}
