@@ -6,12 +6,14 @@
 mod check;
 mod hook;
 mod objects;
+mod peer;
 mod pool;
 mod vrrp;
 
 pub(super) use check::CheckFile;
 pub(super) use hook::HookFile;
 pub(super) use objects::{AddressFile, BackendFile, MemberFile, RouteFile, VipFile};
+pub(super) use peer::PeerFile;
 pub(super) use pool::PoolFile;
 pub(super) use vrrp::{Addresses, ExternalFile, GroupFile, RouterFile, TrackFile, TrackerFile, VrrpFile};
 
@@ -28,7 +30,7 @@ use super::error::Problems;
 use super::prefix;
 use super::reader::{Located, Source, TableReader};
 use super::settings::{
-    ACCESS, BACKEND, CHECK, FLOWS as FLOWS_SECTION, HOOK, LIMITS, Section, TOP, TUNNEL, VIP,
+    ACCESS, BACKEND, CHECK, FLOWS as FLOWS_SECTION, HOOK, LIMITS, PEER, Section, TOP, TUNNEL, VIP,
 };
 use super::words::{OVERSIZES, XDP_MODES};
 use crate::dataplane::XdpMode;
@@ -40,6 +42,7 @@ pub(super) struct ConfigFile {
     pub(super) xdp_mode: Option<Located<XdpMode>>,
     pub(super) hash_seed: Option<Located<u64>>,
     pub(super) metrics_listen: Option<Located<SocketAddr>>,
+    pub(super) peer_listen: Option<Located<SocketAddr>>,
     pub(super) tunnel: TunnelFile,
     pub(super) limits: LimitsFile,
     pub(super) flows: FlowsFile,
@@ -49,6 +52,7 @@ pub(super) struct ConfigFile {
     pub(super) vips: Vec<VipFile>,
     pub(super) vrrp: VrrpFile,
     pub(super) hooks: Vec<HookFile>,
+    pub(super) peers: Vec<PeerFile>,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +120,7 @@ impl ConfigFile {
             xdp_mode: top.optional(problems, "xdp_mode", choice(XDP_MODES)),
             hash_seed: top.optional(problems, "hash_seed", number(0..=u64::MAX)),
             metrics_listen: top.optional(problems, "metrics_listen", socket_address),
+            peer_listen: top.optional(problems, "peer_listen", socket_address),
             tunnel: section(&top, problems, "tunnel", &TUNNEL)
                 .map_or_else(TunnelFile::default, |table| TunnelFile::read(&table, problems)),
             limits: section(&top, problems, "limits", &LIMITS)
@@ -137,6 +142,10 @@ impl ConfigFile {
                 .map(|table| VipFile::read(table, problems))
                 .collect(),
             vrrp: VrrpFile::read(&top, problems),
+            peers: blocks(&top, problems, "peer", &PEER)
+                .into_iter()
+                .map(|table| PeerFile::read(table, problems))
+                .collect(),
             hooks: blocks(&top, problems, "hook", &HOOK)
                 .into_iter()
                 .map(|table| HookFile::read(table, problems))

@@ -33,6 +33,7 @@ use crate::dataplane::{Limits, XdpMode};
 use crate::health::probe::{self, Probe};
 use crate::health::{Rhythm, Spec, Via};
 use crate::hooks::Hook;
+use crate::peers;
 use crate::state::{
     AccessRules, Affinity, Answers, DesiredAddress, FlowTimes, Mode, PoolPolicy, Prefixes, ServerId, Tunnel,
     VipKey, VipOptions,
@@ -86,6 +87,8 @@ pub struct Config {
     pub vips: BTreeMap<VipKey, VipConfig>,
     /// Virtual routers, and addresses of other programs' elections.
     pub vrrp: vrrp::Wanted,
+    /// Nodes that hold copies for each other.
+    pub peers: peers::Wanted,
     /// Whom to tell what has happened.
     pub hooks: BTreeMap<String, Hook>,
     /// Which of the values above the file gave.

@@ -2,6 +2,7 @@
 
 mod check;
 mod hook;
+mod peer;
 mod pool;
 mod vip;
 mod vrrp;
@@ -36,6 +37,9 @@ impl Config {
         if let Some(socket) = self.metrics_listen {
             line(&mut out, "metrics_listen", quoted(&socket.to_string()));
         }
+        if let Some(socket) = self.peers.listen {
+            line(&mut out, "peer_listen", quoted(&socket.to_string()));
+        }
         self.section(&mut out, "tunnel", Self::tunnel);
         self.section(&mut out, "limits", Self::limits);
         self.section(&mut out, "flows", Self::flows);
@@ -52,6 +56,9 @@ impl Config {
             self.vip(&mut out, *key, vip);
         }
         self.vrrp(&mut out);
+        for (name, peer) in &self.peers.peers {
+            Self::peer(&mut out, name, peer);
+        }
         for (name, hook) in &self.hooks {
             self.hook(&mut out, name, hook);
         }

@@ -5,12 +5,14 @@ mod check;
 mod general;
 mod hook;
 mod objects;
+mod peer;
 mod vrrp;
 
 pub(super) use check::CHECK;
 pub(super) use general::{ACCESS, FLOWS, LIMITS, TOP, TUNNEL};
 pub(super) use hook::HOOK;
 pub(super) use objects::{BACKEND, MEMBER, ROUTE, VIP};
+pub(super) use peer::PEER;
 pub(super) use vrrp::{VRRP, VRRP_EXTERNAL, VRRP_GROUP, VRRP_ROUTER, VRRP_TRACK, VRRP_TRACKER};
 
 /// A table of the file.
@@ -65,6 +67,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &VRRP_GROUP,
     &VRRP_TRACKER,
     &VRRP_EXTERNAL,
+    &PEER,
     &HOOK,
 ];
 

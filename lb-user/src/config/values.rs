@@ -96,6 +96,10 @@ impl Config {
             let texts = texts.into_iter();
             values.extend(texts.map(|text| self.value(&["vrrp", kind, name, text.key], text.plain)));
         }
+        for (name, peer) in &self.peers.peers {
+            values.push(self.value(&["peer", name, "address"], peer.address));
+            values.push(self.value(&["peer", name, "fingerprint"], peer.fingerprint));
+        }
         values.extend(self.hook_values());
         values
     }
@@ -103,11 +107,13 @@ impl Config {
     fn settings(&self) -> Vec<Value> {
         let Self { tunnel, limits, answers, flows, .. } = self;
         let metrics_listen = self.metrics_listen.map(|socket| socket.to_string());
+        let peer_listen = self.peers.listen.map(|socket| socket.to_string());
         let mut values = vec![
             self.value(&["interfaces"], self.interfaces.join(", ")),
             self.value(&["xdp_mode"], words::xdp_mode(self.xdp_mode)),
             self.value(&["hash_seed"], self.hash_seed),
             self.value(&["metrics_listen"], metrics_listen.unwrap_or_default()),
+            self.value(&["peer_listen"], peer_listen.unwrap_or_default()),
             self.value(&["tunnel", "source4"], tunnel.source4.map(render::source).unwrap_or_default()),
             self.value(&["tunnel", "source6"], tunnel.source6.map(render::source).unwrap_or_default()),
             self.value(&["tunnel", "ttl"], tunnel.ttl),

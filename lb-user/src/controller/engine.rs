@@ -360,7 +360,7 @@ impl<D: Dataplane> Engine<D> {
         }
         if let Some(target) = self
             .target
-            .without_what_is_over(|vip, route, backend| self.may_have_flows(vip, route, backend), now_ns)
+            .without_what_is_over(|vip, route, backend| self.flows_may_go_on(vip, route, backend), now_ns)
         {
             self.target = target;
             self.retry();

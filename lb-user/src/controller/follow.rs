@@ -63,7 +63,7 @@ impl<D: Dataplane> Engine<D> {
 
     /// Whether flows of a vip may be on a backend. Of a vip that is followed, the other node knows: what is remembered here may
     /// be on its way.
-    pub(super) fn may_have_flows(&self, vip: VipKey, route: u8, backend: IpAddr) -> bool {
+    pub(super) fn flows_may_go_on(&self, vip: VipKey, route: u8, backend: IpAddr) -> bool {
         self.followed.rings.contains_key(&(vip, route)) || self.flows.has(vip, route, backend)
     }
 

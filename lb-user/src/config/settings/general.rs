@@ -1,7 +1,7 @@
 //! The settings of the whole instance.
 
 use super::Absent::{Required, Value, Words};
-use super::{BACKEND, CHECK, HOOK, Section, VIP, VRRP, setting};
+use super::{BACKEND, CHECK, HOOK, PEER, Section, VIP, VRRP, setting};
 
 pub(in crate::config) const TOP: Section = Section {
     title: "the top level",
@@ -31,6 +31,12 @@ pub(in crate::config) const TOP: Section = Section {
             Words("not served over TCP"),
             "Serves Prometheus metrics under `/metrics` at this TCP address. They are always served on the unix socket.",
         ),
+        setting(
+            "peer_listen",
+            "ADDRESS:PORT",
+            Words("none; needed with `[[peer]]`"),
+            "Where peers get their copies of this node's flows.",
+        ),
     ],
     tables: &[
         ("tunnel", &TUNNEL),
@@ -41,6 +47,7 @@ pub(in crate::config) const TOP: Section = Section {
         ("backend", &BACKEND),
         ("vip", &VIP),
         ("vrrp", &VRRP),
+        ("peer", &PEER),
         ("hook", &HOOK),
     ],
 };

@@ -331,11 +331,27 @@ fn settings() -> impl Strategy<Value = Config> {
                     backends: BTreeMap::new(),
                     vips: BTreeMap::new(),
                     vrrp: crate::vrrp::Wanted::default(),
+                    peers: any_peers(hash_seed),
                     hooks: BTreeMap::new(),
                     provenance: Provenance::default(),
                 }
             },
         )
+}
+
+/// None, or two.
+fn any_peers(seed: u64) -> crate::peers::Wanted {
+    if seed % 3 != 0 {
+        return crate::peers::Wanted::default();
+    }
+    let peer = |digit: &str, port| crate::peers::Peer {
+        address: SocketAddr::from(([192, 0, 2, 7], port)),
+        fingerprint: digit.repeat(64).parse().expect("a fingerprint"),
+    };
+    crate::peers::Wanted {
+        listen: Some(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 7946))),
+        peers: BTreeMap::from([("b".to_owned(), peer("0", 1)), ("c d".to_owned(), peer("f", 65535))]),
+    }
 }
 
 /// Any valid configuration; its lists are those of [`list`].

@@ -12,6 +12,7 @@ mod hooks;
 mod mistakes;
 mod objects;
 mod options;
+mod peers;
 mod pool;
 mod round_trip;
 mod routes;

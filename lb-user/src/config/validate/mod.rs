@@ -9,6 +9,7 @@ mod groups;
 mod hooks;
 mod limits;
 mod objects;
+mod peers;
 mod pool;
 mod quic;
 mod routes;
@@ -55,6 +56,7 @@ pub(super) fn validate(
     let addresses = addresses::validate(&mut check, &file.vips, &objects);
     let vrrp = vrrp::validate(&mut check, &file.vrrp, &objects, &addresses);
     let hooks = hooks::validate(&mut check, &file.hooks, &objects, &vrrp);
+    let peers = peers::validate(&mut check, &file.peer_listen, &file.peers);
     let tunnel = check.tunnel(&file.tunnel, &objects);
     let probes = check.probe_prefixes(&file.tunnel, &objects);
     let (access, access_source) = check.access(&file.access);
@@ -77,6 +79,7 @@ pub(super) fn validate(
         backends: objects.backends,
         vips: objects.vips,
         vrrp,
+        peers,
         hooks,
         provenance,
     })
