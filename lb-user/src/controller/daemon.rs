@@ -34,6 +34,7 @@ use crate::dataplane::bpf::{self, BpfDataplane};
 use crate::dataplane::{Dataplane, DataplaneError, Leases, OpenOptions, found};
 use crate::hooks::{Hooks, Place, events_of};
 use crate::net::{HostFacts, Links, Resolver};
+use crate::peers::{self, identity_file};
 use crate::state::{Forwarding, NextHops, Store};
 use crate::tunnel_probes;
 use crate::vrrp::{self, Leaving, Notice, Vrrp};
@@ -162,8 +163,12 @@ where
     let told = hooks.clone();
     let tell = Box::new(move |notice| events_of(&notice).for_each(|event| told.tell(event)));
     let (vrrp, elections) = (edges.elections)(&options.pin_dir(), tell)?;
+    let (peers, copying) = peers::prepare();
+    let mine = peers::mine(&vrrp, announcer.wanted.subscribe());
     let (controller, task) =
-        task::spawn(engine, resolver, announcer.clone(), facts, checker, tunnels.wanted.clone(), vrrp);
+        task::spawn(engine, resolver, announcer.clone(), facts, checker, tunnels.wanted.clone(), vrrp, peers);
+    let identity = identity_file(&options.state_dir, options.instance.as_str());
+    copying.spawn(identity, controller.clone(), mine);
     let servers = Servers::start(listener, metrics_listener, &controller);
     info!(
         instance = options.instance.as_str(),

@@ -13,6 +13,7 @@ use super::vrrp_view;
 use crate::api::types::{Fitness, VrrpDone, VrrpStatus};
 use crate::dataplane::Dataplane;
 use crate::health::Standings;
+use crate::peers::{Peers, PeersStatus};
 use crate::vrrp::{self, Host, Order, Vrrp};
 
 /// How long an order waits for the thread.
@@ -20,6 +21,7 @@ const ORDER_TIME: Duration = Duration::from_secs(2);
 
 pub(super) struct Elections {
     vrrp: Vrrp,
+    peers: Peers,
     started: Instant,
     /// The first round of checks was in; that counts once.
     first_round_done: bool,
@@ -28,9 +30,9 @@ pub(super) struct Elections {
 }
 
 impl Elections {
-    pub(super) fn new(vrrp: Vrrp) -> Self {
+    pub(super) fn new(vrrp: Vrrp, peers: Peers) -> Self {
         let started = Instant::now();
-        Self { vrrp, started, first_round_done: false, limit: started }
+        Self { vrrp, peers, started, first_round_done: false, limit: started }
     }
 
     /// Says what is new. Virtual routers that did not change are told nothing.
@@ -45,7 +47,15 @@ impl Elections {
             }
             modified
         });
-        let host = engine.host(self.first_round_done);
+        let peers = &engine.setup.config.peers;
+        self.peers.wanted.send_if_modified(|before| {
+            let modified = before != peers;
+            if modified {
+                before.clone_from(peers);
+            }
+            modified
+        });
+        let host = self.host(engine);
         self.vrrp.host.send_if_modified(|before| {
             let modified = *before != host;
             if modified && before.unfit != host.unfit {
@@ -54,6 +64,14 @@ impl Elections {
             *before = host;
             modified
         });
+    }
+
+    fn host<D: Dataplane>(&self, engine: &Engine<D>) -> Host {
+        engine.host(self.first_round_done, *self.peers.flows.borrow())
+    }
+
+    pub(super) fn peers(&self) -> PeersStatus {
+        self.peers.status.borrow().clone()
     }
 
     /// The end of the wait for the first round, when that is still to come.
@@ -65,7 +83,7 @@ impl Elections {
     }
 
     pub(super) fn fitness<D: Dataplane>(&self, engine: &Engine<D>) -> Fitness {
-        let mut reasons = engine.host(self.first_round_done).unfit;
+        let mut reasons = self.host(engine).unfit;
         if !self.first_round_done && Instant::now() < self.limit {
             reasons.push("some checks have had no result yet since the daemon started".to_owned());
         }

@@ -17,10 +17,10 @@ use crate::vrrp::{Host, Subject};
 
 impl<D: Dataplane> Engine<D> {
     /// What the election is to know. `first_round_done` as [`Self::first_round_done`] said once.
-    pub(super) fn host(&self, first_round_done: bool) -> Host {
+    pub(super) fn host(&self, first_round_done: bool, flows: Flows) -> Host {
         Host {
             // An engine begins with the tables filled.
-            readiness: Readiness { tables_loaded: true, first_round_done, flows: Flows::NotCopied },
+            readiness: Readiness { tables_loaded: true, first_round_done, flows },
             unfit: self.unfit(),
             dead_vips: self.dead_vips(),
         }

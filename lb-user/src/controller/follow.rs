@@ -30,7 +30,7 @@ pub(crate) struct Copied {
 
 /// What is new for a peer. No flow is newer than the rings: it names no backend that they do not.
 #[derive(Debug)]
-pub(crate) struct News {
+pub(crate) struct Changes {
     pub(crate) copied: Copied,
     pub(crate) flows: FlowChanges,
 }
@@ -50,10 +50,10 @@ impl<D: Dataplane> Engine<D> {
         }
     }
 
-    pub(super) fn news(&mut self, told: &mut Told, wanted: ChangesWanted<'_>) -> Result<News, Refused> {
+    pub(super) fn changes(&mut self, told: &mut Told, wanted: ChangesWanted<'_>) -> Result<Changes, Refused> {
         let now_ns = clock::monotonic_ns();
         let flows = self.dataplane.flow_changes(&self.target, told, wanted, now_ns);
-        Ok(News { copied: self.copied(), flows: flows.map_err(Refused::Read)? })
+        Ok(Changes { copied: self.copied(), flows: flows.map_err(Refused::Read)? })
     }
 
     /// What the next forwarding is made from.

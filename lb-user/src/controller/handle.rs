@@ -7,7 +7,7 @@ use std::ops::Range;
 use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Refused;
-use super::follow::{Copied, News, Rings};
+use super::follow::{Changes, Copied, Rings};
 use super::metrics_view::MetricsSnapshot;
 use super::vrrp_view;
 use crate::api::flow_dump::FlowDump;
@@ -51,7 +51,7 @@ pub(super) enum Command {
     Change { change: Change, caller: Caller, dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
     Reload { dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
     Copied(Reply<Copied>),
-    News { told: Told, of: BTreeSet<IpAddr>, most: usize, most_opened: usize, reply: NewsReply },
+    Changes { told: Told, of: BTreeSet<IpAddr>, most: usize, most_opened: usize, reply: ChangesReply },
     FollowRings(Rings, Reply<()>),
     FollowFlows(Vec<FlowRecord>, Reply<Result<Remembered, Refused>>),
     FollowHealth(Healths, Reply<()>),
@@ -60,7 +60,7 @@ pub(super) enum Command {
     Stop,
 }
 
-type NewsReply = Reply<Result<(Told, News), Refused>>;
+type ChangesReply = Reply<Result<(Told, Changes), Refused>>;
 
 impl Command {
     /// It has to wait while something else changes.
@@ -179,14 +179,14 @@ impl ControllerHandle {
 
     /// What peers may have copies of, with the next flows of vips at some addresses of which `told` knows nothing yet: `most`
     /// at most, of which `most_opened` at most have only been opened.
-    pub(crate) async fn news(
+    pub(crate) async fn changes(
         &self,
         told: Told,
         of: BTreeSet<IpAddr>,
         most: usize,
         most_opened: usize,
-    ) -> Result<(Told, News), Refused> {
-        self.ask(|reply| Command::News { told, of, most, most_opened, reply }).await?
+    ) -> Result<(Told, Changes), Refused> {
+        self.ask(|reply| Command::Changes { told, of, most, most_opened, reply }).await?
     }
 
     /// Keeps vips as they are at another node.

@@ -45,7 +45,7 @@ mod vrrp_view;
 pub use candidate::Candidate;
 pub use daemon::run;
 pub use engine::{Engine, Refused};
-pub(crate) use follow::{Copied, News};
+pub(crate) use follow::{Changes, Copied};
 pub use handle::{Caller, ControllerHandle};
 pub use health_view::CheckSample;
 pub use metrics_view::{BackendSample, MetricsSnapshot, VipSample};

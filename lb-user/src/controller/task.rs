@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use lb_vrrp::gate::Flows;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place, spawn_blocking};
 use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, sleep_until, timeout_at};
@@ -21,6 +22,7 @@ use crate::api::types::{AddressStatus, ChangeResult};
 use crate::dataplane::{ChangesWanted, Dataplane};
 use crate::health::Checker;
 use crate::net::{HostFacts, Resolver};
+use crate::peers::Peers;
 use crate::state::{NextHops, Unresolved};
 use crate::tunnel_probes;
 use crate::vrrp::Vrrp;
@@ -46,6 +48,7 @@ pub fn spawn<D: Dataplane + 'static>(
     checker: Checker,
     tunnels: watch::Sender<tunnel_probes::Wanted>,
     vrrp: Vrrp,
+    peers: Peers,
 ) -> (ControllerHandle, JoinHandle<Engine<D>>) {
     let (sender, commands) = mpsc::channel(QUEUE_LEN);
     let mut ticks = tokio::time::interval(TICK);
@@ -59,7 +62,8 @@ pub fn spawn<D: Dataplane + 'static>(
         facts,
         checker,
         tunnels,
-        elections: Elections::new(vrrp),
+        copies: peers.flows.clone(),
+        elections: Elections::new(vrrp, peers),
         checker_lives: true,
         news: News::default(),
         resolver_lives: true,
@@ -82,6 +86,8 @@ struct Task<D> {
     /// Wants the ways of checks.
     tunnels: watch::Sender<tunnel_probes::Wanted>,
     elections: Elections,
+    /// How copies of other nodes' flows compare.
+    copies: watch::Receiver<Flows>,
     checker_lives: bool,
     /// What checks have said that hooks were told.
     news: News,
@@ -151,6 +157,7 @@ impl<D: Dataplane> Task<D> {
                     block_in_place(|| self.engine.advance(SystemTime::now()));
                 }
                 () = self.elections.due() => {}
+                Ok(()) = self.copies.changed() => {}
                 () = self.retry.due() => block_in_place(|| self.engine.retry()),
                 _ = self.looks.tick() => {
                     let hurry = block_in_place(|| self.engine.look_for_silence(SystemTime::now()));
@@ -230,10 +237,10 @@ impl<D: Dataplane> Task<D> {
                 self.under_way = Some(UnderWay::read(dry_run, reply, self.engine.reader()));
             }
             Command::Copied(reply) => answer(reply, self.engine.copied()),
-            Command::News { mut told, of, most, most_opened, reply } => {
+            Command::Changes { mut told, of, most, most_opened, reply } => {
                 let wanted = ChangesWanted { addresses: &of, most, most_opened };
-                let news = block_in_place(|| self.engine.news(&mut told, wanted));
-                answer(reply, news.map(|news| (told, news)));
+                let changes = block_in_place(|| self.engine.changes(&mut told, wanted));
+                answer(reply, changes.map(|changes| (told, changes)));
             }
             Command::FollowRings(rings, reply) => {
                 block_in_place(|| self.engine.follow_rings(rings));

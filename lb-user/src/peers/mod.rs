@@ -15,6 +15,7 @@ mod follower;
 mod identity;
 mod image;
 mod message;
+mod mine;
 mod pin;
 mod status;
 mod task;
@@ -28,8 +29,9 @@ use tokio::sync::watch;
 
 pub use identity::{Fingerprint, FingerprintError, Identity, IdentityError};
 pub use image::{ImageError, RingImage};
+pub use mine::mine;
 pub use status::{FollowerStatus, PeerStatus, PeersStatus, TellerStatus};
-pub use task::{Peers, spawn};
+pub use task::{Peers, Start, prepare};
 
 /// Which nodes hold copies for each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use lb_vrrp::gate::Flows;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -22,6 +23,8 @@ use crate::controller::ControllerHandle;
 
 /// Between two attempts to reach a peer or to listen.
 const RETRY: Duration = Duration::from_millis(500);
+/// Between two looks at how the copies compare.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that have not shown yet whose they are.
 const STRANGERS: usize = 16;
 
@@ -31,16 +34,48 @@ pub struct Peers {
     /// Replaced as a whole; a change breaks all connections.
     pub wanted: watch::Sender<Wanted>,
     pub status: watch::Receiver<PeersStatus>,
+    /// How the copies here compare with the originals.
+    pub flows: watch::Receiver<Flows>,
 }
 
-/// Starts the task on the present runtime. `identity`: the file with this node's key; made when it is needed first.
+/// What the task needs beside a controller, which has the handle.
+#[derive(Debug)]
+pub struct Start {
+    asked: watch::Receiver<Wanted>,
+    status: watch::Sender<PeersStatus>,
+    flows: watch::Sender<Flows>,
+}
+
+/// The handle, and what the task is started with.
 #[must_use]
-pub fn spawn(identity: PathBuf, controller: ControllerHandle, mine: Mine) -> Peers {
+pub fn prepare() -> (Peers, Start) {
     let (wanted, asked) = watch::channel(Wanted::default());
     let (told, status) = watch::channel(PeersStatus::default());
-    let shared = Shared { controller, mine, status: Arc::new(told) };
-    tokio::spawn(keep(identity, asked, shared));
-    Peers { wanted, status }
+    let (compared, flows) = watch::channel(Flows::default());
+    (Peers { wanted, status, flows }, Start { asked, status: told, flows: compared })
+}
+
+impl Start {
+    /// Starts the task on the present runtime. `identity`: the file with this node's key; made when it is needed first.
+    pub fn spawn(self, identity: PathBuf, controller: ControllerHandle, mine: Mine) {
+        let Self { asked, status, flows } = self;
+        let shared = Shared { controller, mine, status: Arc::new(status) };
+        tokio::spawn(compare(shared.status.subscribe(), flows));
+        tokio::spawn(keep(identity, asked, shared));
+    }
+}
+
+/// Says how the copies here compare, until nobody wants to know.
+async fn compare(mut status: watch::Receiver<PeersStatus>, flows: watch::Sender<Flows>) {
+    loop {
+        let now = status.borrow_and_update().flows(Instant::now());
+        flows.send_if_modified(|before| std::mem::replace(before, now) != now);
+        // Silence changes it, too.
+        match timeout(RETRY, status.changed()).await {
+            Ok(Err(_)) => return,
+            Ok(Ok(())) | Err(_) => sleep(PAUSE).await,
+        }
+    }
 }
 
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::{BEGIN, Ended, SILENCE, read, write};
 use super::message::{Ask, Batch, Tell, VERSION, health_images};
 use super::{Mine, RingImage, TellerStatus};
-use crate::controller::{ControllerHandle, Copied, News, clock};
+use crate::controller::{Changes, ControllerHandle, Copied, clock};
 use crate::dataplane::Told;
 use crate::state::{ForwardVip, Healths, VipKey};
 
@@ -137,9 +137,9 @@ impl Teller<'_> {
         loop {
             let told = std::mem::take(&mut self.memory.told);
             let mine = self.mine.borrow().clone();
-            let (told, news) = self.controller.news(told, mine.clone(), BATCH, BATCH_OPENED).await?;
+            let (told, changes) = self.controller.changes(told, mine.clone(), BATCH, BATCH_OPENED).await?;
             self.memory.told = told;
-            let News { copied, flows } = news;
+            let Changes { copied, flows } = changes;
             self.tell_rings(to, copied.rings, &mine).await?;
             self.tell_health(to, &copied.health).await?;
             if !flows.records.is_empty() {

@@ -28,6 +28,7 @@ use crate::dataplane::{
 use crate::health::{Checker, Standings, Wanted};
 use crate::hooks::Hooks;
 use crate::net::{HostFacts, LinkFact, Links, Resolver};
+use crate::peers::{self, Peers};
 use crate::state::{Forwarding, MacAddress, NextHop, NextHops, Store, Unresolved, predict};
 
 pub(crate) const FILE: &str = r#"
@@ -309,6 +310,8 @@ pub(crate) struct Running {
     /// What checks are played to say.
     pub(crate) standings: watch::Sender<Standings>,
     pub(crate) controller: ControllerHandle,
+    pub(crate) peers: Peers,
+    pub(crate) copying: Option<peers::Start>,
     pub(crate) directory: Arc<tempfile::TempDir>,
     task: JoinHandle<Engine<FakeDataplane>>,
     server: JoinHandle<std::io::Result<()>>,
@@ -363,9 +366,18 @@ pub(crate) async fn start_telling(directory: Arc<tempfile::TempDir>, hooks: Hook
         Ok(dataplane)
     });
     let (elections, vrrp) = FakeElections::start();
+    let (peers, copying) = peers::prepare();
     let (tunnels, _) = watch::channel(crate::tunnel_probes::Wanted::default());
-    let (controller, task) =
-        spawn(engine.unwrap(), resolver, played_announcer(), played_facts(), checker, tunnels, vrrp);
+    let (controller, task) = spawn(
+        engine.unwrap(),
+        resolver,
+        played_announcer(),
+        played_facts(),
+        checker,
+        tunnels,
+        vrrp,
+        peers.clone(),
+    );
     let mut lock = SocketLock::acquire(&directory.path().join("run/api.sock")).unwrap();
     let listener = lock.bind().unwrap();
     let server = tokio::spawn(serve_socket(listener, controller.clone(), std::future::pending()));
@@ -377,6 +389,8 @@ pub(crate) async fn start_telling(directory: Arc<tempfile::TempDir>, hooks: Hook
         standings,
         hurried,
         controller,
+        peers,
+        copying: Some(copying),
         directory,
         task,
         server,

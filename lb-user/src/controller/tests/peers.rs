@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,14 @@ use tokio::sync::watch;
 
 use super::harness::{FILE, Running, start, start_with};
 use crate::dataplane::FlowRecord;
-use crate::peers::{self, Fingerprint, Identity, Peer, Peers, PeersStatus, Wanted};
+use crate::peers::{self, Fingerprint, Identity, Peers, PeersStatus};
 use crate::state::VipKey;
 
 const VIP: &str = "203.0.113.10";
 
-/// A controller with its connections to the other one.
+/// A controller that holds copies.
 struct Node {
+    text: String,
     running: Running,
     mine: watch::Sender<BTreeSet<IpAddr>>,
     peers: Peers,
@@ -23,24 +24,28 @@ struct Node {
 
 impl Node {
     async fn start(text: &str, mine: &[&str]) -> Self {
-        let running = start_with(text).await;
+        let mut running = start_with(text).await;
         let file = peers::identity_file(running.directory.path(), "test");
         let fingerprint = Identity::load_or_make(&file).unwrap().fingerprint();
         let mine = mine.iter().map(|address| address.parse().unwrap()).collect();
         let (mine, receiver) = watch::channel(mine);
-        let peers = peers::spawn(file, running.controller.clone(), receiver);
+        running.copying.take().unwrap().spawn(file, running.controller.clone(), receiver);
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { running, mine, peers, listen: free.local_addr().unwrap(), fingerprint }
+        let (listen, peers) = (free.local_addr().unwrap(), running.peers.clone());
+        Self { text: text.to_owned(), running, mine, peers, listen, fingerprint }
     }
 
-    fn meet(&self, other: &Self) {
-        self.meet_as(other, other.fingerprint);
+    async fn meet(&self, other: &Self) {
+        self.meet_as(other, other.fingerprint).await;
     }
 
-    fn meet_as(&self, other: &Self, fingerprint: Fingerprint) {
-        let peer = Peer { address: other.listen, fingerprint };
-        let peers = BTreeMap::from([("other".to_owned(), peer)]);
-        self.peers.wanted.send_replace(Wanted { listen: Some(self.listen), peers });
+    async fn meet_as(&self, other: &Self, fingerprint: Fingerprint) {
+        let Self { text, listen, .. } = self;
+        let address = other.listen;
+        let peer =
+            format!("[[peer]]\nname = \"other\"\naddress = \"{address}\"\nfingerprint = \"{fingerprint}\"\n");
+        self.running.write_file(&format!("peer_listen = \"{listen}\"\n{text}\n{peer}"));
+        self.running.controller.reload(false).await.unwrap();
     }
 
     async fn until(&self, ready: impl Fn(&PeersStatus) -> bool) {
@@ -72,8 +77,8 @@ fn flows_taken(status: &PeersStatus) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_keeps_vips_and_flows_as_they_are_where_packets_come_to() {
     let (a, b) = (Node::start(FILE, &[VIP]).await, Node::start(FILE, &[]).await);
-    a.meet(&b);
-    b.meet(&a);
+    a.meet(&b).await;
+    b.meet(&a).await;
     b.until(|status| status.flows(Instant::now()) == lb_vrrp::gate::Flows::InStep).await;
     assert_eq!((a.in_transition(), b.in_transition()), (0, 0));
 
@@ -100,13 +105,13 @@ async fn a_node_keeps_vips_and_flows_as_they_are_where_packets_come_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_not_known_hears_nothing() {
     let (a, b) = (Node::start(FILE, &[VIP]).await, Node::start(FILE, &[]).await);
-    a.meet(&b);
-    b.meet_as(&a, b.fingerprint);
+    a.meet(&b).await;
+    b.meet_as(&a, b.fingerprint).await;
     let refused =
         |status: &PeersStatus| status.peers.get("other").is_some_and(|peer| peer.follower.trouble.is_some());
     b.until(refused).await;
-    a.meet_as(&b, a.fingerprint);
-    b.meet(&a);
+    a.meet_as(&b, a.fingerprint).await;
+    b.meet(&a).await;
     b.until(refused).await;
     let status = b.peers.status.borrow().clone();
     assert_eq!(status.peers["other"].follower.connections, 0, "{status:#?}");
@@ -117,8 +122,8 @@ async fn whoever_is_not_known_hears_nothing() {
 async fn nodes_whose_flows_have_other_places_say_so() {
     let other = format!("hash_seed = 7\n{FILE}");
     let (a, b) = (Node::start(FILE, &[VIP]).await, Node::start(&other, &[]).await);
-    a.meet(&b);
-    b.meet(&a);
+    a.meet(&b).await;
+    b.meet(&a).await;
     let says = |status: &PeersStatus| {
         let trouble = status.peers.get("other").and_then(|peer| peer.follower.trouble.clone());
         trouble.is_some_and(|trouble| {
@@ -130,9 +135,11 @@ async fn nodes_whose_flows_have_other_places_say_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_peers_nothing_is_copied() {
-    let running = start().await;
+    let mut running = start().await;
     let (_, mine) = watch::channel(BTreeSet::new());
-    let peers = peers::spawn(running.directory.path().join("x.pem"), running.controller.clone(), mine);
-    assert_eq!(peers.status.borrow().flows(Instant::now()), lb_vrrp::gate::Flows::NotCopied);
-    assert!(!running.directory.path().join("x.pem").exists(), "no key without need");
+    let file = running.directory.path().join("x.pem");
+    running.copying.take().unwrap().spawn(file.clone(), running.controller.clone(), mine);
+    running.controller.reload(false).await.unwrap();
+    assert_eq!(running.peers.status.borrow().flows(Instant::now()), lb_vrrp::gate::Flows::NotCopied);
+    assert!(!file.exists(), "no key without need");
 }
