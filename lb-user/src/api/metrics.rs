@@ -2,6 +2,7 @@
 
 mod health;
 mod hooks;
+mod peers;
 mod vrrp;
 
 use std::fmt;
@@ -40,6 +41,7 @@ pub fn render(snapshot: &MetricsSnapshot) -> Result<String, fmt::Error> {
     if let Some(status) = &snapshot.vrrp {
         vrrp::write(&mut page.registry, status);
     }
+    peers::write(&mut page.registry, &snapshot.peers);
     page.sizes(snapshot);
     page.control(snapshot);
     let mut text = String::new();

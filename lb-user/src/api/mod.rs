@@ -17,6 +17,7 @@ mod hook_types;
 mod metrics;
 mod openapi;
 mod peer;
+mod peer_types;
 mod server;
 pub mod types;
 mod vrrp;

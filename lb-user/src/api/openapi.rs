@@ -21,6 +21,7 @@ use super::{flows, server, vrrp};
         vrrp::status,
         vrrp::order,
         vrrp::fitness,
+        server::peers,
         server::access,
         flows::flows,
         flows::count,

@@ -16,8 +16,8 @@ use super::flows;
 use super::peer::Peer;
 use super::types::{
     AccessOptions, AccessPrefix, AddressStatus, ApiError, Change, ChangeOptions, ChangeResult, ConfigShow,
-    DestStatus, ExplainReply, ExplainRequest, HealthOptions, HealthStatus, JournalEntry, Stats, Status,
-    VipStatus,
+    DestStatus, ExplainReply, ExplainRequest, HealthOptions, HealthStatus, JournalEntry, PeersReport, Stats,
+    Status, VipStatus,
 };
 use super::vrrp;
 use crate::controller::ControllerHandle;
@@ -69,6 +69,7 @@ pub(super) fn routes() -> Vec<(&'static str, MethodRouter<ControllerHandle>)> {
         ("/v1/stats", get(stats)),
         ("/v1/vrrp", get(vrrp::status).post(vrrp::order)),
         ("/v1/fitness", get(vrrp::fitness)),
+        ("/v1/peers", get(peers)),
         ("/v1/access", get(access)),
         ("/v1/flows", get(flows::flows)),
         ("/v1/flows/count", get(flows::count)),
@@ -153,6 +154,12 @@ pub(super) async fn health(
     Options(options): Options<HealthOptions>,
 ) -> Reply<Vec<HealthStatus>> {
     Ok(Json(controller.health(options.vip).await?))
+}
+
+/// Copies of other nodes' flows that are held here, and of this node's that they hold.
+#[utoipa::path(get, path = "/v1/peers", responses((status = 200, body = PeersReport)))]
+pub(super) async fn peers(State(controller): Controller) -> Reply<PeersReport> {
+    Ok(Json(controller.peers().await?))
 }
 
 /// The vips' addresses: who answers for them, where they are announced, and what is in the way.

@@ -11,6 +11,7 @@ pub use super::health_types::{
     AlarmKind, CheckResult, Diagnosis, HealthOptions, HealthState, HealthStatus, HealthTransition, VipAlarm,
 };
 pub use super::hook_types::HookStatus;
+pub use super::peer_types::{PeerCopy, PeerReport, PeerTold, PeersReport};
 pub use super::vrrp_types::{
     Fitness, VrrpAddress, VrrpCounters, VrrpDone, VrrpExternal, VrrpGate, VrrpOptions, VrrpOrder, VrrpPart,
     VrrpPeer, VrrpRole, VrrpRouter, VrrpStatus, VrrpSubject, VrrpTransition,

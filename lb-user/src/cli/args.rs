@@ -1,6 +1,7 @@
 //! The grammar of the command line; the man pages and completions are written from it.
 
 mod flows;
+mod peer;
 mod vrrp;
 mod watching;
 
@@ -19,6 +20,7 @@ use crate::decap::options::IpPrefix;
 use crate::state::Protocol;
 
 pub(super) use flows::{FlowFilter, FlowsCommand};
+pub(super) use peer::{PeerArgs, PeerCommand};
 pub(super) use vrrp::{CheckFitArgs, Switch, VrrpArgs, VrrpCommand};
 pub(super) use watching::{HealthArgs, StatsArgs};
 
@@ -67,6 +69,8 @@ pub(super) enum Command {
     Health(HealthArgs),
     /// Show virtual routers, or tell them what to do
     Vrrp(VrrpArgs),
+    /// Show copies of other nodes' flows, and who this node is for its peers
+    Peer(PeerArgs),
     /// Say whether this host can forward, by the exit code: 0 when it can, else 1 with the reasons
     CheckFit(CheckFitArgs),
     /// Show what access lists and routes decide

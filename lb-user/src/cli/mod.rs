@@ -21,8 +21,8 @@ pub use error::CliError;
 
 use args::{Args, Command};
 use commands::{
-    access, addresses, backend, changes, check_fit, config, daemon, explain, flows, health, shell, stats,
-    status, vip, vrrp,
+    access, addresses, backend, changes, check_fit, config, daemon, explain, flows, health, peer, shell,
+    stats, status, vip, vrrp,
 };
 
 /// Runs the command that the process was called with.
@@ -59,6 +59,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Addresses(client) => on_runtime(addresses::run(&client)),
         Command::Health(args) => on_runtime(health::run(&args)),
         Command::Vrrp(args) => on_runtime(vrrp::run(&args)),
+        Command::Peer(args) => on_runtime(peer::run(&args)),
         Command::CheckFit(args) => on_runtime(check_fit::run(&args)),
         Command::Access(command) => on_runtime(access::run(&command)),
         Command::Flows(command) => on_runtime(flows::run(&command)),

@@ -9,11 +9,11 @@ use tracing::{info, warn};
 
 use super::engine::{Engine, Refused};
 use super::handle::Caller;
-use super::vrrp_view;
-use crate::api::types::{Fitness, VrrpDone, VrrpStatus};
+use super::{peers_view, vrrp_view};
+use crate::api::types::{Fitness, PeersReport, VrrpDone, VrrpStatus};
 use crate::dataplane::Dataplane;
 use crate::health::Standings;
-use crate::peers::{Peers, PeersStatus};
+use crate::peers::Peers;
 use crate::vrrp::{self, Host, Order, Vrrp};
 
 /// How long an order waits for the thread.
@@ -70,8 +70,9 @@ impl Elections {
         engine.host(self.first_round_done, *self.peers.flows.borrow())
     }
 
-    pub(super) fn peers(&self) -> PeersStatus {
-        self.peers.status.borrow().clone()
+    pub(super) fn peers<D: Dataplane>(&self, engine: &Engine<D>) -> PeersReport {
+        let status = self.peers.status.borrow();
+        peers_view::report(&engine.setup.config.peers, &status, std::time::Instant::now())
     }
 
     /// The end of the wait for the first round, when that is still to come.

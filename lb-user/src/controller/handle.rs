@@ -13,8 +13,8 @@ use super::vrrp_view;
 use crate::api::flow_dump::FlowDump;
 use crate::api::types::{
     AccessOptions, AccessPrefix, AddressStatus, ChangeResult, ConfigShow, ExplainReply, Fitness, FlowCount,
-    FlowImport, FlowOptions, HealthStatus, JournalEntry, Stats, Status, VipStatus, VrrpDone, VrrpOrder,
-    VrrpStatus,
+    FlowImport, FlowOptions, HealthStatus, JournalEntry, PeersReport, Stats, Status, VipStatus, VrrpDone,
+    VrrpOrder, VrrpStatus,
 };
 use crate::dataplane::{Flow, FlowRecord, Remembered, Told};
 use crate::state::{Change, Healths};
@@ -46,6 +46,7 @@ pub(super) enum Command {
     Metrics(Reply<MetricsSnapshot>),
     Vrrp(Option<String>, Reply<Result<VrrpStatus, Refused>>),
     Fitness(Reply<Fitness>),
+    Peers(Reply<PeersReport>),
     VrrpOrder { order: Order, caller: Caller, reply: Reply<Result<VrrpDone, Refused>> },
     Explain(Flow, Reply<Result<ExplainReply, Refused>>),
     Change { change: Change, caller: Caller, dry_run: bool, reply: Reply<Result<ChangeResult, Refused>> },
@@ -141,6 +142,11 @@ impl ControllerHandle {
     /// Whether this host can forward.
     pub async fn fitness(&self) -> Result<Fitness, Refused> {
         self.ask(Command::Fitness).await
+    }
+
+    /// Copies of other nodes' flows, and of this one's.
+    pub async fn peers(&self) -> Result<PeersReport, Refused> {
+        self.ask(Command::Peers).await
     }
 
     /// Tells virtual routers what to do.

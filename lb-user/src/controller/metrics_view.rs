@@ -8,8 +8,8 @@ use super::engine::Engine;
 use super::health_view::CheckSample;
 use super::view::vip_counters;
 use crate::api::types::{
-    AddressStatus, CounterValues, DestStatus, HookStatus, InterfaceStatus, PolicyValues, RouteStatus,
-    VipStatus, VrrpStatus,
+    AddressStatus, CounterValues, DestStatus, HookStatus, InterfaceStatus, PeersReport, PolicyValues,
+    RouteStatus, VipStatus, VrrpStatus,
 };
 use crate::dataplane::{Dataplane, Limits, MAX_VIPS};
 use crate::health::LateTally;
@@ -37,6 +37,7 @@ pub struct MetricsSnapshot {
     pub check_delays: LateTally,
     /// Filled in by the task, which knows it.
     pub vrrp: Option<VrrpStatus>,
+    pub peers: PeersReport,
     pub vips_v4: u64,
     pub vips_v6: u64,
     /// Vips of one address family that fit.
@@ -139,6 +140,7 @@ impl<D: Dataplane> Engine<D> {
             checks: Vec::new(),
             check_delays: LateTally::default(),
             vrrp: None,
+            peers: PeersReport::default(),
         }
     }
 }

@@ -30,6 +30,7 @@ mod health;
 mod health_view;
 mod metrics_view;
 pub mod options;
+mod peers_view;
 mod plan_view;
 mod service;
 mod setup;

@@ -200,6 +200,7 @@ impl<D: Dataplane> Task<D> {
                 snapshot.checks = health_view::samples(&self.checker.standings.borrow());
                 snapshot.check_delays = self.checker.lateness.tally();
                 snapshot.vrrp = Some(self.elections.status(&self.engine));
+                snapshot.peers = self.elections.peers(&self.engine);
                 answer(reply, snapshot);
             }
             Command::Health(vip, reply) => {
@@ -207,6 +208,7 @@ impl<D: Dataplane> Task<D> {
                 answer(reply, self.engine.health(vip.as_deref(), &standings));
             }
             Command::Vrrp(name, reply) => answer(reply, self.elections.show(&self.engine, name)),
+            Command::Peers(reply) => answer(reply, self.elections.peers(&self.engine)),
             Command::Fitness(reply) => answer(reply, self.elections.fitness(&self.engine)),
             Command::VrrpOrder { order, caller, reply } => {
                 self.elections.order(&self.engine, order, caller, reply);

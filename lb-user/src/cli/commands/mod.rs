@@ -12,6 +12,7 @@ pub(super) mod explain;
 pub(super) mod flows;
 pub(super) mod health;
 mod keepalived;
+pub(super) mod peer;
 pub(super) mod shell;
 pub(super) mod stats;
 pub(super) mod status;
