@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
+use super::elections::OtherNodes;
 use super::engine::Engine;
 use super::handle::ControllerHandle;
 use super::options::RunOptions;
@@ -165,8 +166,15 @@ where
     let (vrrp, elections) = (edges.elections)(&options.pin_dir(), tell)?;
     let (peers, copying) = peers::prepare();
     let mine = peers::mine(&vrrp, announcer.wanted.subscribe());
-    let (controller, task) =
-        task::spawn(engine, resolver, announcer.clone(), facts, checker, tunnels.wanted.clone(), vrrp, peers);
+    let (controller, task) = task::spawn(
+        engine,
+        resolver,
+        announcer.clone(),
+        facts,
+        checker,
+        tunnels.wanted.clone(),
+        OtherNodes { vrrp, peers },
+    );
     let identity = identity_file(&options.state_dir, options.instance.as_str());
     copying.spawn(identity, controller.clone(), mine);
     let servers = Servers::start(listener, metrics_listener, &controller);

@@ -19,6 +19,15 @@ use crate::vrrp::{self, Host, Order, Vrrp};
 /// How long an order waits for the thread.
 const ORDER_TIME: Duration = Duration::from_secs(2);
 
+/// What this node has to do with others.
+#[derive(Clone, Debug)]
+pub struct OtherNodes {
+    /// Who has which addresses.
+    pub vrrp: Vrrp,
+    /// Who holds copies of whose flows.
+    pub peers: Peers,
+}
+
 pub(super) struct Elections {
     vrrp: Vrrp,
     peers: Peers,
@@ -30,7 +39,7 @@ pub(super) struct Elections {
 }
 
 impl Elections {
-    pub(super) fn new(vrrp: Vrrp, peers: Peers) -> Self {
+    pub(super) fn new(OtherNodes { vrrp, peers }: OtherNodes) -> Self {
         let started = Instant::now();
         Self { vrrp, peers, started, first_round_done: false, limit: started }
     }

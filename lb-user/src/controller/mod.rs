@@ -45,6 +45,7 @@ mod vrrp_view;
 
 pub use candidate::Candidate;
 pub use daemon::run;
+pub use elections::OtherNodes;
 pub use engine::{Engine, Refused};
 pub(crate) use follow::{Changes, Copied};
 pub use handle::{Caller, ControllerHandle};

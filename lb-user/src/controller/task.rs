@@ -11,7 +11,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, sleep_until, tim
 use tracing::{error, warn};
 
 use super::candidate::Candidate;
-use super::elections::Elections;
+use super::elections::{Elections, OtherNodes};
 use super::engine::{Engine, Refused};
 use super::events::News;
 use super::handle::{Command, ControllerHandle};
@@ -22,10 +22,8 @@ use crate::api::types::{AddressStatus, ChangeResult};
 use crate::dataplane::{ChangesWanted, Dataplane};
 use crate::health::Checker;
 use crate::net::{HostFacts, Resolver};
-use crate::peers::Peers;
 use crate::state::{NextHops, Unresolved};
 use crate::tunnel_probes;
-use crate::vrrp::Vrrp;
 
 /// Next hops change in bursts; so long the rest of a burst is waited for.
 const DEBOUNCE: Duration = Duration::from_millis(10);
@@ -47,8 +45,7 @@ pub fn spawn<D: Dataplane + 'static>(
     facts: watch::Receiver<HostFacts>,
     checker: Checker,
     tunnels: watch::Sender<tunnel_probes::Wanted>,
-    vrrp: Vrrp,
-    peers: Peers,
+    nodes: OtherNodes,
 ) -> (ControllerHandle, JoinHandle<Engine<D>>) {
     let (sender, commands) = mpsc::channel(QUEUE_LEN);
     let mut ticks = tokio::time::interval(TICK);
@@ -62,8 +59,8 @@ pub fn spawn<D: Dataplane + 'static>(
         facts,
         checker,
         tunnels,
-        copies: peers.flows.clone(),
-        elections: Elections::new(vrrp, peers),
+        copies: nodes.peers.flows.clone(),
+        elections: Elections::new(nodes),
         checker_lives: true,
         news: News::default(),
         resolver_lives: true,
@@ -256,8 +253,14 @@ impl<D: Dataplane> Task<D> {
                 block_in_place(|| self.engine.take_healths(healths));
                 answer(reply, ());
             }
-            Command::Own(mine, reply) => answer(reply, self.engine.own(mine)),
-            Command::ForgetCopies(reply) => answer(reply, self.engine.forget_copies()),
+            Command::Own(mine, reply) => {
+                self.engine.own(mine);
+                answer(reply, ());
+            }
+            Command::ForgetCopies(reply) => {
+                self.engine.forget_copies();
+                answer(reply, ());
+            }
             Command::Stop => {}
         }
     }

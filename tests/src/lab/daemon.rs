@@ -271,6 +271,17 @@ impl Daemon {
         Ok(command.output().context("cannot run ferrolev")?.into())
     }
 
+    /// By which peers know it.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn fingerprint(&self) -> Result<String> {
+        let dir = self.options.dir.join("state").display().to_string();
+        let text =
+            self.try_cli(["peer", "fingerprint", "--state-dir", &dir, "--instance", &self.options.instance])?;
+        Ok(text.succeeded()?.trim().to_owned())
+    }
+
     /// Writes another configuration file; the daemon does not know until it is told to reload.
     ///
     /// # Errors

@@ -341,7 +341,7 @@ fn settings() -> impl Strategy<Value = Config> {
 
 /// None, or two.
 fn any_peers(seed: u64) -> crate::peers::Wanted {
-    if seed % 3 != 0 {
+    if !seed.is_multiple_of(3) {
         return crate::peers::Wanted::default();
     }
     let peer = |digit: &str, port| crate::peers::Peer {

@@ -19,7 +19,7 @@ use super::elections::FakeElections;
 use crate::announce::{self, AddressReport, Announcer, Ownership, PlaceReport, PlaceState};
 use crate::api::serve_socket;
 use crate::config::Config;
-use crate::controller::{ControllerHandle, Engine, Setup, SocketLock, spawn};
+use crate::controller::{ControllerHandle, Engine, OtherNodes, Setup, SocketLock, spawn};
 use crate::dataplane::{
     Applied, Attachment, ChangesWanted, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow,
     FlowChanges, FlowRecord, FlowRecords, FlowTable, HitsJob, ListUse, LoadJob, OpenOptions, Remembered,
@@ -375,8 +375,7 @@ pub(crate) async fn start_telling(directory: Arc<tempfile::TempDir>, hooks: Hook
         played_facts(),
         checker,
         tunnels,
-        vrrp,
-        peers.clone(),
+        OtherNodes { vrrp, peers: peers.clone() },
     );
     let mut lock = SocketLock::acquire(&directory.path().join("run/api.sock")).unwrap();
     let listener = lock.bind().unwrap();
