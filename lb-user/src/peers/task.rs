@@ -55,6 +55,14 @@ pub fn prepare() -> (Peers, Start) {
     (Peers { wanted, status, flows }, Start { asked, status: told, flows: compared })
 }
 
+#[cfg(test)]
+impl Start {
+    /// Shows what never was.
+    pub(crate) fn play(&self, status: PeersStatus) {
+        self.status.send_replace(status);
+    }
+}
+
 impl Start {
     /// Starts the task on the present runtime. `identity`: the file with this node's key; made when it is needed first.
     pub fn spawn(self, identity: PathBuf, controller: ControllerHandle, mine: Mine) {

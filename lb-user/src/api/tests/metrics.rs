@@ -8,6 +8,7 @@ use crate::controller::tests::elections::{played, with_vrrp};
 use crate::controller::tests::harness::{FILE, Running, start, start_telling, start_with};
 use crate::health::{Standing, State};
 use crate::hooks::{Hooks, Place};
+use crate::peers::{FollowerStatus, PeerStatus, PeersStatus};
 
 async fn scrape(running: &Running) -> String {
     let (status, text) = running.send_text(Method::GET, "/metrics", "").await;
@@ -41,9 +42,11 @@ async fn every_metric_is_documented_and_back() {
     let more = "\n[[check]]\nname = \"c\"\ntype = \"tcp\"\n[[hook]]\nname = \"h\"\ntype = \"exec\"\ncommand = [\"/x\"]\n";
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let text = FILE.replacen("port = 80\n", "port = 80\ncheck = \"c\"\n", 1) + more;
-    std::fs::write(directory.path().join("ferrolev.toml"), with_vrrp(&text)).unwrap();
+    let text = format!("peer_listen = \"10.0.0.1:7946\"\n{}", with_vrrp(&text)) + &peer();
+    std::fs::write(directory.path().join("ferrolev.toml"), text).unwrap();
     let running = start_telling(directory, Hooks::start(Place::default()).unwrap()).await;
     running.elections.status.send_replace(played());
+    running.copying.as_ref().unwrap().play(played_peers());
     let target =
         running.checks.clone().wait_for(|wanted| wanted.len() == 3).await.unwrap().keys().next().cloned();
     running
@@ -56,6 +59,18 @@ async fn every_metric_is_documented_and_back() {
     let documented: BTreeSet<String> =
         rows.filter_map(|row| row.split('`').next()).map(|name| format!("ferrolev_{name}")).collect();
     assert_eq!(exported, documented);
+}
+
+fn peer() -> String {
+    let fingerprint = "a5".repeat(32);
+    format!("\n[[peer]]\nname = \"b\"\naddress = \"10.0.0.2:7946\"\nfingerprint = \"{fingerprint}\"\n")
+}
+
+fn played_peers() -> PeersStatus {
+    let follower =
+        FollowerStatus { in_step_at: Some(std::time::Instant::now()), ..FollowerStatus::default() };
+    let peer = PeerStatus { follower, ..PeerStatus::default() };
+    PeersStatus { peers: BTreeMap::from([("b".to_owned(), peer)]), ..PeersStatus::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -350,7 +350,7 @@ fn any_peers(seed: u64) -> crate::peers::Wanted {
     };
     crate::peers::Wanted {
         listen: Some(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 7946))),
-        peers: BTreeMap::from([("b".to_owned(), peer("0", 1)), ("c d".to_owned(), peer("f", 65535))]),
+        peers: BTreeMap::from([("b".to_owned(), peer("0", 1)), ("c-d".to_owned(), peer("f", 65535))]),
     }
 }
 

@@ -35,7 +35,7 @@ fn unknown_keys_name_the_nearest_known_one() {
     top_problem("ttl = 3", "unknown key 'ttl' in the top level; it belongs in [tunnel]");
     top_problem(
         "colour = 3",
-        "unknown key 'colour' in the top level; known are interfaces, xdp_mode, hash_seed, metrics_listen, tunnel, limits, flows, access, check, backend, vip, vrrp, hook",
+        "unknown key 'colour' in the top level; known are interfaces, xdp_mode, hash_seed, metrics_listen, peer_listen, tunnel, limits, flows, access, check, backend, vip, vrrp, peer, hook",
     );
     section_problem(
         "tunnel",
