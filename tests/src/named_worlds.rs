@@ -80,6 +80,11 @@ pub const WORLDS: &[NamedWorld] = &[
         build: || addressed(UnknownPorts::Reject, true),
     },
     NamedWorld {
+        name: "elected",
+        what: "both families, addresses of elections: .1 and ::1 are held, the leases of .2 and ::2 have lapsed",
+        build: elected,
+    },
+    NamedWorld {
         name: "closed",
         what: "both families, unknown ports dropped",
         build: || addressed(UnknownPorts::Drop, false),
@@ -261,6 +266,19 @@ fn empty() -> World {
     World::default().vip(V4, &[]).vip(V6, &[BACKEND4]).with(V6, |vip| {
         vip.members.values_mut().for_each(|member| member.drained = true);
     })
+}
+
+/// Of every two addresses, an election gives the first one to this node ([`crate::fuzz::Pair`]).
+fn elected() -> World {
+    let address = DesiredAddress { announce: Announce::Arp, ping: true, ..DesiredAddress::default() };
+    let vips = [VIP4, "198.51.100.2", "2001:db8::1", "2001:db8::2"]
+        .map(|vip| vip.parse::<IpAddr>().expect("an address"));
+    let mut world = vips.into_iter().fold(World::default(), |world, vip| {
+        let name = std::net::SocketAddr::new(vip, 80);
+        world.vip(&format!("{name}/tcp"), &[BACKEND4, BACKEND6]).address(&vip.to_string(), address.clone())
+    });
+    world.desired.elected = vips.into();
+    world
 }
 
 /// Both families, to one backend of each.

@@ -5,10 +5,10 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Result, ensure};
-use lb_common::abi::{Counters, Reason};
+use lb_common::abi::{Counters, Lease, Reason};
 use lb_ebpf::{Leave, Verdict};
-use lb_user::dataplane::Dataplane;
 use lb_user::dataplane::layout::Layout;
+use lb_user::dataplane::{Dataplane, Leases};
 
 use crate::fixture::Seen;
 use crate::host::HostTables;
@@ -18,7 +18,8 @@ use crate::test_run::TestRun;
 use crate::world::{CAPACITY, World};
 
 /// Both builds, from the same world. They start without state, and see the same frames in the same order, so whatever
-/// they remember of them must stay equal too. The clock of both stands at 0 until it is set.
+/// they remember of them must stay equal too. The clock of both stands at 0 until it is set. Of every two addresses of
+/// elections, the first is held, and the lease of the second lapses when the clock moves.
 #[derive(Debug)]
 pub struct Pair {
     host: HostTables,
@@ -52,8 +53,15 @@ impl Pair {
     /// # Errors
     /// As [`Self::open`].
     pub fn of_two(host: &World, kernel: &World) -> Result<Self> {
-        let (host, layout) = HostTables::filled(CAPACITY, &host.forwarding());
+        let elected = kernel.desired.elected.clone();
+        let (mut host, layout) = HostTables::filled(CAPACITY, &host.forwarding());
         let kernel = Kernel::open(&kernel.forwarding())?;
+        let mut leases = Leases::open(kernel.pin_dir())?;
+        for (address, is_held) in elected.into_iter().zip([true, false].into_iter().cycle()) {
+            let until_ns = if is_held { Lease::FOR_EVER } else { Lease::LAPSED };
+            host.set_lease(address, Lease { until_ns, ..Lease::default() });
+            leases.own(address, until_ns, None)?;
+        }
         let runner = TestRun::new(kernel.program())?;
         Ok(Self { host, layout, kernel, runner, dests: BTreeMap::new(), reasons: BTreeMap::new() })
     }
