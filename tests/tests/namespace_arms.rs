@@ -349,7 +349,7 @@ fn a_reload_that_an_interface_refuses_leaves_everything_as_it_was() {
         assert_eq!(programs_on(balancer, "eth0"), ours, "{interfaces:?}");
         assert_eq!(programs_on(balancer, "lan0"), "null", "{interfaces:?}");
         assert_eq!(pins_in(&daemon.pins().join("link")), ["eth0"], "{interfaces:?}");
-        assert_eq!(pins_in(&daemon.pins()), ["flows", "link", "maps", "prog"], "{interfaces:?}");
+        assert_eq!(pins_in(&daemon.pins()), ["flows", "leases", "link", "maps", "prog"], "{interfaces:?}");
         assert_eq!(daemon.status().unwrap().interfaces, before.interfaces);
     }
     let report = load.stop().unwrap();
