@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::api::client::Client;
 use crate::api::types::{VrrpDone, VrrpOrder, VrrpStatus};
@@ -23,6 +24,8 @@ use crate::cli::error::CliError;
 
 /// How often the daemon is compared with what was said, and a FIFO that is not there is looked for.
 const PAUSE: Duration = Duration::from_secs(1);
+/// From SIGTERM to the end.
+const LAST_WORDS: Duration = Duration::from_millis(700);
 /// For each call.
 const CALL_TIME: Duration = Duration::from_secs(3);
 /// Lines that wait.
@@ -60,7 +63,8 @@ pub(super) async fn notify(socket: &Path, kind: &str, name: &str, state: &str) -
     Ok(())
 }
 
-/// Follows the FIFO until the process is ended.
+/// Follows the FIFO until the process is ended. keepalived ends its script first, and then writes what it has stopped: SIGTERM
+/// is heeded a moment later.
 pub(super) async fn follow(socket: &Path, fifo: &Path) -> Result<(), CliError> {
     let (sender, mut lines) = mpsc::channel(LINES);
     let path = fifo.to_owned();
@@ -69,14 +73,21 @@ pub(super) async fn follow(socket: &Path, fifo: &Path) -> Result<(), CliError> {
     let client = Client::new(socket.to_owned()).with_timeout(CALL_TIME);
     let mut said = BTreeMap::new();
     let mut trouble = String::new();
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(CliError::operation("cannot listen for signals"))?;
+    let mut last_moment = None;
     loop {
-        match timeout(PAUSE, lines.recv()).await {
-            Ok(Some(Line::Said(name, owned))) => {
-                said.insert(name, owned);
-            }
-            Ok(Some(Line::Failed(error))) => return Err(CliError::Operation(error)),
-            Ok(None) => return Err(CliError::Operation(format!("cannot read {} any more", fifo.display()))),
-            Err(_) => {}
+        tokio::select! {
+            line = lines.recv() => match line {
+                Some(Line::Said(name, owned)) => _ = said.insert(name, owned),
+                Some(Line::Failed(error)) => return Err(CliError::Operation(error)),
+                None => {
+                    let text = format!("cannot read {} any more", fifo.display());
+                    return Err(CliError::Operation(text));
+                }
+            },
+            Some(()) = terminate.recv() => last_moment = Some(Instant::now() + LAST_WORDS),
+            () = sleep(if last_moment.is_some() { LAST_WORDS } else { PAUSE }) => {}
         }
         let now = match settle(&client, &said).await {
             Ok(()) => String::new(),
@@ -85,6 +96,9 @@ pub(super) async fn follow(socket: &Path, fifo: &Path) -> Result<(), CliError> {
         if now != trouble {
             eprintln!("ferrolev: {}", if now.is_empty() { "the daemon is told again" } else { &now });
             trouble = now;
+        }
+        if last_moment.is_some_and(|last_moment| Instant::now() >= last_moment) {
+            return Ok(());
         }
     }
 }
