@@ -1,28 +1,21 @@
 //! Two real daemons that elect, and a host on their link that asks all the time where the addresses are: whatever happens to the
 //! master, nobody ever hears it after the next one.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use lb_user::net::link;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::lab::{
-    Daemon, DaemonConfig, Namespace, Network, Shape, VIP4, curl_many, frame_socket, privileged, run,
-    wait_until,
+    Asker, Daemon, DaemonConfig, Mac, Namespace, Network, Shape, VIP4, curl_many, privileged, run, wait_until,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Of the virtual router, but of no vip: the kernel has it.
 const KERNELS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 77);
 const ASKER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 254);
-const ARP: u16 = 0x0806;
-
-type Mac = [u8; 6];
 
 struct World {
     network: Network,
@@ -60,7 +53,7 @@ impl World {
     }
 
     fn asker(&self, address: Ipv4Addr) -> Result<Asker> {
-        Asker::start(&self.network.router, address)
+        Asker::start(&self.network.router, "br0", ASKER, address)
     }
 
     /// Until this one is the last that has answered for all addresses.
@@ -83,83 +76,6 @@ impl World {
             Ok(())
         })
     }
-}
-
-/// Asks for an address on the router's link, and notes who answers.
-struct Asker {
-    address: Ipv4Addr,
-    answers: Arc<std::sync::Mutex<Vec<Mac>>>,
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<()>>>,
-}
-
-impl Asker {
-    fn start(router: &Namespace, address: Ipv4Addr) -> Result<Self> {
-        let socket = frame_socket(router, "br0", ARP)?;
-        let own = router.inside(|| Ok(link::mac("br0")?))?;
-        let answers = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let over = Arc::new(AtomicBool::new(false));
-        let (heard, ended) = (answers.clone(), over.clone());
-        let thread = std::thread::spawn(move || ask(&socket, own, address, &heard, &ended));
-        Ok(Self { address, answers, over, thread: Some(thread) })
-    }
-
-    fn check(&self) -> Result<()> {
-        let ended = self.thread.as_ref().is_some_and(JoinHandle::is_finished);
-        ensure!(!ended, "the asker has ended");
-        Ok(())
-    }
-
-    fn last(&self) -> Option<Mac> {
-        self.answers.lock().expect("answers").last().copied()
-    }
-
-    /// Forgets what it has heard so far.
-    fn forget(&self) {
-        self.answers.lock().expect("answers").clear();
-    }
-
-    /// Who answered since, one after the other.
-    fn owners(&self) -> Vec<Mac> {
-        let mut owners = self.answers.lock().expect("answers").clone();
-        owners.dedup();
-        owners
-    }
-}
-
-impl Drop for Asker {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        if let Some(Ok(Err(error))) = self.thread.take().map(JoinHandle::join) {
-            eprintln!("{error:#}");
-        }
-    }
-}
-
-fn ask(
-    socket: &UdpSocket,
-    own: Mac,
-    address: Ipv4Addr,
-    heard: &std::sync::Mutex<Vec<Mac>>,
-    over: &AtomicBool,
-) -> Result<()> {
-    let head = [&[0xff; 6][..], &own, &ARP.to_be_bytes(), &[0, 1, 8, 0, 6, 4, 0, 1]].concat();
-    let request = [&head[..], &own, &ASKER.octets(), &[0; 6], &address.octets()].concat();
-    socket.set_read_timeout(Some(Duration::from_millis(2)))?;
-    let mut frame = [0; 128];
-    while !over.load(Ordering::Relaxed) {
-        socket.send(&request)?;
-        let until = Instant::now() + Duration::from_millis(2);
-        while Instant::now() < until {
-            let Ok(len) = socket.recv(&mut frame) else { continue };
-            // Answers alone: announcements of the next master are for everybody.
-            let is_answer = len >= 42 && frame[..6] == own && frame[20..22] == [0, 2];
-            if is_answer && frame[28..32] == address.octets() {
-                heard.lock().expect("answers").push(frame[22..28].try_into()?);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// How a master goes.

@@ -12,7 +12,9 @@ use nix::sys::signal::Signal;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::lab::{Daemon, DaemonConfig, Lab, Load, Namespace, Network, Shape, VIP4, wait_until};
+use crate::lab::{
+    Backend, Daemon, DaemonConfig, Lab, Load, Namespace, Network, Shape, VIP4, run, wait_until,
+};
 
 /// All results.
 #[derive(Clone, Debug, Serialize)]
@@ -52,6 +54,31 @@ pub struct Death {
     pub bound_ms: u128,
 }
 
+/// What a backend dies of.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// To its web server.
+    Signal(Signal),
+    /// What nftables does with connections to its port.
+    Filter(&'static str),
+}
+
+impl Fault {
+    fn strike(self, backend: &Backend) -> Result<()> {
+        match self {
+            Self::Signal(signal) => backend.signal_nginx(signal),
+            Self::Filter(verdict) => {
+                let rules = format!(
+                    "add table inet bench\n\
+                     add chain inet bench input {{ type filter hook input priority 0; }}\n\
+                     add rule inet bench input tcp dport 80 {verdict}\n"
+                );
+                run(backend.namespace.command("nft")?.arg(rules)).map(drop)
+            }
+        }
+    }
+}
+
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
@@ -74,10 +101,12 @@ pub fn measure(effort: Effort) -> Result<Report> {
         rounds.push(round(black_holed, effort.seconds)?);
     }
     let deaths = [
-        ("killed: connections are refused", Signal::SIGKILL),
-        ("stopped: connections are taken, and not answered", Signal::SIGSTOP),
+        ("killed: connections are refused", Fault::Signal(Signal::SIGKILL)),
+        ("stopped: connections are taken, and not answered", Fault::Signal(Signal::SIGSTOP)),
+        ("filtered: packets are dropped", Fault::Filter("drop")),
+        ("filtered: connections are reset", Fault::Filter("reject with tcp reset")),
     ];
-    let deaths = deaths.into_iter().map(|(how, signal)| death(how, signal, effort.deaths));
+    let deaths = deaths.into_iter().map(|(how, fault)| death(how, fault, effort.deaths));
     Ok(Report { rounds, deaths: deaths.collect::<Result<_>>()? })
 }
 
@@ -199,8 +228,8 @@ fn memory_kib() -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
-/// Kills one of three backends while clients make new connections, with the default rhythm of checks.
-fn death(how: &'static str, signal: Signal, times: usize) -> Result<Death> {
+/// Strikes one of three backends while clients make new connections, with the default rhythm of checks.
+fn death(how: &'static str, fault: Fault, times: usize) -> Result<Death> {
     let names = ["web-1", "web-2", "web-3"];
     let rhythm = Rhythm::default();
     let timeout = Duration::from_secs(1);
@@ -220,7 +249,7 @@ fn death(how: &'static str, signal: Signal, times: usize) -> Result<Death> {
         let load = Load::start(&network.client, &[server], 16)?;
         sleep(Duration::from_secs(7));
         let died = Instant::now();
-        network.backends[1].signal_nginx(signal)?;
+        fault.strike(&network.backends[1])?;
         wait_until("the backend is out of the ring", Duration::from_secs(30), || {
             let status = daemon.status()?;
             let dest = status.vips[0].backends.iter().find(|dest| dest.name == "web-2");

@@ -3,6 +3,7 @@
 mod cases;
 pub mod continuity;
 pub mod datapath;
+pub mod failover;
 pub mod health;
 mod worlds;
 mod wrapper;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tests::bench::continuity::{self, Flood, Operation, Publishing};
 use tests::bench::datapath::{self, Measured};
+use tests::bench::failover;
 use tests::bench::health::{self, Death, Round};
 
 /// Benchmarks of Ferrolev.
@@ -36,6 +37,15 @@ enum What {
         #[arg(long)]
         quick: bool,
     },
+    /// How long an address is without answers when its master goes, beside keepalived, and what that breaks
+    Failover {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+        /// Each event once, and fewer connections
+        #[arg(long)]
+        quick: bool,
+    },
     /// Whether ten thousand checks a second begin in time, and how long a backend that dies still gets new flows
     Health {
         /// Print JSON instead of a table
@@ -52,6 +62,7 @@ fn main() -> Result<()> {
         What::Datapath { json, quick } => datapath(json, quick),
         What::Continuity { json, quick } => continuity(json, quick),
         What::Health { json, quick } => health(json, quick),
+        What::Failover { json, quick } => failover(json, quick),
     }
 }
 
@@ -135,6 +146,56 @@ fn health(json: bool, quick: bool) -> Result<()> {
         println!("{how}: last new flow after {last_flow_ms:?} ms, bound {bound_ms} ms");
     }
     Ok(())
+}
+
+fn failover(json: bool, quick: bool) -> Result<()> {
+    let effort = if quick {
+        failover::Effort { times: 1, held: 200 }
+    } else {
+        failover::Effort { times: 5, held: 1_000 }
+    };
+    let rounds = failover::measure(effort)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rounds)?);
+        return Ok(());
+    }
+    println!(
+        "{:<11} {:>8} {:<9} {:>24} {:>8} {:>10} {:>12} {:>15} {:>15}",
+        "who",
+        "adverts",
+        "event",
+        "takeover ms",
+        "RFC ms",
+        "silence",
+        "two masters",
+        "held: broken",
+        "new: failed"
+    );
+    for round in &rounds {
+        let failover::Round { who, interval_ms, event, takeover_ms, silence_ms, two_masters_ms, .. } = round;
+        let [least, median, most] = spread(takeover_ms);
+        let takeover = format!("{median:.0} ({least:.0} to {most:.0})");
+        let [_, silence, _] = spread(silence_ms);
+        let [.., two] = spread(two_masters_ms);
+        let of = |all: usize, bad: usize| if all == 0 { "-".to_owned() } else { format!("{all}: {bad}") };
+        println!(
+            "{who:<11} {:>8} {:<9} {takeover:>24} {:>8.0} {silence:>10.0} {two:>12.0} {:>15} {:>15}",
+            format!("{interval_ms} ms"),
+            event.to_string(),
+            round.rfc_ms,
+            of(round.held, round.broken),
+            of(round.requests, round.failed),
+        );
+    }
+    Ok(())
+}
+
+/// Least, median and most.
+fn spread(values: &[f64]) -> [f64; 3] {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(0.0);
+    [at(0), at(sorted.len() / 2), at(sorted.len().saturating_sub(1))]
 }
 
 fn print_table(lines: &[Measured]) {

@@ -45,6 +45,14 @@ impl Connections {
         })
     }
 
+    /// Asks on every connection again, and says how many are broken, or are another backend's now.
+    pub fn broken(&mut self) -> usize {
+        let goes_on = |connection: &mut Connection| {
+            connection.request().is_ok_and(|backend| backend == connection.backend)
+        };
+        self.0.iter_mut().map(goes_on).filter(|goes_on| !goes_on).count()
+    }
+
     /// Connections to a backend.
     #[must_use]
     pub fn to(&self, backend: &str) -> usize {

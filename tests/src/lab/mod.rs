@@ -13,6 +13,7 @@
 //! with names of its own, and removed when the [`Lab`] is dropped; what a killed process left behind is removed when
 //! the next one starts. All traffic stays inside.
 
+mod asker;
 mod backend;
 mod connections;
 mod daemon;
@@ -29,6 +30,7 @@ mod systemd;
 mod tools;
 mod transfer;
 
+pub use asker::{Asker, Mac};
 pub use backend::{Backend, Service};
 pub use connections::Connections;
 pub use daemon::{Cli, Daemon, DaemonConfig, ferrolev};

@@ -20,7 +20,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const LAB_TOOLS: [Tool; 11] = [
+const LAB_TOOLS: [Tool; 12] = [
     Tool { program: "ip", package: "iproute2", purpose: "namespaces, links and routes" },
     Tool { program: "ethtool", package: "ethtool", purpose: "checksum offload off on veth links" },
     Tool { program: "nginx", package: "nginx", purpose: "the backends" },
@@ -31,6 +31,7 @@ const LAB_TOOLS: [Tool; 11] = [
     Tool { program: "systemctl", package: "systemd", purpose: "the packaged service" },
     Tool { program: "dnsmasq", package: "dnsmasq-base", purpose: "a name server that is checked" },
     Tool { program: "keepalived", package: "keepalived", purpose: "the other side of VRRP elections" },
+    Tool { program: "nft", package: "nftables", purpose: "packets that are dropped or refused on their way" },
     Tool { program: "memcached", package: "memcached", purpose: "a server that is checked" },
 ];
 

@@ -1,0 +1,235 @@
+//! How long an address is without answers when its master goes, what that breaks, and how long two masters answer: Ferrolev, and
+//! keepalived in the same place.
+
+use std::fmt::{self, Display};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use lb_user::net::link;
+use serde::Serialize;
+
+use crate::lab::{
+    Asker, Connections, Daemon, DaemonConfig, Keepalived, Load, Mac, Namespace, Network, Shape, VIP4,
+    wait_until,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const ASKER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 254);
+/// After a takeover, for what is on its way to fail.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Clients that make one new connection after the other.
+const CLIENTS: usize = 4;
+
+/// A master that goes, several times.
+#[derive(Clone, Debug, Serialize)]
+pub struct Round {
+    pub who: &'static str,
+    /// Between two adverts, in milliseconds.
+    pub interval_ms: u32,
+    pub event: Event,
+    /// From the event to the first answer of the next master, in milliseconds, for each time.
+    pub takeover_ms: Vec<f64>,
+    /// From the last answer of the one to the first of the next.
+    pub silence_ms: Vec<f64>,
+    /// From the first answer of the next master to the last of the one before; 0: never two.
+    pub two_masters_ms: Vec<f64>,
+    /// Connections that were held, and those of them that are broken, all times together; none for keepalived, which balances
+    /// nothing.
+    pub held: usize,
+    pub broken: usize,
+    /// New connections that clients made all the while, and those of them that failed.
+    pub requests: usize,
+    pub failed: usize,
+    /// What the RFC says, for a backup of priority 100: master-down time, or skew when the master says that it leaves.
+    pub rfc_ms: f64,
+}
+
+/// How a master goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// `ferrolev vrrp failover`.
+    Failover,
+    /// SIGTERM.
+    Terminated,
+    /// SIGKILL.
+    Killed,
+}
+
+impl Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failover => "failover",
+            Self::Terminated => "SIGTERM",
+            Self::Killed => "kill -9",
+        })
+    }
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    pub times: usize,
+    pub held: usize,
+}
+
+/// Measures everything.
+///
+/// # Errors
+/// When a program does not start, or nobody takes over.
+pub fn measure(effort: Effort) -> Result<Vec<Round>> {
+    let mut rounds = Vec::new();
+    for interval_ms in [1000, 100, 10] {
+        for event in [Event::Failover, Event::Terminated, Event::Killed] {
+            rounds.push(ferrolev(interval_ms, event, effort)?);
+            if event != Event::Failover {
+                rounds.push(keepalived(interval_ms, event, effort)?);
+            }
+        }
+    }
+    Ok(rounds)
+}
+
+/// RFC 9568 6.1, for priority 100.
+fn rfc_ms(interval_ms: u32, event: Event) -> f64 {
+    let interval = f64::from(interval_ms);
+    let skew = 156.0 / 256.0 * interval;
+    if event == Event::Killed { 3.0 * interval + skew } else { skew }
+}
+
+fn network() -> Result<(Network, [Mac; 2])> {
+    let network = Network::new(Shape { balancers: 2, backends: 3 })?;
+    network.router.ip(&format!("route replace {VIP4}/32 dev br0\n"))?;
+    let mac = |namespace: &Namespace| namespace.inside(|| Ok(link::mac("eth0")?));
+    let macs = [mac(&network.balancers[0])?, mac(&network.balancers[1])?];
+    Ok((network, macs))
+}
+
+fn wait_for(asker: &Asker, mac: Mac) -> Result<()> {
+    wait_until("the right master", PATIENCE, || {
+        asker.check()?;
+        ensure!(asker.last() == Some(mac), "{:x?} answers", asker.last());
+        Ok(())
+    })
+}
+
+fn config(network: &Network, priority: u8, interval_ms: u32) -> DaemonConfig {
+    let names: Vec<&str> = network.backends.iter().map(|backend| backend.name.as_str()).collect();
+    let backends = network
+        .backends
+        .iter()
+        .fold(DaemonConfig::default(), |config, backend| config.backend(&backend.name, backend.address4));
+    backends.vip("web", VIP4, 80, "tcp", &names).vip_line(&format!(
+        "announce = \"arp\"\n\n[[vrrp.router]]\nname = \"edge\"\ninterface = \"eth0\"\nrouter_id = 51\n\
+         addresses = [\"{VIP4}\"]\npriority = {priority}\ninterval = \"{interval_ms}ms\"\n"
+    ))
+}
+
+fn ferrolev(interval_ms: u32, event: Event, effort: Effort) -> Result<Round> {
+    let (network, macs) = network()?;
+    let start = |number: usize, priority| {
+        let config = config(&network, priority, interval_ms);
+        Daemon::start(&network.lab, &network.balancers[number], &format!("lb{number}"), &config, &[])
+    };
+    let mut daemons = [start(0, 150)?, start(1, 100)?];
+    let asker = Asker::start(&network.router, "br0", ASKER, VIP4)?;
+    let mut round = Round::new("ferrolev", interval_ms, event);
+    let server = SocketAddr::from((VIP4, 80));
+    for _ in 0..effort.times {
+        wait_for(&asker, macs[0])?;
+        let mut held = Connections::open(&network.client, server, effort.held)?;
+        let load = Load::start(&network.client, &[server], CLIENTS)?;
+        sleep(SETTLE);
+        asker.forget();
+        let at = Instant::now();
+        match event {
+            Event::Failover => _ = daemons[0].cli(["vrrp", "failover"])?,
+            Event::Terminated => daemons[0].terminate()?,
+            Event::Killed => daemons[0].kill()?,
+        }
+        wait_for(&asker, macs[1]).with_context(|| daemons[1].log())?;
+        sleep(SETTLE);
+        round.note(&asker, macs, at)?;
+        let report = load.stop()?;
+        round.requests += report.attempts.len();
+        round.failed += report.failures().len();
+        round.held += effort.held;
+        round.broken += held.broken();
+        match event {
+            Event::Failover => _ = daemons[1].cli(["vrrp", "failover"])?,
+            Event::Terminated | Event::Killed => daemons[0].restart()?,
+        }
+    }
+    Ok(round)
+}
+
+fn keepalived(interval_ms: u32, event: Event, effort: Effort) -> Result<Round> {
+    let (network, macs) = network()?;
+    let instance = |priority| {
+        format!(
+            "vrrp_instance it {{\nstate BACKUP\ninterface eth0\nvirtual_router_id 51\npriority {priority}\n\
+             version 3\nadvert_int {}\nvirtual_ipaddress {{\n{VIP4}/32\n}}\n}}\n",
+            f64::from(interval_ms) / 1000.0
+        )
+    };
+    let start = |number: usize, priority| {
+        let name = format!("kd{number}");
+        Keepalived::start(&network.lab, &network.balancers[number], &name, &instance(priority))
+    };
+    let asker = Asker::start(&network.router, "br0", ASKER, VIP4)?;
+    let mut round = Round::new("keepalived", interval_ms, event);
+    let _backup = start(1, 100)?;
+    for _ in 0..effort.times {
+        let mut master = start(0, 150)?;
+        wait_for(&asker, macs[0]).with_context(|| master.log())?;
+        sleep(SETTLE);
+        asker.forget();
+        let at = Instant::now();
+        match event {
+            Event::Killed => master.kill()?,
+            Event::Failover | Event::Terminated => master.terminate()?,
+        }
+        wait_until("keepalived to take over", PATIENCE, || {
+            ensure!(asker.answers().iter().any(|(_, mac)| *mac == macs[1]), "only the master answers");
+            Ok(())
+        })?;
+        sleep(SETTLE);
+        round.note(&asker, macs, at)?;
+        // A killed one leaves its address behind.
+        network.balancers[0].ip(&format!("addr flush dev eth0 to {VIP4}/32\n"))?;
+    }
+    Ok(round)
+}
+
+impl Round {
+    fn new(who: &'static str, interval_ms: u32, event: Event) -> Self {
+        Self {
+            who,
+            interval_ms,
+            event,
+            takeover_ms: Vec::new(),
+            silence_ms: Vec::new(),
+            two_masters_ms: Vec::new(),
+            held: 0,
+            broken: 0,
+            requests: 0,
+            failed: 0,
+            rfc_ms: rfc_ms(interval_ms, event),
+        }
+    }
+
+    /// Books what was heard since the event.
+    fn note(&mut self, asker: &Asker, [old, new]: [Mac; 2], event: Instant) -> Result<()> {
+        let answers = asker.answers();
+        let first = answers.iter().find(|(_, mac)| *mac == new).map(|(at, _)| *at);
+        let first = first.ok_or_else(|| anyhow!("the next master never answered"))?;
+        let last = answers.iter().rev().find(|(_, mac)| *mac == old).map_or(event, |(at, _)| *at);
+        let ms = |span: Duration| span.as_secs_f64() * 1000.0;
+        self.takeover_ms.push(ms(first.saturating_duration_since(event)));
+        self.silence_ms.push(ms(first.saturating_duration_since(last)));
+        self.two_masters_ms.push(ms(last.saturating_duration_since(first)));
+        Ok(())
+    }
+}
