@@ -42,6 +42,8 @@ pub struct Round {
     /// New connections that clients made all the while, and those of them that failed.
     pub requests: usize,
     pub failed: usize,
+    /// How long the slowest of them took that did not fail: a lost packet costs a second until it is sent again.
+    pub slowest_ms: f64,
     /// What the RFC says, for a backup of priority 100: master-down time, or skew when the master says that it leaves.
     pub rfc_ms: f64,
 }
@@ -75,21 +77,23 @@ pub struct Effort {
     pub held: usize,
 }
 
-/// Measures everything.
+/// Measures one after the other, while the caller asks for the next.
 ///
 /// # Errors
 /// When a program does not start, or nobody takes over.
-pub fn measure(effort: Effort) -> Result<Vec<Round>> {
-    let mut rounds = Vec::new();
-    for interval_ms in [1000, 100, 10] {
-        for event in [Event::Failover, Event::Terminated, Event::Killed] {
-            rounds.push(ferrolev(interval_ms, event, effort)?);
-            if event != Event::Failover {
-                rounds.push(keepalived(interval_ms, event, effort)?);
-            }
-        }
-    }
-    Ok(rounds)
+pub fn rounds(effort: Effort) -> impl Iterator<Item = Result<Round>> {
+    type Measure = fn(u32, Event, Effort) -> Result<Round>;
+    const PLAN: [(Event, Measure); 5] = [
+        (Event::Failover, ferrolev),
+        (Event::Terminated, ferrolev),
+        (Event::Terminated, keepalived),
+        (Event::Killed, ferrolev),
+        (Event::Killed, keepalived),
+    ];
+    let intervals = [1000, 100, 10].into_iter();
+    intervals.flat_map(move |interval_ms| {
+        PLAN.into_iter().map(move |(event, measure)| measure(interval_ms, event, effort))
+    })
 }
 
 /// RFC 9568 6.1, for priority 100.
@@ -155,6 +159,7 @@ fn ferrolev(interval_ms: u32, event: Event, effort: Effort) -> Result<Round> {
         let report = load.stop()?;
         round.requests += report.attempts.len();
         round.failed += report.failures().len();
+        round.slowest_ms = round.slowest_ms.max(report.slowest().as_secs_f64() * 1000.0);
         round.held += effort.held;
         round.broken += held.broken();
         match event {
@@ -216,6 +221,7 @@ impl Round {
             broken: 0,
             requests: 0,
             failed: 0,
+            slowest_ms: 0.0,
             rfc_ms: rfc_ms(interval_ms, event),
         }
     }

@@ -16,13 +16,6 @@ use crate::lab::{
     Backend, Daemon, DaemonConfig, Lab, Load, Namespace, Network, Shape, VIP4, run, wait_until,
 };
 
-/// All results.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    pub rounds: Vec<Round>,
-    pub deaths: Vec<Death>,
-}
-
 /// Checks at a steady rate by one thread.
 #[derive(Clone, Debug, Serialize)]
 pub struct Round {
@@ -91,23 +84,27 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_millis(900);
 const PORT: u16 = 7000;
 
-/// Measures everything.
+/// Measures one after the other, while the caller asks for the next: some targets never answer.
 ///
 /// # Errors
 /// When the kernel refuses, or a target is taken for something that it is not.
-pub fn measure(effort: Effort) -> Result<Report> {
-    let mut rounds = Vec::new();
-    for black_holed in [0, TARGETS / 10, TARGETS / 2] {
-        rounds.push(round(black_holed, effort.seconds)?);
-    }
-    let deaths = [
+pub fn rounds(effort: Effort) -> impl Iterator<Item = Result<Round>> {
+    [0, TARGETS / 10, TARGETS / 2].into_iter().map(move |black_holed| round(black_holed, effort.seconds))
+}
+
+/// The same for backends that die.
+///
+/// # Errors
+/// When a program does not start.
+pub fn deaths(effort: Effort) -> impl Iterator<Item = Result<Death>> {
+    [
         ("killed: connections are refused", Fault::Signal(Signal::SIGKILL)),
         ("stopped: connections are taken, and not answered", Fault::Signal(Signal::SIGSTOP)),
         ("filtered: packets are dropped", Fault::Filter("drop")),
         ("filtered: connections are reset", Fault::Filter("reject with tcp reset")),
-    ];
-    let deaths = deaths.into_iter().map(|(how, fault)| death(how, fault, effort.deaths));
-    Ok(Report { rounds, deaths: deaths.collect::<Result<_>>()? })
+    ]
+    .into_iter()
+    .map(move |(how, fault)| death(how, fault, effort.deaths))
 }
 
 /// Checks [`TARGETS`] once a second: servers on loopback, and addresses behind a link on which nobody takes packets.
@@ -245,8 +242,8 @@ fn death(how: &'static str, fault: Fault, times: usize) -> Result<Death> {
         let daemon = Daemon::start(&network.lab, &network.balancers[0], "bench", &config, &[])?;
         daemon.wait_active(&names)?;
         let server = SocketAddr::from((VIP4, 80));
-        // A client that waits for an answer asks nothing else meanwhile: there have to be some.
-        let load = Load::start(&network.client, &[server], 16)?;
+        // A client that waits for an answer asks nothing else meanwhile: there have to be some, and none that waits for long.
+        let load = Load::start_impatient(&network.client, &[server], 32, Duration::from_millis(300))?;
         sleep(Duration::from_secs(7));
         let died = Instant::now();
         fault.strike(&network.backends[1])?;

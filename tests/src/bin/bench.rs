@@ -125,8 +125,10 @@ fn health(json: bool, quick: bool) -> Result<()> {
     } else {
         health::Effort { seconds: 60, deaths: 5 }
     };
-    let report = health::measure(effort)?;
     if json {
+        let rounds: Vec<Round> = health::rounds(effort).collect::<Result<_>>()?;
+        let deaths: Vec<Death> = health::deaths(effort).collect::<Result<_>>()?;
+        let report = serde_json::json!({ "rounds": rounds, "deaths": deaths });
         println!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(());
     }
@@ -134,7 +136,8 @@ fn health(json: bool, quick: bool) -> Result<()> {
         "{:>7} {:>11} {:>9} {:>22} {:>8} {:>6} {:>11}",
         "targets", "black-holed", "checks/s", "late p50 p99 p99.9 ms", "core", "files", "KiB/target"
     );
-    for round in &report.rounds {
+    for round in health::rounds(effort) {
+        let round = round?;
         let Round { targets, black_holed, rate, late_p50_ms, late_p99_ms, late_p999_ms, .. } = round;
         let Round { busy_percent, files, kib_per_target, .. } = round;
         let late = format!("<= {late_p50_ms} {late_p99_ms} {late_p999_ms}");
@@ -142,7 +145,8 @@ fn health(json: bool, quick: bool) -> Result<()> {
             "{targets:>7} {black_holed:>11} {rate:>9.0} {late:>22} {busy_percent:>6.0} % {files:>6} {kib_per_target:>11.1}"
         );
     }
-    for Death { how, last_flow_ms, bound_ms } in &report.deaths {
+    for death in health::deaths(effort) {
+        let Death { how, last_flow_ms, bound_ms } = death?;
         println!("{how}: last new flow after {last_flow_ms:?} ms, bound {bound_ms} ms");
     }
     Ok(())
@@ -154,13 +158,13 @@ fn failover(json: bool, quick: bool) -> Result<()> {
     } else {
         failover::Effort { times: 5, held: 1_000 }
     };
-    let rounds = failover::measure(effort)?;
     if json {
+        let rounds: Vec<failover::Round> = failover::rounds(effort).collect::<Result<_>>()?;
         println!("{}", serde_json::to_string_pretty(&rounds)?);
         return Ok(());
     }
     println!(
-        "{:<11} {:>8} {:<9} {:>24} {:>8} {:>10} {:>12} {:>15} {:>15}",
+        "{:<11} {:>8} {:<9} {:>24} {:>8} {:>10} {:>12} {:>15} {:>15} {:>10}",
         "who",
         "adverts",
         "event",
@@ -169,22 +173,25 @@ fn failover(json: bool, quick: bool) -> Result<()> {
         "silence",
         "two masters",
         "held: broken",
-        "new: failed"
+        "new: failed",
+        "slowest ms"
     );
-    for round in &rounds {
-        let failover::Round { who, interval_ms, event, takeover_ms, silence_ms, two_masters_ms, .. } = round;
+    for round in failover::rounds(effort) {
+        let round = round?;
+        let failover::Round { who, interval_ms, event, takeover_ms, silence_ms, two_masters_ms, .. } = &round;
         let [least, median, most] = spread(takeover_ms);
         let takeover = format!("{median:.0} ({least:.0} to {most:.0})");
         let [_, silence, _] = spread(silence_ms);
         let [.., two] = spread(two_masters_ms);
         let of = |all: usize, bad: usize| if all == 0 { "-".to_owned() } else { format!("{all}: {bad}") };
         println!(
-            "{who:<11} {:>8} {:<9} {takeover:>24} {:>8.0} {silence:>10.0} {two:>12.0} {:>15} {:>15}",
+            "{who:<11} {:>8} {:<9} {takeover:>24} {:>8.0} {silence:>10.0} {two:>12.0} {:>15} {:>15} {:>10}",
             format!("{interval_ms} ms"),
             event.to_string(),
             round.rfc_ms,
             of(round.held, round.broken),
             of(round.requests, round.failed),
+            if round.requests == 0 { "-".to_owned() } else { format!("{:.0}", round.slowest_ms) },
         );
     }
     Ok(())

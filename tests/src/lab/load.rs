@@ -74,13 +74,26 @@ impl Load {
     /// # Errors
     /// When the namespace is gone.
     pub fn start(namespace: &Namespace, servers: &[SocketAddr], clients: usize) -> Result<Self> {
+        Self::start_impatient(namespace, servers, clients, PATIENCE)
+    }
+
+    /// The same with clients that wait for an answer only so long.
+    ///
+    /// # Errors
+    /// When the namespace is gone.
+    pub fn start_impatient(
+        namespace: &Namespace,
+        servers: &[SocketAddr],
+        clients: usize,
+        patience: Duration,
+    ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (servers, stopped) = (servers.to_vec(), Arc::clone(&stop));
         // Threads begin their life in the namespace of the thread that makes them.
         let threads = namespace.inside(move || {
             let client = || {
                 let (servers, stopped) = (servers.clone(), Arc::clone(&stopped));
-                std::thread::spawn(move || ask_until(&stopped, &servers))
+                std::thread::spawn(move || ask_until(&stopped, &servers, patience))
             };
             Ok((0..clients).map(|_| client()).collect())
         })?;
@@ -107,14 +120,14 @@ impl Drop for Load {
     }
 }
 
-fn ask_until(stopped: &AtomicBool, servers: &[SocketAddr]) -> Vec<Attempt> {
+fn ask_until(stopped: &AtomicBool, servers: &[SocketAddr], patience: Duration) -> Vec<Attempt> {
     let mut attempts = Vec::new();
     for server in servers.iter().cycle() {
         if stopped.load(Ordering::Relaxed) {
             break;
         }
         let began = Instant::now();
-        let answer = http_get(*server, PATIENCE).map_err(|error| format!("{server}: {error:#}"));
+        let answer = http_get(*server, patience).map_err(|error| format!("{server}: {error:#}"));
         attempts.push(Attempt { began, ended: Instant::now(), answer });
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -132,6 +145,13 @@ impl LoadReport {
     #[must_use]
     pub fn failures(&self) -> Vec<&Attempt> {
         self.attempts.iter().filter(|attempt| attempt.answer.is_err()).collect()
+    }
+
+    /// How long the slowest request took that did not fail.
+    #[must_use]
+    pub fn slowest(&self) -> Duration {
+        let answered = self.attempts.iter().filter(|attempt| attempt.answer.is_ok());
+        answered.map(|attempt| attempt.ended - attempt.began).max().unwrap_or_default()
     }
 
     /// Failed requests that no change can excuse: those that do not overlap any of the intervals. A connection that is
