@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use lb_vrrp::gate::Flows;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex, Semaphore, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::{Mutex, Semaphore, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tracing::{info, warn};
@@ -221,7 +221,7 @@ async fn serve(
     shared.trouble(None);
     let desk = Arc::new(Desk {
         acceptor,
-        memories: names.values().map(|name| (name.clone(), Arc::default())).collect(),
+        memories: names.values().map(|name| (name.clone(), Mutex::default())).collect(),
         names,
         present: Mutex::default(),
         shared,
@@ -252,9 +252,9 @@ type Stream = tokio_rustls::server::TlsStream<TcpStream>;
 struct Desk {
     acceptor: TlsAcceptor,
     names: BTreeMap<Fingerprint, String>,
-    memories: BTreeMap<String, Arc<Mutex<Memory>>>,
+    memories: BTreeMap<String, Mutex<Memory>>,
     /// The connection of each peer; a new one ends the one before.
-    present: Mutex<BTreeMap<String, AbortHandle>>,
+    present: Mutex<BTreeMap<String, oneshot::Sender<()>>>,
     shared: Shared,
 }
 
@@ -274,33 +274,28 @@ impl Desk {
         Some((name, stream))
     }
 
-    async fn tell(self: Arc<Self>, (name, stream): (String, Stream)) {
-        let desk = self.clone();
-        let of = name.clone();
-        let mut present = self.present.lock().await;
-        if let Some(before) = present.remove(&name) {
-            before.abort();
+    /// Tells a peer until the connection breaks, or the peer has another one.
+    async fn tell(&self, (name, stream): (String, Stream)) {
+        let (present, replaced) = oneshot::channel();
+        // Whoever waits for the one before hears that it is dropped.
+        drop(self.present.lock().await.insert(name.clone(), present));
+        tokio::select! {
+            () = self.tell_until_it_breaks(&name, stream) => {}
+            _ = replaced => {}
         }
-        let task = tokio::spawn(async move {
-            let Some(memory) = desk.memories.get(&of) else { return };
-            let mut memory = memory.lock().await;
-            let Shared { controller, mine, .. } = &desk.shared;
-            info!(peer = of, "the peer holds a copy of this node's flows");
-            let (shared, peer) = (desk.shared.clone(), of.clone());
-            let status = move |change: &dyn Fn(&mut TellerStatus)| shared.teller(&peer, change);
-            let ended = teller::tell(stream, &mut memory, controller, mine, status).await;
-            warn!(peer = of, reason = %ended, "the peer holds no copy any more");
-            let text = ended.to_string();
-            desk.shared.teller(&of, &|status| {
-                (status.connected, status.trouble) = (false, Some(text.clone()));
-            });
-        });
-        present.insert(name, task.abort_handle());
     }
-}
 
-impl Drop for Desk {
-    fn drop(&mut self) {
-        self.present.get_mut().values().for_each(AbortHandle::abort);
+    async fn tell_until_it_breaks(&self, name: &str, stream: Stream) {
+        let Some(memory) = self.memories.get(name) else { return };
+        let mut memory = memory.lock().await;
+        let Shared { controller, mine, .. } = &self.shared;
+        info!(peer = name, "the peer holds a copy of this node's flows");
+        let status = |change: &dyn Fn(&mut TellerStatus)| self.shared.teller(name, change);
+        let ended = teller::tell(stream, &mut memory, controller, mine, status).await;
+        warn!(peer = name, reason = %ended, "the peer holds no copy any more");
+        let text = ended.to_string();
+        self.shared.teller(name, &|status| {
+            (status.connected, status.trouble) = (false, Some(text.clone()));
+        });
     }
 }

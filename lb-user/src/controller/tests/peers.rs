@@ -112,6 +112,20 @@ async fn a_node_keeps_vips_and_flows_as_they_are_where_packets_come_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_taken_out_of_the_file_is_told_nothing_more() {
+    let (a, b) = (Node::start(FILE, &[VIP]).await, Node::start(FILE, &[]).await);
+    a.meet(&b).await;
+    b.meet(&a).await;
+    let connected = |status: &PeersStatus| {
+        status.peers.get("other").is_some_and(|peer| peer.follower.connected && peer.follower.vips > 0)
+    };
+    b.until(connected).await;
+    a.running.write_file(FILE);
+    a.running.controller.reload(false).await.unwrap();
+    b.until(|status| !connected(status)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_not_known_hears_nothing() {
     let (a, b) = (Node::start(FILE, &[VIP]).await, Node::start(FILE, &[]).await);
     a.meet(&b).await;
