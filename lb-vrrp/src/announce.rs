@@ -47,6 +47,12 @@ impl Announcing {
         Self { again: after(schedule.delay), refresh: after(schedule.refresh) }
     }
 
+    /// Where it is in another schedule: the second set stays due when it was, refreshes begin now.
+    pub(crate) fn follow(self, schedule: &Schedule, now: Moment) -> Self {
+        let begun = Self::begin(schedule, now);
+        Self { again: self.again.filter(|_| begun.again.is_some()), refresh: begun.refresh }
+    }
+
     pub(crate) fn due(&self) -> Option<Moment> {
         self.again.into_iter().chain(self.refresh).min()
     }

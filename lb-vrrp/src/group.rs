@@ -37,8 +37,8 @@ impl Group {
         self.members.iter().filter_map(Machine::due).min()
     }
 
-    /// What concerns one member: adverts, standings, claims, and adverts that could not be sent. All else is for all of
-    /// them. Each action comes with its member.
+    /// What concerns one member: adverts, standings, options, claims, and adverts that could not be sent. All else is for all
+    /// of them. Each action comes with its member.
     pub fn on_input(&mut self, member: usize, input: Input, now: Moment) -> Vec<(usize, Action)> {
         let mut actions = Vec::new();
         match input {
@@ -47,7 +47,9 @@ impl Group {
                 self.standings[member] = standing;
                 self.stand(now, &mut actions);
             }
-            Input::Heard(_) | Input::Claimed | Input::NotSent => self.step(member, input, now, &mut actions),
+            Input::Heard(_) | Input::Claimed | Input::NotSent | Input::Options(_) => {
+                self.step(member, input, now, &mut actions);
+            }
             _ => return self.on_all(input, now),
         }
         self.settle(now, &mut actions);

@@ -29,7 +29,7 @@ impl From<Refused> for Failure {
             Refused::Config(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Refused::Store(_) | Refused::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Refused::Vrrp(vrrp::Refused::Unknown(_) | vrrp::Refused::NotExternal(_)) => StatusCode::NOT_FOUND,
-            Refused::Vrrp(vrrp::Refused::NotMaster(..)) => StatusCode::CONFLICT,
+            Refused::Vrrp(vrrp::Refused::NotMaster(..) | vrrp::Refused::NoMaster) => StatusCode::CONFLICT,
             Refused::Vrrp(vrrp::Refused::Ended | vrrp::Refused::Late) | Refused::Stopped => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

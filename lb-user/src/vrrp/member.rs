@@ -77,6 +77,12 @@ impl Member {
         }
     }
 
+    /// What is wanted of it now.
+    pub(super) fn follow(&mut self, router: Router) {
+        self.filter = filter(&router, std::mem::take(&mut self.filter.own_addresses));
+        self.router = router;
+    }
+
     /// Takes in where it is, and with which addresses this host could hear itself.
     pub(super) fn settle(&mut self, place: Result<Place, String>, facts: &HostFacts) {
         self.place = place.as_ref().ok().copied();

@@ -131,6 +131,8 @@ pub enum Refused {
     NotExternal(String),
     #[error("\"{0}\" is {1}, not master: there is nothing to hand over")]
     NotMaster(String, Role),
+    #[error("this host is master of no virtual router: there is nothing to hand over")]
+    NoMaster,
     #[error("VRRP has ended")]
     Ended,
     #[error(

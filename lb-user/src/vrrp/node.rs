@@ -267,16 +267,20 @@ impl Node {
         }
     }
 
-    /// Changes that leave the machines alone.
+    /// Changes with which the machines go on.
     fn update(&mut self, name: &str, new: Wanting) {
         let Some(mut running) = self.groups.remove(name) else { return };
+        let mut options = Vec::new();
         for (number, (_, router)) in new.routers.into_iter().enumerate() {
             let member = &mut running.members[number];
             if member.router == router {
                 continue;
             }
             let before = member.elected();
-            member.router = router;
+            if Member::options(&member.router) != Member::options(&router) {
+                options.push((number, Member::options(&router)));
+            }
+            member.follow(router);
             let after = member.elected();
             if !member.taken || before == after {
                 continue;
@@ -291,6 +295,9 @@ impl Node {
             self.announce(&running.members[number], rounds);
         }
         self.groups.insert(name.to_owned(), running);
+        for (number, options) in options {
+            self.on_input(name, number, Input::Options(options), clock::now());
+        }
     }
 
     /// Follows what is known of this host: where adverts come from, tracking, the gate.
@@ -358,10 +365,10 @@ impl Running {
     fn goes_on(&self, wanted: Option<&Wanting>) -> bool {
         let same = |member: &Member, (name, router): &(String, Router)| {
             let before = &member.router;
-            member.name == *name
-                && Member::options(before) == Member::options(router)
-                && (&before.interface, before.vrid, before.is_ipv6())
-                    == (&router.interface, router.vrid, router.is_ipv6())
+            let identity = |router: &Router| {
+                (router.interface.clone(), router.vrid, router.version, router.is_ipv6(), router.virtual_mac)
+            };
+            member.name == *name && identity(before) == identity(router)
         };
         wanted.is_some_and(|wanted| {
             self.group.is_some() == wanted.is_group

@@ -56,15 +56,9 @@ impl Node {
     }
 
     fn no_master(&self, name: Option<String>) -> Refused {
-        let role = match name.as_deref().map(|name| self.named(Some(name))) {
-            Some(Ok(groups)) => {
-                groups.first().and_then(|group| self.groups.get(group)).map(super::node::Running::role)
-            }
-            _ => None,
-        };
-        Refused::NotMaster(
-            name.unwrap_or_else(|| "every virtual router".to_owned()),
-            role.unwrap_or_default(),
-        )
+        let Some(name) = name else { return Refused::NoMaster };
+        let groups = self.named(Some(&name)).unwrap_or_default();
+        let role = groups.first().and_then(|group| self.groups.get(group)).map(super::node::Running::role);
+        Refused::NotMaster(name, role.unwrap_or_default())
     }
 }

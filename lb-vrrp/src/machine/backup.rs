@@ -67,6 +67,16 @@ impl Backup {
         (!self.overdue).then(|| self.since + wait)
     }
 
+    /// The interval of version 3 is that of the master that was heard.
+    pub(super) fn follow_options(&mut self, before: &Options, options: &Options) {
+        if options.version == Version::V2 || self.master.is_none() {
+            self.master_interval = options.interval;
+        }
+        if before.preempt != options.preempt {
+            self.preempt_at = None;
+        }
+    }
+
     fn listen(&mut self, master: Heard, options: &Options, now: Moment) {
         if options.version == Version::V3 {
             self.master_interval = master.interval;

@@ -8,6 +8,8 @@ use crate::Moment;
 use crate::gate::Pass;
 use crate::wire::Interval;
 
+use super::Options;
+
 /// What a node is for a virtual router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -68,6 +70,10 @@ pub enum Input {
     Claimed,
     /// The sync group moves.
     Group(Order),
+    /// Go on with other options in the same role. Version and MAC address are what a virtual router is on the link: with
+    /// another of these, it is another machine. A master tells its backups a new interval at once; one that misses that
+    /// advert waits no longer for the next one than before.
+    Options(Options),
 }
 
 /// What a sync group tells its members.

@@ -81,6 +81,32 @@ impl Master {
         }
     }
 
+    pub(super) fn follow_options(
+        &mut self,
+        before: &Options,
+        options: &Options,
+        priority: u8,
+        now: Moment,
+    ) -> Vec<Action> {
+        if before.announce != options.announce {
+            self.announcing = self.announcing.follow(&options.announce, now);
+        }
+        if before.interval == options.interval && before.fencing == options.fencing {
+            return Vec::new();
+        }
+        let ended = (before.fencing && !options.fencing).then_some(Action::Own { until: None });
+        if !options.fencing {
+            self.lease = None;
+        }
+        if self.handing_over() {
+            // Whoever takes over has been asked to: it hears nothing more of this node.
+            return ended.into_iter().collect();
+        }
+        // A first lease that cannot be sent is over at once.
+        self.lease = options.fencing.then(|| self.lease.unwrap_or(now));
+        send(self, options, priority, now).into_iter().chain(ended).collect()
+    }
+
     fn sending(&mut self, options: &Options, now: Moment) {
         self.sent = now;
         self.advert_due = now + options.interval.duration();

@@ -182,8 +182,22 @@ impl Machine {
                 Vec::new()
             }
             Input::Group(order) => self.follow(order, now),
+            Input::Options(options) => self.set_options(options, now),
         });
         actions
+    }
+
+    fn set_options(&mut self, options: Options, now: Moment) -> Vec<Action> {
+        let before = std::mem::replace(&mut self.options, options);
+        let priority = self.standing.priority;
+        match &mut self.state {
+            State::Init | State::Fault => Vec::new(),
+            State::Backup(backup) => {
+                backup.follow_options(&before, &options);
+                Vec::new()
+            }
+            State::Master(master) => master.follow_options(&before, &options, priority, now),
+        }
     }
 
     /// The startup event (RFC 9568 6.4.1), also after a fault.

@@ -5,6 +5,7 @@ use crate::wire::LEAVING;
 
 mod fencing;
 mod handing_over;
+mod options;
 mod rivals;
 mod table;
 
