@@ -189,6 +189,8 @@ pub struct VrrpExternal {
     /// They are this host's while it has this address, whatever is said.
     #[schema(value_type = Option<String>)]
     pub follows: Option<IpAddr>,
+    /// So long after this daemon's last sign of life the kernel ends its answers, in milliseconds; 0: never.
+    pub lease_ms: u64,
     pub owned: bool,
     /// RFC 3339.
     pub since: Option<String>,

@@ -154,6 +154,7 @@ fn of_external(name: &str, external: &External, status: Option<&ExternalStatus>)
         name: name.to_owned(),
         addresses: external.addresses.iter().map(|address| of_address(address, false)).collect(),
         follows: external.follows,
+        lease_ms: u64::try_from(external.lease.as_millis()).unwrap_or(u64::MAX),
         owned: status.is_some_and(|status| status.owned),
         since: status.map(|status| clock::text(status.since)),
         why: status.map_or_else(|| "nobody has said anything yet".to_owned(), |status| status.why.clone()),

@@ -13,8 +13,12 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::apply::quic::why_unfit;
-use super::{ChangeMark, Desired, DesiredMember, DesiredRoute, DesiredVip, Drain, DrainKind, VipKey};
+use super::{
+    ChangeMark, Desired, DesiredAddress, DesiredMember, DesiredRoute, DesiredVip, Drain, DrainKind,
+    UnknownPorts, VipKey,
+};
 use crate::config::{Config, VipConfig};
+use crate::vrrp::Router;
 
 /// All runtime changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,11 +119,19 @@ pub fn merge(config: &Config, overlay: &Overlay, now: SystemTime) -> Merged {
         answers: config.answers,
         flows: config.flows,
         access: config.access.clone(),
-        addresses: config.addresses.clone(),
+        addresses: addresses(config),
         elected: config.vrrp.leased(),
         vips,
     };
     Merged { desired, dormant, next_deadline }
+}
+
+/// Those of vips, and those of virtual routers that take no packets for them.
+fn addresses(config: &Config) -> BTreeMap<IpAddr, DesiredAddress> {
+    let closed = DesiredAddress { unknown_ports: UnknownPorts::Drop, ..DesiredAddress::default() };
+    let routers = config.vrrp.routers.values().flat_map(Router::closed);
+    let closed = routers.map(|address| (address, closed.clone()));
+    config.addresses.clone().into_iter().chain(closed).collect()
 }
 
 /// The backends of a vip whose flows are given up, and when.

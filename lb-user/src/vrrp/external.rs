@@ -15,6 +15,10 @@ use super::node::{Change, Node};
 use super::{ExternalStatus, clock};
 use crate::announce::elected::{Elected, Order as HandOrder};
 use crate::net::{AddressState, HostFacts};
+use crate::state::Announce;
+
+/// In a lease.
+const RENEWALS: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct External {
@@ -24,11 +28,18 @@ pub(super) struct External {
     why: String,
     /// When the addresses are announced once more.
     again: Option<Moment>,
+    /// When the kernel is told again that they are this host's.
+    renew: Option<Moment>,
 }
 
 impl External {
     pub(super) fn due(&self) -> Option<Moment> {
-        self.again
+        self.again.into_iter().chain(self.renew).min()
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        let announced = self.wanted.addresses.iter().filter(|address| address.announce != Announce::None);
+        announced.map(|address| address.address).collect()
     }
 
     pub(super) fn owns(&self, address: IpAddr) -> bool {
@@ -72,6 +83,7 @@ impl Node {
                 since: SystemTime::now(),
                 why: "nobody has said anything yet".to_owned(),
                 again: None,
+                renew: None,
             });
         }
         self.follow_external();
@@ -112,19 +124,11 @@ impl Node {
         let Some(one) = self.external.get_mut(name).filter(|one| one.owned != owned) else { return };
         (one.owned, one.since, one.why) = (owned, SystemTime::now(), why.to_owned());
         one.again = owned.then(|| clock::now() + Schedule::default().delay);
+        one.renew = None;
         info!(external = name, owned, why, "another program's addresses");
-        let elected = one.elected(&self.facts);
-        let addresses: Vec<IpAddr> = one
-            .wanted
-            .addresses
-            .iter()
-            .filter(|address| address.announce != crate::state::Announce::None)
-            .map(|address| address.address)
-            .collect();
+        let (elected, addresses) = (one.elected(&self.facts), one.addresses());
         if owned {
-            for address in addresses {
-                self.fence_off(address, |fence, address| fence.own(address, Lease::FOR_EVER, None));
-            }
+            self.renew_external(name, clock::now());
             self.order(HandOrder::Take(elected));
             self.announce_external(name);
         } else {
@@ -134,15 +138,31 @@ impl Node {
     }
 
     pub(super) fn tick_external(&mut self, now: Moment) {
-        let due = self.external.iter_mut().filter(|(_, one)| one.again.is_some_and(|again| again <= now));
-        let names: Vec<String> = due
-            .map(|(name, one)| {
+        let is_due = |due: Option<Moment>| due.is_some_and(|due| due <= now);
+        let due = |of: fn(&External) -> Option<Moment>| {
+            let due = self.external.iter().filter(move |(_, one)| is_due(of(one)));
+            due.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        };
+        let (again, renew) = (due(|one| one.again), due(|one| one.renew));
+        for name in renew {
+            self.renew_external(&name, now);
+        }
+        for name in again {
+            if let Some(one) = self.external.get_mut(&name) {
                 one.again = None;
-                name.clone()
-            })
-            .collect();
-        for name in names {
+            }
             self.announce_external(&name);
+        }
+    }
+
+    /// Tells the kernel that the addresses are this host's, until when.
+    fn renew_external(&mut self, name: &str, now: Moment) {
+        let Some(one) = self.external.get_mut(name) else { return };
+        let lease = one.wanted.lease;
+        one.renew = (!lease.is_zero()).then(|| now + lease / RENEWALS);
+        let until_ns = if lease.is_zero() { Lease::FOR_EVER } else { (now + lease).as_nanos() };
+        for address in one.addresses() {
+            self.fence_off(address, |fence, address| fence.own(address, until_ns, None));
         }
     }
 

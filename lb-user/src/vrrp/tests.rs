@@ -17,7 +17,7 @@ pub(super) fn router(interface: &str, address: &str) -> Router {
         version: Version::V3,
         priority: 100,
         interval: Interval::DEFAULT,
-        addresses: vec![Address { address, prefix_len, announce: Announce::Arp, on: None }],
+        addresses: vec![Address { address, prefix_len, announce: Announce::Arp, is_vip: true, on: None }],
         more_addresses: Vec::new(),
         preempt: Preempt::Now,
         authentication: Authentication::None,
@@ -27,6 +27,7 @@ pub(super) fn router(interface: &str, address: &str) -> Router {
         sum: Ipv4Sum::Pseudo,
         virtual_mac: false,
         fencing: true,
+        accept: true,
         announce: Schedule::default(),
         track: Vec::new(),
     }

@@ -91,9 +91,19 @@ pub struct Router {
     pub virtual_mac: bool,
     /// The kernel's answers end by themselves when this daemon stands still ([`lb_vrrp::lease`]).
     pub fencing: bool,
+    /// Packets for addresses that are no vip's are taken (RFC 9568 6.1, `Accept_Mode`).
+    pub accept: bool,
     pub announce: Schedule,
     /// What changes the priority, with its weight (-253 to 253; zero: a fault while it is down).
     pub track: Vec<(Subject, i16)>,
+}
+
+impl Router {
+    /// Addresses for which this host takes no packets, although the kernel has them.
+    pub fn closed(&self) -> impl Iterator<Item = IpAddr> {
+        let addresses = self.addresses.iter().chain(&self.more_addresses);
+        addresses.filter(|address| !self.accept && !address.is_vip).map(|address| address.address)
+    }
 }
 
 /// An address of a virtual router, and how neighbours learn of it.
@@ -104,6 +114,8 @@ pub struct Address {
     pub prefix_len: u8,
     /// As the vip of this address has it; [`Announce::Address`] where there is no vip.
     pub announce: Announce,
+    /// Vips say what happens to packets for it.
+    pub is_vip: bool,
     /// The interface when it is not the router's.
     pub on: Option<String>,
 }
@@ -141,4 +153,11 @@ pub struct External {
     pub addresses: Vec<Address>,
     /// Owned while this host has this address, whatever was said: keepalived may be killed and say nothing.
     pub follows: Option<IpAddr>,
+    /// So long after this daemon's last sign of life the kernel ends its answers; zero: never.
+    pub lease: Duration,
+}
+
+impl External {
+    /// [`Self::lease`] when nobody says otherwise.
+    pub const LEASE: Duration = Duration::from_secs(3);
 }

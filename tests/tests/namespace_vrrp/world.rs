@@ -78,8 +78,13 @@ impl World {
 
 /// A virtual router for [`VIP4`] or, of IPv6, [`LINK_LOCAL`] and [`VIP6`].
 pub(crate) fn router(version: Version, centiseconds: u16, priority: u8, is_ipv6: bool) -> Router {
-    let address =
-        |address: IpAddr, prefix_len| Address { address, prefix_len, announce: Announce::Address, on: None };
+    let address = |address: IpAddr, prefix_len| Address {
+        address,
+        prefix_len,
+        announce: Announce::Address,
+        is_vip: false,
+        on: None,
+    };
     Router {
         interface: "eth0".to_owned(),
         vrid: VRID,
@@ -100,6 +105,7 @@ pub(crate) fn router(version: Version, centiseconds: u16, priority: u8, is_ipv6:
         sum: Ipv4Sum::Pseudo,
         virtual_mac: false,
         fencing: true,
+        accept: true,
         announce: Schedule::default(),
         track: Vec::new(),
     }

@@ -195,6 +195,7 @@ mod tests {
             name: name.to_owned(),
             addresses: Vec::new(),
             follows: follows.map(|address| address.parse().expect("address")),
+            lease_ms: 3000,
             owned,
             since: None,
             why: String::new(),

@@ -49,6 +49,7 @@ pub(in crate::config) struct RouterFile {
     pub(in crate::config) checksum: Option<Located<Ipv4Sum>>,
     pub(in crate::config) virtual_mac: Option<Located<bool>>,
     pub(in crate::config) fencing: Option<Located<bool>>,
+    pub(in crate::config) accept: Option<Located<bool>>,
     pub(in crate::config) announce_repeat: Option<Located<u8>>,
     pub(in crate::config) announce_delay: Option<Located<Duration>>,
     pub(in crate::config) announce_refresh: Option<Located<Duration>>,
@@ -97,6 +98,7 @@ pub(in crate::config) struct ExternalFile {
     pub(in crate::config) name: Option<Located<String>>,
     pub(in crate::config) addresses: Option<Addresses>,
     pub(in crate::config) follows: Option<Located<IpAddr>>,
+    pub(in crate::config) lease: Option<Located<Duration>>,
 }
 
 const START_LIMITS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
@@ -105,6 +107,7 @@ const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration
 const PREEMPT_DELAYS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 const ANNOUNCE_DELAYS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const REFRESHES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
+const LEASES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 const ROUNDS: RangeInclusive<u8> = 1..=60;
 const RUNS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const ROWS: RangeInclusive<u32> = 1..=100;
@@ -159,6 +162,7 @@ impl RouterFile {
             checksum: table.optional(problems, "checksum", choice(CHECKSUMS)),
             virtual_mac: table.optional(problems, "virtual_mac", truth),
             fencing: table.optional(problems, "fencing", truth),
+            accept: table.optional(problems, "accept", truth),
             announce_repeat: table.optional(problems, "announce_repeat", number(ROUNDS)),
             announce_delay: table.optional(problems, "announce_delay", duration(ANNOUNCE_DELAYS)),
             announce_refresh: table.optional(problems, "announce_refresh", duration(REFRESHES)),
@@ -210,6 +214,7 @@ impl ExternalFile {
             name: table.required(problems, "name", text),
             addresses: addresses(&table, problems, "addresses"),
             follows: table.optional(problems, "follows", address),
+            lease: table.optional(problems, "lease", duration(LEASES)),
             object: table.object,
         }
     }

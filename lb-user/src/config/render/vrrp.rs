@@ -60,6 +60,7 @@ fn of_router(router: &Router) -> Vec<Text> {
         sum,
         virtual_mac,
         fencing,
+        accept,
         announce,
         track,
     } = router;
@@ -86,6 +87,7 @@ fn of_router(router: &Router) -> Vec<Text> {
         text("checksum", words::checksum(*sum), *sum != Default::default()),
         number("virtual_mac", virtual_mac.to_string(), *virtual_mac),
         number("fencing", fencing.to_string(), !fencing),
+        number("accept", accept.to_string(), !accept),
     ];
     texts.extend(of_schedule(announce));
     texts.push(of_tracks(track));
@@ -147,7 +149,11 @@ fn of_tracker(tracker: &Tracker) -> Vec<Text> {
 fn of_external(external: &External) -> Vec<Text> {
     let addresses = external.addresses.iter().map(|address| address.address.to_string()).collect();
     let follows = external.follows.map(|follows| follows.to_string());
-    vec![texts_of("addresses", addresses, true), optional("follows", follows)]
+    vec![
+        texts_of("addresses", addresses, true),
+        optional("follows", follows),
+        text("lease", &duration(external.lease), external.lease != External::LEASE),
+    ]
 }
 
 fn optional(key: &'static str, value: Option<String>) -> Text {

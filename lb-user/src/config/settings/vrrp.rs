@@ -131,6 +131,12 @@ pub(in crate::config) const VRRP_ROUTER: Section = Section {
             "The kernel ends its answers for the addresses by itself, three intervals after the last advert, when this daemon stands still or dies. Without it, it goes on answering.",
         ),
         setting(
+            "accept",
+            "`true` or `false`",
+            Value("true"),
+            "Whether this host takes packets for those of the addresses that are no vip's while it is master: RFC 9568's `Accept_Mode`, keepalived's `accept`. With `false` all of them are dropped, but not questions of neighbours. Of a vip's address, `unknown_ports` and `ping` in its block say it.",
+        ),
+        setting(
             "announce_repeat",
             "1 to 60",
             Value("5"),
@@ -269,6 +275,12 @@ pub(in crate::config) const VRRP_EXTERNAL: Section = Section {
             "an address",
             Words("none"),
             "They are this host's while it has this address, whatever was said: a program that is killed says nothing.",
+        ),
+        setting(
+            "lease",
+            "a text such as `\"3s\"`, from 300ms to 1h, or `\"0s\"`",
+            Value("\"3s\""),
+            "The kernel ends its answers for the addresses by itself so long after this daemon has died or stood still, since it hears nothing of the other program any more. Longer than the other program takes to notice (`ferrolev check-fit`), both hosts answer for a while; 0s: it never ends them.",
         ),
     ],
     tables: &[],

@@ -365,6 +365,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             address: *address,
             prefix_len: if address.is_ipv4() { 32 } else { 128 },
             announce: desired.announce,
+            is_vip: true,
             on: desired.announce_on.first().cloned(),
         });
         let elected = elected.collect();

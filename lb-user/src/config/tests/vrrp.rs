@@ -42,7 +42,9 @@ fn refused(text: &str, expected: &[&str]) {
 }
 
 fn address(text: &str, prefix_len: u8, announce: Announce) -> Address {
-    Address { address: text.parse().expect("address"), prefix_len, announce, on: None }
+    let address: IpAddr = text.parse().expect("address");
+    let is_vip = address.to_string() == "192.0.2.1";
+    Address { address, prefix_len, announce, is_vip, on: None }
 }
 
 #[test]
@@ -64,6 +66,7 @@ fn a_small_virtual_router_takes_keepalived_s_defaults() {
         sum: Ipv4Sum::Pseudo,
         virtual_mac: false,
         fencing: true,
+        accept: true,
         announce: Schedule::default(),
         track: Vec::new(),
     };
@@ -97,6 +100,7 @@ source = "192.0.2.2"
 check_hop_limit = false
 password = "secret"
 fencing = false
+accept = false
 announce_repeat = 2
 announce_delay = "0s"
 announce_refresh = "1min"
@@ -149,7 +153,9 @@ file = "/run/prio"
     assert_eq!(edge4.authentication, Authentication::password("secret"));
     assert_eq!(edge4.peers, ["192.0.2.3".parse::<IpAddr>().expect("address")]);
     assert_eq!(edge4.source, "192.0.2.2".parse().ok());
-    assert!(!edge4.check_hop_limit && !edge4.fencing && !edge4.virtual_mac);
+    assert!(!edge4.check_hop_limit && !edge4.fencing && !edge4.accept && !edge4.virtual_mac);
+    let closed: Vec<_> = edge4.closed().map(|address| address.to_string()).collect();
+    assert_eq!(closed, ["192.0.2.11", "2001:db8::99"]);
     let schedule = Schedule {
         repeat: 2,
         delay: Duration::ZERO,
@@ -183,10 +189,25 @@ file = "/run/prio"
 
 #[test]
 fn addresses_of_other_elections_are_those_of_announced_vips() {
-    let config = parse(&announced(&format!("{EXTERNAL}follows = \"192.0.2.9\"\n"))).expect("valid");
+    let config =
+        parse(&announced(&format!("{EXTERNAL}follows = \"192.0.2.9\"\nlease = \"0s\"\n"))).expect("valid");
     let addresses = vec![address("192.0.2.1", 32, Announce::Arp)];
     let follows = "192.0.2.9".parse().ok();
-    assert_eq!(config.vrrp.external["kd"], External { addresses, follows });
+    assert_eq!(config.vrrp.external["kd"], External { addresses, follows, lease: Duration::ZERO });
+    let usual = parse(&announced(EXTERNAL)).expect("valid");
+    assert_eq!(usual.vrrp.external["kd"].lease, Duration::from_secs(3));
+    refused(
+        &announced(&format!("{EXTERNAL}lease = \"100ms\"\n")),
+        &[
+            "23: external kd: lease: it is renewed three times before it ends, which takes 300ms at least; write \"300ms\" or more, or \"0s\" for one without end",
+        ],
+    );
+    refused(
+        &announced(&format!("{V4}accept = false\n")),
+        &[
+            "25: virtual router edge4: accept: all its addresses are those of vips, for which unknown_ports = \"drop\" and ping = false say it; write these there, or take accept out",
+        ],
+    );
     refused(
         &and(EXTERNAL),
         &[

@@ -63,7 +63,7 @@ fn own_addresses(number: usize, v4: bool, lens: &[u8]) -> Vec<Address> {
             (Ipv6Addr::new(net, 0xdb9, 0, 0, 0, 0, number as u16, index as u16 + 1).into(), 128)
         };
         let prefix_len = (*len).clamp(1, most);
-        Address { address, prefix_len, announce: Announce::Address, on: None }
+        Address { address, prefix_len, announce: Announce::Address, is_vip: false, on: None }
     };
     lens.iter().enumerate().map(address).collect()
 }
@@ -77,7 +77,7 @@ prop_compose! {
         preempt in preempt(),
         password in prop::option::of("[a-z\"'\\\\ ]{1,8}"),
         (peers, source) in (prop::collection::btree_set(1..=200u8, 0..4), any::<bool>()),
-        (v4, plain, checks, virtual_mac, fencing) in any::<(bool, bool, bool, bool, bool)>(),
+        (v4, plain, checks, virtual_mac, fencing, accept) in any::<(bool, bool, bool, bool, bool, bool)>(),
         announce in schedule(),
         lens in prop::collection::vec(1..=128u8, 1..4),
     ) -> (Router, bool, Vec<u8>) {
@@ -110,6 +110,7 @@ prop_compose! {
             sum: if plain && v4 && version == Version::V3 { Ipv4Sum::Plain } else { Ipv4Sum::Pseudo },
             virtual_mac: virtual_mac && !unicast,
             fencing,
+            accept,
             announce,
             track: Vec::new(),
         };
@@ -123,8 +124,9 @@ pub(super) fn vrrp(vips: Vec<String>, external: Vec<Address>) -> impl Strategy<V
     let trackers = prop::collection::btree_map("[a-z][a-z0-9]{0,9}", tracker(), 0..3);
     let weights = prop::collection::vec(-253..=253i16, 8);
     let routers = prop::collection::vec(router(), 0..4);
-    (names, trackers, weights, routers, any::<(bool, bool)>(), 0..=3600u64).prop_map(
-        move |(names, trackers, weights, routers, (grouped, follows), limit)| {
+    let lease = prop_oneof![Just(0), 300..=3_600_000u64].prop_map(Duration::from_millis);
+    (names, trackers, weights, routers, (any::<(bool, bool)>(), lease), 0..=3600u64).prop_map(
+        move |(names, trackers, weights, routers, ((grouped, follows), lease), limit)| {
             let mut names = names.into_iter();
             let subjects = trackers.keys().cloned().map(Subject::Tracker);
             let subjects = subjects.chain(vips.iter().cloned().map(Subject::Vip));
@@ -148,8 +150,9 @@ pub(super) fn vrrp(vips: Vec<String>, external: Vec<Address>) -> impl Strategy<V
             let groups = first.into_iter().map(|member| (names.next().expect("enough"), vec![member]));
             let groups = groups.collect();
             let follows = follows.then(|| "192.0.2.200".parse().expect("address"));
-            let external = (!external.is_empty())
-                .then(|| (names.next().expect("enough"), External { addresses: external.clone(), follows }));
+            let external = (!external.is_empty()).then(|| {
+                (names.next().expect("enough"), External { addresses: external.clone(), follows, lease })
+            });
             let external = external.into_iter().collect();
             Wanted { routers, groups, trackers, external, gate_limit: Duration::from_secs(limit) }
         },

@@ -66,6 +66,7 @@ fn external(owned: bool) -> VrrpExternal {
         name: "kd".to_owned(),
         addresses: router("", VrrpRole::Init).addresses,
         follows: None,
+        lease_ms: 3000,
         owned,
         since: Some(AT.to_owned()),
         why: "a command said so".to_owned(),

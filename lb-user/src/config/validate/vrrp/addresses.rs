@@ -51,6 +51,7 @@ impl Taken {
                 address,
                 prefix_len: prefix_len.unwrap_or_else(|| whole(address)),
                 announce: vip.map_or(Announce::Address, |desired| desired.announce),
+                is_vip: vip.is_some(),
                 on: vip
                     .and_then(|desired| desired.announce_on.first().cloned())
                     .filter(|name| name != interface),
@@ -95,7 +96,13 @@ impl Taken {
             }
             of_vip(check, around, address, desired, found.line, &say);
             let on = desired.announce_on.first().cloned();
-            addresses.push(Address { address, prefix_len: whole(address), announce: desired.announce, on });
+            addresses.push(Address {
+                address,
+                prefix_len: whole(address),
+                announce: desired.announce,
+                is_vip: true,
+                on,
+            });
         }
         addresses
     }

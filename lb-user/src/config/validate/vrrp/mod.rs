@@ -23,6 +23,7 @@ use crate::vrrp::{External, Router, Tracker, Wanted};
 
 use addresses::Taken;
 
+const SHORTEST_LEASE: Duration = Duration::from_millis(300);
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What else is in the file, as far as it matters here.
@@ -228,5 +229,14 @@ fn external_of(
         check.problems.add(follows.line, text);
     }
     let follows = check.take(&["vrrp", "external", name, "follows"], file.follows.clone());
-    Some(External { addresses, follows })
+    let too_short = |lease: &Located<Duration>| !lease.value.is_zero() && lease.value < SHORTEST_LEASE;
+    if let Some(found) = file.lease.as_ref().filter(|found| too_short(found)) {
+        let text = format!(
+            "{}: lease: it is renewed three times before it ends, which takes {SHORTEST_LEASE:?} at least; write \"{SHORTEST_LEASE:?}\" or more, or \"0s\" for one without end",
+            file.object
+        );
+        check.problems.add(found.line, text);
+    }
+    let lease = check.take(&["vrrp", "external", name, "lease"], file.lease.clone());
+    Some(External { addresses, follows, lease: lease.unwrap_or(External::LEASE) })
 }

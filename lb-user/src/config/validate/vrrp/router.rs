@@ -73,10 +73,12 @@ pub(super) fn validate(
         sum: check.take(&own(name, "checksum"), file.checksum.clone()).unwrap_or_default(),
         virtual_mac: check.take(&own(name, "virtual_mac"), file.virtual_mac.clone()).unwrap_or(false),
         fencing: check.take(&own(name, "fencing"), file.fencing.clone()).unwrap_or(true),
+        accept: check.take(&own(name, "accept"), file.accept.clone()).unwrap_or(true),
         announce: announce(check, file, name),
         track: track::tracks(check, file, priority, around),
     };
     virtual_mac(check, file, &router);
+    accept(check, file, &router);
     Some(router)
 }
 
@@ -146,6 +148,18 @@ fn announce(check: &mut Check<'_>, file: &RouterFile, name: &str) -> Schedule {
         check.problems.add(found.line, text);
     }
     Schedule { repeat, delay, refresh, refresh_repeat, lower_priority_repeat }
+}
+
+/// What has nothing to say is a mistake: vips' addresses have settings of their own.
+fn accept(check: &mut Check<'_>, file: &RouterFile, router: &Router) {
+    let Some(found) = file.accept.as_ref().filter(|found| !found.value) else { return };
+    if router.closed().next().is_none() {
+        let text = format!(
+            "{}: accept: all its addresses are those of vips, for which unknown_ports = \"drop\" and ping = false say it; write these there, or take accept out",
+            file.object
+        );
+        check.problems.add(found.line, text);
+    }
 }
 
 fn virtual_mac(check: &mut Check<'_>, file: &RouterFile, router: &Router) {
