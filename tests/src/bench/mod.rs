@@ -5,5 +5,6 @@ pub mod continuity;
 pub mod datapath;
 pub mod failover;
 pub mod health;
+pub mod report;
 mod worlds;
 mod wrapper;

@@ -1,0 +1,35 @@
+//! What a run of the benchmarks has found, in one form for all sections: figures in rows of tables, told to a [`Sink`] as soon as
+//! they are known, printed at once, and kept for JSON. It measures nothing itself.
+
+mod machine;
+mod model;
+mod sink;
+mod text;
+
+pub use machine::Machine;
+pub use model::{Better, Cell, Column, Figure, Report, Row, Section, Table, VERSION};
+pub use sink::Sink;
+
+/// How long a section may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// All sections together end within three minutes.
+    Quick,
+    Full,
+}
+
+impl Effort {
+    #[must_use]
+    pub const fn is_quick(self) -> bool {
+        matches!(self, Self::Quick)
+    }
+
+    /// One of two, by how long it may take.
+    #[must_use]
+    pub fn pick<T>(self, quick: T, full: T) -> T {
+        match self {
+            Self::Quick => quick,
+            Self::Full => full,
+        }
+    }
+}
