@@ -6,7 +6,7 @@ mod world;
 use std::time::Duration;
 
 use anyhow::Result;
-use lb_user::announce::{Claim, Ownership, PlaceState, Wanted, remove_leftovers};
+use lb_user::announce::{PlaceState, Wanted, remove_leftovers};
 use lb_user::state::{Announce, MacAddress};
 use tests::lab::{Daemon, DaemonConfig, ferrolev, privileged, run, wait_until};
 use world::{
@@ -175,20 +175,6 @@ fn an_address_that_another_host_has_is_not_announced() -> Result<()> {
                 assert!(!believed.contains(&own.to_string()), "{believed}");
                 assert!(!ip(&lb, "addr show")?.contains(&vip.to_string()));
             }
-            // An election may give it to this node all the same.
-            announcer.ownership.send_replace(Ownership::from([(VIP4, Claim::Take), (VIP6, Claim::Take)]));
-            for vip in [VIP4, VIP6] {
-                until_owned(&mut announcer, vip).await?;
-                until_believed(&host, vip, own).await?;
-            }
-            announcer
-                .ownership
-                .send_replace(Ownership::from([(VIP4, Claim::Release), (VIP6, Claim::Release)]));
-            for vip in [VIP4, VIP6] {
-                until(&mut announcer, vip, |place| place.state == PlaceState::Released).await?;
-                assert!(!ip(&lb, "addr show")?.contains(&vip.to_string()), "{mode:?}");
-            }
-            assert!(!ip(&lb, "maddr show dev eth0")?.contains(GROUP));
             Ok(())
         })?;
     }

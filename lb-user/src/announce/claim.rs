@@ -10,11 +10,10 @@
 //! ```
 //!
 //! What is owned is kept: another host that claims the address is answered by an announcement, one in ten seconds (RFC 5227
-//! 2.4, for addresses that must not be given up). Where an election has decided, it is the election's business: an
-//! announcement against the new owner would only send clients astray.
+//! 2.4, for addresses that must not be given up). Addresses that elections are about are [`super::elected`]'s.
 //!
 //! An address that the kernel has already (from before a restart, or put there by somebody else) is owned without being
-//! asked for; so is one that an election has given to this node ([`super::Claim::Take`]).
+//! asked for.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -52,8 +51,6 @@ pub(super) struct Machine {
 pub(super) enum State {
     /// For this reason nothing can be sent, until something else happens.
     Waiting(String),
-    /// Another node has the address, and that is as it should be.
-    Released,
     Probing {
         asked: usize,
         due: Instant,
@@ -61,7 +58,6 @@ pub(super) enum State {
     /// The kernel was told to take the address.
     Adding {
         since: Instant,
-        detect_duplicates: bool,
     },
     /// The kernel does not take the address.
     Refused {
@@ -82,20 +78,18 @@ pub(super) enum State {
 /// What happens to an address on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// The interface can be used, and this is what the kernel says of the address; `take` it without asking.
-    Ready { take: bool, kernel: Presence },
+    /// The interface can be used, and this is what the kernel says of the address.
+    Ready(Presence),
     /// The interface cannot be used any more.
     Lost(String),
-    /// Another node is to have the address.
-    Release,
     /// The interface has another MAC address.
     MacChanged,
     /// Time has passed.
     Tick,
     /// Another host has the address, or is about to.
     Heard(MacAddress),
-    /// Another host claims the address, which may be owned here; then by an election, or not.
-    Claimed { elected: bool },
+    /// Another host claims the address, which may be owned here.
+    Claimed,
     /// What the kernel says of the address has changed.
     Kernel(Presence),
     /// The kernel refused to add it.
@@ -122,9 +116,7 @@ pub(super) enum Action {
     /// Announce once more against another host's claim.
     Defend,
     /// Give the address to the kernel.
-    Add {
-        detect_duplicates: bool,
-    },
+    Add,
     /// Take the address from the kernel.
     Remove,
 }
@@ -137,7 +129,7 @@ impl Machine {
     /// When [`Event::Tick`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.state {
-            State::Waiting(_) | State::Released => None,
+            State::Waiting(_) => None,
             State::Probing { due, .. } | State::Owned { due, .. } => Some(*due),
             State::Adding { since, .. } => Some(*since + ADD_TIME),
             State::Refused { since, .. } => Some(*since + REFUSED_PAUSE),
@@ -147,14 +139,10 @@ impl Machine {
 
     pub(super) fn on_event(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match event {
-            Event::Ready { take, kernel } => self.begin(take, kernel, now),
+            Event::Ready(kernel) => self.begin(kernel, now),
             Event::Lost(reason) => {
                 self.state = State::Waiting(reason);
                 Vec::new()
-            }
-            Event::Release => {
-                self.state = State::Released;
-                if self.kernel_owns { vec![Action::Remove] } else { Vec::new() }
             }
             Event::MacChanged if matches!(self.state, State::Owned { .. }) => self.own(now),
             Event::MacChanged => Vec::new(),
@@ -164,7 +152,7 @@ impl Machine {
                 State::Probing { .. } => self.conflict(Some(mac), now),
                 _ => Vec::new(),
             },
-            Event::Claimed { elected } => self.claimed(elected, now),
+            Event::Claimed => self.claimed(now),
             Event::Kernel(presence) => self.kernel_says(presence, now),
             Event::Refused(reason) => {
                 if matches!(self.state, State::Adding { .. }) {
@@ -175,16 +163,14 @@ impl Machine {
         }
     }
 
-    fn begin(&mut self, take: bool, kernel: Presence, now: Instant) -> Vec<Action> {
+    fn begin(&mut self, kernel: Presence, now: Instant) -> Vec<Action> {
         match (self.kernel_owns, kernel) {
             (true, Presence::Usable) => self.own(now),
             (true, Presence::Tentative) => {
-                self.state = State::Adding { since: now, detect_duplicates: true };
+                self.state = State::Adding { since: now };
                 Vec::new()
             }
             (true, Presence::Duplicate) => self.conflict(None, now),
-            (true, Presence::Absent) if take => self.add(false, now),
-            (false, _) if take => self.own(now),
             _ => self.probe(now),
         }
     }
@@ -196,25 +182,22 @@ impl Machine {
                 *asked += 1;
                 vec![Action::Probe]
             }
-            State::Probing { .. } if self.kernel_owns => self.add(true, now),
+            State::Probing { .. } if self.kernel_owns => self.add(now),
             State::Probing { .. } => self.own(now),
-            State::Adding { detect_duplicates, .. } => {
-                let detect_duplicates = *detect_duplicates;
-                self.add(detect_duplicates, now)
-            }
+            State::Adding { .. } => self.add(now),
             State::Refused { .. } | State::Conflict { .. } => self.probe(now),
             State::Owned { announced, due } => {
                 *due = now + ANNOUNCE_PAUSES.get(*announced).copied().unwrap_or(REFRESH);
                 *announced += 1;
                 vec![Action::Announce]
             }
-            State::Waiting(_) | State::Released => Vec::new(),
+            State::Waiting(_) => Vec::new(),
         }
     }
 
-    fn claimed(&mut self, elected: bool, now: Instant) -> Vec<Action> {
+    fn claimed(&mut self, now: Instant) -> Vec<Action> {
         let lately = self.defended.is_some_and(|before| now < before + DEFEND_PAUSE);
-        if elected || lately || !matches!(self.state, State::Owned { .. }) {
+        if lately || !matches!(self.state, State::Owned { .. }) {
             return Vec::new();
         }
         self.defended = Some(now);
@@ -222,7 +205,7 @@ impl Machine {
     }
 
     fn kernel_says(&mut self, presence: Presence, now: Instant) -> Vec<Action> {
-        let idle = matches!(self.state, State::Waiting(_) | State::Released);
+        let idle = matches!(self.state, State::Waiting(_));
         let owned = matches!(self.state, State::Owned { .. });
         match presence {
             _ if idle || !self.kernel_owns => Vec::new(),
@@ -231,7 +214,7 @@ impl Machine {
             // Somebody took it away: it is ours to have.
             Presence::Absent if owned => self.probe(now),
             Presence::Tentative if owned => {
-                self.state = State::Adding { since: now, detect_duplicates: true };
+                self.state = State::Adding { since: now };
                 Vec::new()
             }
             Presence::Duplicate if !matches!(self.state, State::Conflict { .. }) => self.conflict(None, now),
@@ -244,9 +227,9 @@ impl Machine {
         vec![Action::Probe]
     }
 
-    fn add(&mut self, detect_duplicates: bool, now: Instant) -> Vec<Action> {
-        self.state = State::Adding { since: now, detect_duplicates };
-        vec![Action::Add { detect_duplicates }]
+    fn add(&mut self, now: Instant) -> Vec<Action> {
+        self.state = State::Adding { since: now };
+        vec![Action::Add]
     }
 
     fn own(&mut self, now: Instant) -> Vec<Action> {

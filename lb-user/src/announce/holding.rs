@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 
 use super::claim::{Action, Event, Machine, Presence, State};
 use super::plan::{Place, Port};
-use super::{Claim, PlaceReport, PlaceState};
+use super::{PlaceReport, PlaceState};
 use crate::state::{Announce, MacAddress};
 
 /// How long another host's claim is shown.
@@ -29,7 +29,6 @@ pub(super) struct Holding {
 /// All that matters to an address on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Situation {
-    pub(super) claim: Claim,
     /// Or why there is none.
     pub(super) port: Result<Port, String>,
     pub(super) kernel: Presence,
@@ -68,16 +67,12 @@ impl Holding {
         if !self.is_owned() {
             return Vec::new();
         }
-        let elected = self.situation.as_ref().is_some_and(|situation| situation.claim == Claim::Take);
-        let actions = self.on_event(place, Event::Claimed { elected }, now);
-        let known = self.claimed.is_some_and(|(before, _)| before == other);
+        let actions = self.on_event(place, Event::Claimed, now);
         self.conflicts += 1;
         self.claimed = Some((other, now));
         let Place { address, interface, .. } = place;
         if actions.contains(&Action::Defend) {
             warn!(%address, interface, other_mac = %other, "another host claims a vip's address; it is announced again, at most once in 10 s");
-        } else if elected && !known {
-            warn!(%address, interface, other_mac = %other, "another host claims a vip's address, which this node was elected to have");
         } else {
             debug!(%address, interface, other_mac = %other, "another host claims a vip's address");
         }
@@ -109,10 +104,6 @@ impl Holding {
         self.is_probing() || self.is_owned()
     }
 
-    pub(super) const fn is_released(&self) -> bool {
-        matches!(self.machine.state, State::Released)
-    }
-
     pub(super) const fn announced(&mut self, at: SystemTime) {
         self.announcements += 1;
         self.last_announced = Some(at);
@@ -126,7 +117,6 @@ impl Holding {
             State::Waiting(reason) | State::Refused { reason, .. } => {
                 PlaceState::Waiting { reason: reason.clone() }
             }
-            State::Released => PlaceState::Released,
         };
         PlaceReport {
             interface: interface.to_owned(),
@@ -166,7 +156,6 @@ impl Holding {
             State::Refused { reason, .. } => {
                 error!(%address, interface, reason, "the kernel does not take a vip's address; it is tried again");
             }
-            State::Released => info!(%address, interface, "address left to another node"),
             State::Owned { .. } | State::Probing { .. } | State::Adding { .. } => {}
         }
     }
@@ -174,24 +163,16 @@ impl Holding {
 
 /// What has to be said to the machine when the situation changes.
 fn news(before: Option<&Situation>, now: &Situation) -> Vec<Event> {
-    let was_released = before.is_some_and(|before| before.claim == Claim::Release);
-    let port_before = before.filter(|_| !was_released).and_then(|before| before.port.as_ref().ok());
-    match (now.claim, &now.port) {
-        (Claim::Release, _) if was_released => Vec::new(),
-        (Claim::Release, _) => vec![Event::Release],
-        (_, Err(_)) if !was_released && before.is_some_and(|before| before.port == now.port) => Vec::new(),
-        (_, Err(reason)) => vec![Event::Lost(reason.clone())],
-        (claim, Ok(port)) => {
-            let taken = claim == Claim::Take && before.is_some_and(|before| before.claim != Claim::Take);
-            match port_before {
-                Some(known) if known.ifindex == port.ifindex && !taken => {
-                    let mac = (known.mac != port.mac).then_some(Event::MacChanged);
-                    let kernel = before.filter(|before| before.kernel != now.kernel);
-                    mac.into_iter().chain(kernel.map(|_| Event::Kernel(now.kernel))).collect()
-                }
-                _ => vec![Event::Ready { take: claim == Claim::Take, kernel: now.kernel }],
-            }
+    let port_before = before.and_then(|before| before.port.as_ref().ok());
+    match (&now.port, port_before) {
+        (Err(_), _) if before.is_some_and(|before| before.port == now.port) => Vec::new(),
+        (Err(reason), _) => vec![Event::Lost(reason.clone())],
+        (Ok(port), Some(known)) if known.ifindex == port.ifindex => {
+            let mac = (known.mac != port.mac).then_some(Event::MacChanged);
+            let kernel = before.filter(|before| before.kernel != now.kernel);
+            mac.into_iter().chain(kernel.map(|_| Event::Kernel(now.kernel))).collect()
         }
+        (Ok(_), _) => vec![Event::Ready(now.kernel)],
     }
 }
 

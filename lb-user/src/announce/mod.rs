@@ -50,8 +50,6 @@ const WITHDRAW_TIME: Duration = Duration::from_secs(10);
 pub struct Announcer {
     /// What to announce; replaced as a whole. `None` until it is known: nothing is done before that.
     pub wanted: watch::Sender<Option<Wanted>>,
-    /// Which of that is this node's at present; replaced as a whole.
-    pub ownership: watch::Sender<Ownership>,
     /// What has become of it; as many as there are wanted addresses.
     pub reports: watch::Receiver<Vec<AddressReport>>,
 }
@@ -64,21 +62,6 @@ pub struct Wanted {
     pub attached: Vec<String>,
     /// Addresses that elections decide about: they are left to [`elected`].
     pub elected: BTreeSet<IpAddr>,
-}
-
-/// Addresses about which an election has something to say; the others are [`Claim::Ask`].
-pub type Ownership = BTreeMap<IpAddr, Claim>;
-
-/// How this node stands to an address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Claim {
-    /// It is this node's unless another host answers for it.
-    #[default]
-    Ask,
-    /// It is this node's; the host that had it before need not have let go yet.
-    Take,
-    /// Another node has it.
-    Release,
 }
 
 /// What has become of a wanted address.
@@ -114,8 +97,6 @@ pub enum PlaceState {
     Conflict { mac: Option<MacAddress> },
     /// Not possible at present.
     Waiting { reason: String },
-    /// Another node's, as it should be.
-    Released,
 }
 
 /// Why announcing could not start.

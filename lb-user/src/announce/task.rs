@@ -17,7 +17,7 @@ use super::kernel::{self, KernelAddresses};
 use super::plan::{self, Place, Plan, Port};
 use super::socket::FrameSender;
 use super::wire::{self, Heard, Says};
-use super::{AddressReport, AnnounceError, Announcer, Ownership, Wanted};
+use super::{AddressReport, AnnounceError, Announcer, Wanted};
 use crate::net::HostFacts;
 use crate::state::Announce;
 
@@ -27,10 +27,9 @@ use crate::state::Announce;
 /// When the kernel refuses a netlink socket.
 pub fn spawn(facts: watch::Receiver<HostFacts>) -> Result<Announcer, AnnounceError> {
     let (wanted, wanted_receiver) = watch::channel(None);
-    let (ownership, ownership_receiver) = watch::channel(Ownership::new());
     let (reports_sender, reports) = watch::channel(Vec::new());
     let task = Task {
-        inputs: Inputs { facts, wanted: wanted_receiver, ownership: ownership_receiver },
+        inputs: Inputs { facts, wanted: wanted_receiver },
         wanted: None,
         facts: HostFacts::default(),
         plan: Plan::new(),
@@ -42,13 +41,12 @@ pub fn spawn(facts: watch::Receiver<HostFacts>) -> Result<Announcer, AnnounceErr
         reports: reports_sender,
     };
     tokio::spawn(task.run());
-    Ok(Announcer { wanted, ownership, reports })
+    Ok(Announcer { wanted, reports })
 }
 
 struct Inputs {
     facts: watch::Receiver<HostFacts>,
     wanted: watch::Receiver<Option<Wanted>>,
-    ownership: watch::Receiver<Ownership>,
 }
 
 struct Task {
@@ -81,7 +79,6 @@ impl Task {
                     Ok(()) => self.replan().await,
                     Err(_) => facts_live = false,
                 },
-                Ok(()) = self.inputs.ownership.changed() => self.replan().await,
                 // Most of what is said on a link is about other addresses.
                 (ifindex, heard) = self.ears.hear() => if !self.hear(ifindex, heard).await { continue },
                 () = until(due) => self.tick().await,
@@ -90,7 +87,7 @@ impl Task {
         }
     }
 
-    /// Follows what is wanted, this host, and who owns what.
+    /// Follows what is wanted, and this host.
     async fn replan(&mut self) {
         let wanted = self.inputs.wanted.borrow_and_update().clone();
         let facts = self.inputs.facts.borrow_and_update().clone();
@@ -138,7 +135,6 @@ impl Task {
     async fn follow(&mut self, place: &Place) {
         let port = plan::port(&place.interface, &self.facts).map_err(|reason| reason.to_string());
         let situation = Situation {
-            claim: self.inputs.ownership.borrow().get(&place.address).copied().unwrap_or_default(),
             kernel: port
                 .as_ref()
                 .map_or(Presence::Absent, |port| kernel::presence(port.ifindex, place.address, &self.facts)),
@@ -221,7 +217,7 @@ impl Task {
                 }
                 None
             }
-            (Action::Add { detect_duplicates }, Some(port)) => self.add(place, port, detect_duplicates).await,
+            (Action::Add, Some(port)) => self.add(place, port).await,
             (_, None) => None,
         }
     }
@@ -241,10 +237,9 @@ impl Task {
         sent.is_ok()
     }
 
-    async fn add(&mut self, place: &Place, port: Port, detect_duplicates: bool) -> Option<Event> {
+    async fn add(&mut self, place: &Place, port: Port) -> Option<Event> {
         let prefix_len = if place.address.is_ipv4() { 32 } else { 128 };
-        let result =
-            self.kernel.add(port.ifindex, &place.interface, place.address, prefix_len, detect_duplicates);
+        let result = self.kernel.add(port.ifindex, &place.interface, place.address, prefix_len, true);
         match result.await {
             // One that was there already is no news from netlink.
             Ok(()) => match self.holdings.get(place)?.kernel() {
@@ -283,8 +278,7 @@ impl Task {
                 .filter_map(|(place, holding)| Some(ears::ear(holding.port()?, place.address)))
                 .any(|needed| needed == *ear)
         });
-        let answered =
-            holdings.iter().filter(|(place, holding)| place.mode == Announce::Arp && !holding.is_released());
+        let answered = holdings.iter().filter(|(place, _)| place.mode == Announce::Arp);
         let groups = answered.filter_map(|(place, holding)| match place.address {
             IpAddr::V6(address) => Some(groups::membership(&place.interface, holding.port()?, address)),
             IpAddr::V4(_) => None,

@@ -317,12 +317,11 @@ const STATES: [(BackendState, &str); 8] = [
     (BackendState::Unresolved, "unresolved"),
 ];
 
-const ADDRESS_STATES: [(AddressPlaceState, &str); 5] = [
+const ADDRESS_STATES: [(AddressPlaceState, &str); 4] = [
     (AddressPlaceState::Owned, "owned"),
     (AddressPlaceState::Probing, "probing"),
     (AddressPlaceState::Conflict, "conflict"),
     (AddressPlaceState::Waiting, "waiting"),
-    (AddressPlaceState::Released, "released"),
 ];
 
 const fn flag(on: bool) -> f64 {

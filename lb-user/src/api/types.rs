@@ -213,8 +213,6 @@ pub enum AddressPlaceState {
     Conflict,
     /// Not possible at present.
     Waiting,
-    /// Left to another node.
-    Released,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

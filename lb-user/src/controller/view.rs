@@ -204,7 +204,6 @@ pub(super) fn addresses(reports: &[AddressReport]) -> Vec<AddressStatus> {
                 (AddressPlaceState::Conflict, mac.map(|mac| mac.to_string()), None)
             }
             PlaceState::Waiting { reason } => (AddressPlaceState::Waiting, None, Some(reason.clone())),
-            PlaceState::Released => (AddressPlaceState::Released, None, None),
         };
         AddressPlace {
             interface: place.interface.clone(),

@@ -3,8 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 const OTHER: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
-const ASKED: Event = Event::Ready { take: false, kernel: Presence::Absent };
-const TAKEN: Event = Event::Ready { take: true, kernel: Presence::Absent };
+const ASKED: Event = Event::Ready(Presence::Absent);
 
 /// A machine with a clock; notes what it does and when, in milliseconds.
 struct Run {
@@ -41,13 +40,26 @@ impl Run {
     }
 }
 
+/// Owned since its start.
+fn owned(kernel_owns: bool) -> Run {
+    let mut run = Run::new(kernel_owns);
+    if kernel_owns {
+        run.event(Event::Ready(Presence::Usable));
+    } else {
+        run.event(ASKED);
+        // Silence.
+        run.run_to(1_000);
+        run.start = run.now;
+    }
+    run
+}
+
 #[test]
 fn an_owned_address_is_defended_once_in_ten_seconds_and_kept() {
     for kernel_owns in [false, true] {
-        let mut run = Run::new(kernel_owns);
-        run.event(Event::Ready { take: true, kernel: Presence::Usable });
+        let mut run = owned(kernel_owns);
         assert!(run.is_owned());
-        let claimed = Event::Claimed { elected: false };
+        let claimed = Event::Claimed;
         run.run_to(1_000);
         assert_eq!(run.event(claimed.clone()), [Action::Defend]);
         for later in [1_000, 5_000, 10_999] {
@@ -57,17 +69,15 @@ fn an_owned_address_is_defended_once_in_ten_seconds_and_kept() {
         run.run_to(11_000);
         assert_eq!(run.event(claimed.clone()), [Action::Defend]);
         assert!(run.is_owned());
-        run.run_to(60_000);
-        assert_eq!(run.event(Event::Claimed { elected: true }), [], "the election decides");
     }
 }
 
 #[test]
 fn only_what_is_owned_is_defended() {
-    let claimed = Event::Claimed { elected: false };
+    let claimed = Event::Claimed;
     let mut run = Run::new(false);
     assert_eq!(run.event(claimed.clone()), []);
-    for before in [ASKED, Event::Release, Event::Lost("down".to_owned())] {
+    for before in [ASKED, Event::Lost("down".to_owned())] {
         run.event(before);
         let state = run.machine.state.clone();
         assert_eq!(run.event(claimed.clone()), []);
@@ -115,24 +125,10 @@ fn nobody_is_heard_once_the_address_is_owned() {
 }
 
 #[test]
-fn an_election_asks_nobody() {
-    assert_eq!(Run::new(false).event(TAKEN), [Action::Announce]);
-    assert_eq!(Run::new(true).event(TAKEN), [Action::Add { detect_duplicates: false }]);
-}
-
-#[test]
-fn an_election_overrules_a_conflict() {
-    let mut run = Run::new(false);
-    run.event(ASKED);
-    run.event(Event::Heard(OTHER));
-    assert_eq!(run.event(TAKEN), [Action::Announce]);
-}
-
-#[test]
 fn the_kernel_gets_an_address_that_nobody_has_and_it_is_announced_once_the_kernel_uses_it() {
     let mut run = Run::new(true);
     run.event(ASKED);
-    assert_eq!(run.run_to(1_200).last(), Some(&(1_000, Action::Add { detect_duplicates: true })));
+    assert_eq!(run.run_to(1_200).last(), Some(&(1_000, Action::Add)));
     assert_eq!(run.event(Event::Kernel(Presence::Tentative)), []);
     assert!(!run.is_owned());
     assert_eq!(run.event(Event::Kernel(Presence::Usable)), [Action::Announce]);
@@ -155,69 +151,62 @@ fn a_duplicate_that_the_kernel_found_is_removed_and_tried_again() {
 #[test]
 fn an_address_that_the_kernel_has_already_is_owned_at_once() {
     let mut run = Run::new(true);
-    assert_eq!(run.event(Event::Ready { take: false, kernel: Presence::Usable }), [Action::Announce]);
+    assert_eq!(run.event(Event::Ready(Presence::Usable)), [Action::Announce]);
     assert!(run.is_owned());
 }
 
 #[test]
 fn an_address_taken_from_the_kernel_by_somebody_is_asked_for_and_added_again() {
     let mut run = Run::new(true);
-    run.event(Event::Ready { take: false, kernel: Presence::Usable });
+    run.event(Event::Ready(Presence::Usable));
     assert_eq!(run.event(Event::Kernel(Presence::Absent)), [Action::Probe]);
-    assert_eq!(run.run_to(1_100).last(), Some(&(1_000, Action::Add { detect_duplicates: true })));
+    assert_eq!(run.run_to(1_100).last(), Some(&(1_000, Action::Add)));
 }
 
 #[test]
 fn a_refusal_of_the_kernel_is_told_and_tried_again() {
     let mut run = Run::new(true);
-    run.event(TAKEN);
+    run.event(ASKED);
+    run.run_to(1_000);
     run.event(Event::Refused("no".to_owned()));
     assert_eq!(run.machine.state, State::Refused { since: run.now, reason: "no".to_owned() });
-    assert_eq!(run.run_to(30_000), [(30_000, Action::Probe)]);
+    assert_eq!(run.run_to(31_000), [(31_000, Action::Probe)]);
 }
 
 #[test]
 fn a_kernel_that_says_nothing_is_told_again() {
     let mut run = Run::new(true);
-    run.event(TAKEN);
-    assert_eq!(run.run_to(5_000), [(5_000, Action::Add { detect_duplicates: false })]);
+    run.event(ASKED);
+    run.run_to(1_000);
+    assert_eq!(run.run_to(6_000), [(6_000, Action::Add)]);
 }
 
 #[test]
 fn another_mac_address_is_announced_at_once() {
-    let mut run = Run::new(false);
-    run.event(TAKEN);
+    let mut run = owned(false);
     run.run_to(20_000);
     assert_eq!(run.event(Event::MacChanged), [Action::Announce]);
     assert_eq!(run.run_to(26_000), [(21_000, Action::Announce), (25_000, Action::Announce)]);
 }
 
 #[test]
-fn what_is_released_or_has_no_interface_does_nothing_until_it_is_called() {
+fn what_has_no_interface_does_nothing_until_it_is_called() {
     for kernel_owns in [false, true] {
-        for (event, after) in [
-            (Event::Lost("down".to_owned()), vec![]),
-            (Event::Release, if kernel_owns { vec![Action::Remove] } else { vec![] }),
-        ] {
-            let mut run = Run::new(kernel_owns);
-            run.event(TAKEN);
-            run.event(Event::Kernel(Presence::Usable));
-            assert_eq!(run.event(event), after);
-            assert_eq!(run.run_to(300_000), []);
-            for presence in [Presence::Usable, Presence::Duplicate, Presence::Absent, Presence::Tentative] {
-                assert_eq!(run.event(Event::Kernel(presence)), []);
-            }
-            assert_eq!(run.event(Event::Heard(OTHER)), []);
-            assert_eq!(run.event(Event::MacChanged), []);
-            assert_eq!(run.event(ASKED), [Action::Probe]);
+        let mut run = owned(kernel_owns);
+        assert_eq!(run.event(Event::Lost("down".to_owned())), []);
+        assert_eq!(run.run_to(300_000), []);
+        for presence in [Presence::Usable, Presence::Duplicate, Presence::Absent, Presence::Tentative] {
+            assert_eq!(run.event(Event::Kernel(presence)), []);
         }
+        assert_eq!(run.event(Event::Heard(OTHER)), []);
+        assert_eq!(run.event(Event::MacChanged), []);
+        assert_eq!(run.event(ASKED), [Action::Probe]);
     }
 }
 
 #[test]
 fn after_a_pause_of_the_daemon_nothing_is_made_up_for() {
-    let mut run = Run::new(false);
-    run.event(TAKEN);
+    let mut run = owned(false);
     run.now += Duration::from_secs(3600);
     assert_eq!(run.event(Event::Tick), [Action::Announce]);
     assert_eq!(run.event(Event::Tick), []);
@@ -231,13 +220,12 @@ fn events() -> impl Strategy<Value = Event> {
         Just(Presence::Duplicate)
     ];
     prop_oneof![
-        2 => (any::<bool>(), presence.clone()).prop_map(|(take, kernel)| Event::Ready { take, kernel }),
+        2 => presence.clone().prop_map(Event::Ready),
         1 => Just(Event::Lost("down".to_owned())),
-        1 => Just(Event::Release),
         1 => Just(Event::MacChanged),
         6 => Just(Event::Tick),
         1 => Just(Event::Heard(OTHER)),
-        1 => any::<bool>().prop_map(|elected| Event::Claimed { elected }),
+        1 => Just(Event::Claimed),
         2 => presence.prop_map(Event::Kernel),
         1 => Just(Event::Refused("no".to_owned())),
     ]
@@ -269,7 +257,7 @@ proptest! {
             prop_assert_eq!(actions.contains(&Action::Probe), probing && !actions.is_empty());
             prop_assert!(actions.len() <= 1);
             if !kernel_owns {
-                let told = actions.iter().any(|action| matches!(action, Action::Add { .. } | Action::Remove));
+                let told = actions.iter().any(|action| matches!(action, Action::Add | Action::Remove));
                 prop_assert!(!told);
                 let kernels = matches!(state, State::Adding { .. } | State::Refused { .. });
                 prop_assert!(!kernels);
@@ -278,7 +266,7 @@ proptest! {
                 let conflict = matches!(state, State::Conflict { .. });
                 prop_assert!(conflict);
             }
-            let idle = matches!(state, State::Waiting(_) | State::Released);
+            let idle = matches!(state, State::Waiting(_));
             prop_assert_eq!(run.machine.due().is_none(), idle);
             if !actions.is_empty() && let Some(due) = run.machine.due() {
                 prop_assert!(due >= run.now + Duration::from_millis(300));

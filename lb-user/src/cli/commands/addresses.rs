@@ -51,7 +51,6 @@ fn state(state: AddressPlaceState) -> Cell {
         AddressPlaceState::Probing => Cell::new("probing", Tone::Waiting),
         AddressPlaceState::Conflict => Cell::new("conflict", Tone::Bad),
         AddressPlaceState::Waiting => Cell::new("waiting", Tone::Bad),
-        AddressPlaceState::Released => Cell::new("released", Tone::Faint),
     }
 }
 

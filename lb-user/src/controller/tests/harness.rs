@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::elections::FakeElections;
-use crate::announce::{self, AddressReport, Announcer, Ownership, PlaceReport, PlaceState};
+use crate::announce::{self, AddressReport, Announcer, PlaceReport, PlaceState};
 use crate::api::serve_socket;
 use crate::config::Config;
 use crate::controller::{ControllerHandle, Engine, OtherNodes, Setup, SocketLock, spawn};
@@ -253,7 +253,6 @@ pub(crate) fn hop(address: IpAddr, broken: &BTreeSet<IpAddr>) -> Result<NextHop,
 /// Says of every wanted address that another host has it on the first interface.
 pub(crate) fn played_announcer() -> Announcer {
     let (wanted, mut asked) = watch::channel(None::<announce::Wanted>);
-    let (ownership, _) = watch::channel(Ownership::new());
     let (sender, reports) = watch::channel(Vec::new());
     tokio::spawn(async move {
         while asked.changed().await.is_ok() {
@@ -266,7 +265,7 @@ pub(crate) fn played_announcer() -> Announcer {
             sender.send_replace(played.collect());
         }
     });
-    Announcer { wanted, ownership, reports }
+    Announcer { wanted, reports }
 }
 
 /// What a host with one interface says of its links; `mac` is the last byte of the interface's MAC address.
