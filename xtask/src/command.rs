@@ -61,7 +61,7 @@ pub(crate) fn become_program(mut command: Command) -> anyhow::Error {
     anyhow::Error::new(error).context(cannot_run(&command))
 }
 
-/// The program in `PATH`, or where administrators' programs are when `PATH` leaves those out.
+/// The program in `PATH`, or where administrators' programs are when `PATH` leaves those out. A whole path is itself.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

@@ -76,6 +76,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Setup => {
             let tools = setup::kernel_side()?;
             setup::lab()?;
+            setup::peers();
             println!("setup: complete; the kernel side builds with {tools}");
         }
         Task::Build => {
@@ -101,6 +102,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
 /// Builds the benchmark's own kernel side, then runs the benchmark around the product's.
 fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let tools = setup::kernel_side()?;
+    setup::peers();
     let target_dir = command::target_dir().join("ebpf");
     let binary = "ferrolev-bench-ebpf";
     let mut build = tools.build_command(binary, command::root(), &target_dir, &[]);

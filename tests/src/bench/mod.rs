@@ -5,6 +5,7 @@ pub mod continuity;
 pub mod datapath;
 pub mod failover;
 pub mod health;
+pub mod peers;
 pub mod report;
 mod worlds;
 mod wrapper;

@@ -8,6 +8,8 @@ use tests::bench::continuity::{self, Flood, Operation, Publishing};
 use tests::bench::datapath::{self, Measured};
 use tests::bench::failover;
 use tests::bench::health::{self, Death, Round};
+use tests::bench::peers;
+use tests::bench::report::{Effort, Sink};
 
 /// Benchmarks of Ferrolev.
 #[derive(Debug, Parser)]
@@ -55,6 +57,12 @@ enum What {
         #[arg(long)]
         quick: bool,
     },
+    /// The balancers that people use today, in turns on the same network
+    Peers {
+        /// Fewer and shorter rounds
+        #[arg(long)]
+        quick: bool,
+    },
 }
 
 fn main() -> Result<()> {
@@ -63,6 +71,7 @@ fn main() -> Result<()> {
         What::Continuity { json, quick } => continuity(json, quick),
         What::Health { json, quick } => health(json, quick),
         What::Failover { json, quick } => failover(json, quick),
+        What::Peers { quick } => peers(quick),
     }
 }
 
@@ -195,6 +204,12 @@ fn failover(json: bool, quick: bool) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn peers(quick: bool) -> Result<()> {
+    let effort = if quick { Effort::Quick } else { Effort::Full };
+    tests::lab::catch_interrupts()?;
+    peers::measure(effort, &mut Sink::begin(effort, Box::new(std::io::stdout()))?)
 }
 
 /// Least, median and most.

@@ -43,7 +43,7 @@ pub use network::{Network, Segment, Shape, VIP4, VIP6};
 pub use process::{Process, allow_outliving, run};
 pub use raw_socket::{Family, frame_socket, raw_socket};
 pub use systemd::Systemd;
-pub use tools::{WrkReport, curl_many, wrk};
+pub use tools::{WrkReport, curl_many, wrk, wrk_keeping_alive};
 pub use transfer::{FileServer, Transfer, forget_mtus, learned_mtu, path_mtu, tracepath, transfer};
 
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::backend::Backend;
 use super::lab_dir::Lab;
@@ -153,6 +153,16 @@ impl Network {
     pub fn narrow_remote(&self, mtu: u32) -> Result<()> {
         let Some(gateway) = &self.gateway else { return Ok(()) };
         gateway.ip(&format!("link set {} mtu {mtu}\n", Segment::Remote.bridge()))
+    }
+
+    /// Lets the router take what balancer `number` sends as it takes it from other hosts: nothing that the balancer sends by XDP
+    /// arrives any more.
+    ///
+    /// # Errors
+    /// When that was done before.
+    pub fn without_xdp(&self, number: u8) -> Result<()> {
+        let pin = self.lab.bpffs().join(format!("lb-{number}-stub"));
+        std::fs::remove_file(&pin).with_context(|| format!("cannot remove {}", pin.display()))
     }
 
     /// The vip addresses of balancer `number`, from 1.

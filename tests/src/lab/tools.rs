@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -60,6 +61,8 @@ pub fn curl_many(
 pub struct WrkReport {
     pub requests: u64,
     pub requests_per_second: f64,
+    /// Of 100 requests, 99 take no longer.
+    pub p99: Duration,
     /// Failed connects, reads and writes, timeouts, and answers that are no success.
     pub errors: u64,
 }
@@ -69,10 +72,33 @@ pub struct WrkReport {
 /// # Errors
 /// When wrk fails.
 pub fn wrk(namespace: &Namespace, server: SocketAddr, connections: u32, seconds: u32) -> Result<WrkReport> {
+    wrk_with(namespace, server, connections, seconds, &["--header", "Connection: close"])
+}
+
+/// The same with connections that are used again for as long as the server lets them.
+///
+/// # Errors
+/// When wrk fails.
+pub fn wrk_keeping_alive(
+    namespace: &Namespace,
+    server: SocketAddr,
+    connections: u32,
+    seconds: u32,
+) -> Result<WrkReport> {
+    wrk_with(namespace, server, connections, seconds, &[])
+}
+
+fn wrk_with(
+    namespace: &Namespace,
+    server: SocketAddr,
+    connections: u32,
+    seconds: u32,
+    options: &[&str],
+) -> Result<WrkReport> {
     let mut wrk = namespace.command("wrk")?;
     wrk.args(["--threads", "1", "--connections", &connections.to_string()])
-        .args(["--duration", &format!("{seconds}s"), "--timeout", "5s"])
-        .args(["--header", "Connection: close"])
+        .args(["--duration", &format!("{seconds}s"), "--timeout", "5s", "--latency"])
+        .args(options)
         .arg(format!("http://{server}/"));
     WrkReport::parse(&run(&mut wrk)?)
 }
@@ -85,6 +111,8 @@ impl WrkReport {
             if let Some((requests, _)) = line.split_once(" requests in ") {
                 report.requests = requests.parse()?;
                 counted = true;
+            } else if let Some(latency) = line.strip_prefix("99%") {
+                report.p99 = wrk_time(latency.trim())?;
             } else if let Some(rate) = line.strip_prefix("Requests/sec:") {
                 report.requests_per_second = rate.trim().parse()?;
             } else if let Some(errors) = line.strip_prefix("Socket errors:") {
@@ -101,6 +129,22 @@ impl WrkReport {
     }
 }
 
+/// As wrk writes it, such as `850.00us` or `1.02m`.
+fn wrk_time(text: &str) -> Result<Duration> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => bail!("wrk's time {text:?} has no unit"),
+    };
+    let number: f64 =
+        text[..text.len() - unit.len()].parse().with_context(|| format!("wrk's time {text:?}"))?;
+    Ok(Duration::try_from_secs_f64(number * seconds)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,8 +154,16 @@ mod tests {
         let said = "Running 1s test @ http://127.0.0.1/\n  1 threads and 8 connections\n\
             \x20 4321 requests in 1.10s, 1.00MB read\n  Socket errors: connect 1, read 2, write 3, timeout 4\n\
             \x20 Non-2xx or 3xx responses: 5\nRequests/sec:   3928.18\nTransfer/sec:      0.91MB\n";
-        let report = WrkReport { requests: 4321, requests_per_second: 3928.18, errors: 15 };
+        let p99 = Duration::from_micros(2500);
+        let report = WrkReport { requests: 4321, requests_per_second: 3928.18, p99, errors: 15 };
         assert_eq!(WrkReport::parse(said).unwrap(), report);
+    }
+
+    #[test]
+    fn wrk_gives_times_in_the_unit_that_suits_them() {
+        let times = ["12.00us", "1.50ms", "1.02s", "2.00m"].map(|text| wrk_time(text).unwrap().as_micros());
+        assert_eq!(times, [12, 1500, 1_020_000, 120_000_000]);
+        assert!(wrk_time("12").is_err() && wrk_time("-nanus").is_err());
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn known(package: &str) -> bool {
 }
 
 /// What is enabled by the package that brings it, by the name of its program.
-const SERVICES: [&str; 2] = ["nginx", "memcached"];
+const SERVICES: [&str; 4] = ["nginx", "memcached", "haproxy", "ipvsadm"];
 
 /// Brings the package lists up to date. That some source does not answer is no matter when the packages are found.
 fn update() {

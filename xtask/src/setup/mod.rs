@@ -13,7 +13,7 @@ use crate::toolchain::{BpfCompiler, BpfLinker, BpfToolchain};
 /// The release that the project is built with.
 const BPF_LINKER: &str = "bpf-linker@0.13.0";
 
-/// A program that the demo and the namespace tests run.
+/// A program that the demo and the namespace tests run; or a file that one of them loads, by its whole path.
 struct Tool {
     program: &'static str,
     package: &'static str,
@@ -34,6 +34,15 @@ const LAB_TOOLS: [Tool; 12] = [
     Tool { program: "nft", package: "nftables", purpose: "packets that are dropped or refused on their way" },
     Tool { program: "memcached", package: "memcached", purpose: "a server that is checked" },
 ];
+
+/// What a benchmark compares with, and measures by.
+const PEER_TOOLS: [Tool; 3] = [
+    Tool { program: "haproxy", package: "haproxy", purpose: "a balancer to compare with" },
+    Tool { program: NGINX_STREAM, package: "libnginx-mod-stream", purpose: "a balancer to compare with" },
+    Tool { program: "iperf3", package: "iperf3", purpose: "bulk transfers" },
+];
+/// Where Debian puts it.
+const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 const VM_TOOLS: [Tool; 7] = [
     Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "the machine" },
@@ -63,6 +72,13 @@ pub(crate) fn kernel_side() -> Result<BpfToolchain> {
 /// What the demo and the namespace tests run.
 pub(crate) fn lab() -> Result<()> {
     tools(&LAB_TOOLS)
+}
+
+/// The balancers to compare with. A benchmark says which of them are missing, and measures the others.
+pub(crate) fn peers() {
+    if let Err(error) = tools(&PEER_TOOLS) {
+        eprintln!("setup: {error:#}; the benchmark leaves out what is missing");
+    }
 }
 
 /// What it takes to run another kernel.
