@@ -4,16 +4,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use lb_common::abi::{BenchTarget, FlowBucket};
 use lb_user::dataplane::{Dataplane, found};
 use lb_user::state::{DesiredVip, Forwarding, Previous, TrackingMode};
-use serde::Serialize;
 
-use super::cases;
+use super::report::{Better, Cell, Column, Effort, Figure, Sink};
 use super::wrapper::Rounds;
+use super::{cases, object};
 use crate::kernel::{Kernel, XDP_TX};
 use crate::packets::{Kind, Packet};
 use crate::tunnel::outer;
@@ -25,85 +25,48 @@ const BACKENDS: u8 = 100;
 const RING_SIZE: u32 = 65_537;
 const FLOWS: u32 = 1 << 20;
 
-/// All results.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    pub operations: Vec<Operation>,
-    pub flood: Flood,
-    /// Of the flow cache.
-    pub bytes_per_flow: f64,
-    pub publishing: Publishing,
-}
-
-/// What an operation did to held flows.
-#[derive(Clone, Debug, Serialize)]
-pub struct Operation {
-    pub name: &'static str,
-    pub held: u32,
-    /// Slots that changed hands.
-    pub slots_moved: u32,
-    pub broken: u32,
-    /// The same with `tracking = "none"`: what the ring alone does.
-    pub broken_without_tracking: u32,
-}
-
-/// SYNs of 16 million sources, as fast as one core makes them, while half of the slots are in transition.
-#[derive(Clone, Debug, Serialize)]
-pub struct Flood {
-    pub attempts: u64,
-    /// A second.
-    pub rate: f64,
-    pub held: u32,
-    /// Whenever it was looked, between the bursts.
-    pub broken: u32,
-    /// Records of others that had to make room.
-    pub evicted: u64,
-    /// An attempt in the first burst, when the flow cache has room, without the packet's making.
-    pub first_ns: f64,
-    /// The same in the last one, when it has none.
-    pub last_ns: f64,
-}
-
-/// A change of one weight among 100 backends on a ring of 65537 slots, from the decision to the kernel.
-#[derive(Clone, Debug, Serialize)]
-pub struct Publishing {
-    pub ring_and_plan_ms: f64,
-    pub kernel_ms: f64,
-    pub changes: usize,
-}
+const METHOD: &str = "Packets of thousands of flows through the program in the kernel, before and after each operation. \
+    \"broken\": they reach another backend than before, although their own still serves. 100 backends, 65537 slots; the same \
+    with tracking = \"none\" is what the ring alone does.\n\n\
+    The flood: SYNs of 16 million sources as fast as one core makes them, while half of the slots are in transition; held flows \
+    are looked at between the bursts. A change is timed from the decision to the kernel.";
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Effort {
-    pub held: u32,
+struct Plan {
+    held: u32,
     /// Attempts in each burst of a flood.
-    pub burst: u32,
-    pub changes: usize,
+    burst: u32,
+    changes: usize,
 }
 
-/// Measures everything. `object` is the object file of the program that makes packets.
+/// Measures everything.
 ///
 /// # Errors
 /// When the kernel refuses, or a held flow is not forwarded.
-pub fn measure(object: &Path, effort: Effort) -> Result<Report> {
-    let mut operations = Vec::new();
+pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
+    let plan = effort.pick(
+        Plan { held: 2_000, burst: 200_000, changes: 20 },
+        Plan { held: 10_000, burst: 4_000_000, changes: 100 },
+    );
+    sink.section("continuity", "What changes do to open connections", METHOD)?;
+    operations(plan, sink)?;
+    flood(&object()?, plan, sink)?;
+    publishing(plan, sink)
+}
+
+fn operations(plan: Plan, sink: &mut Sink) -> Result<()> {
+    let columns =
+        [Column::wide("operation", 34), "held".into(), Column::wide("slots moved", 11), "broken".into()];
+    sink.table("Operations", columns.into_iter().chain(["broken without tracking".into()]))?;
     for (name, steps) in all_steps() {
-        let tracked = Hold::new(effort.held, TrackingMode::Adaptive)?.through(steps)?;
-        let untracked = Hold::new(effort.held, TrackingMode::None)?.through(steps)?;
-        operations.push(Operation {
-            name,
-            held: effort.held,
-            slots_moved: tracked.slots_moved,
-            broken: tracked.broken,
-            broken_without_tracking: untracked.broken,
-        });
+        let tracked = Hold::new(plan.held, TrackingMode::Adaptive)?.through(steps)?;
+        let untracked = Hold::new(plan.held, TrackingMode::None)?.through(steps)?;
+        let numbers = [plan.held, tracked.slots_moved].map(|number| Cell::number(number.into(), ""));
+        let broken = Figure::none_of(tracked.broken as usize).into();
+        sink.row(name, numbers.into_iter().chain([broken, Cell::number(untracked.broken.into(), "")]))?;
     }
-    Ok(Report {
-        operations,
-        flood: flood(object, effort)?,
-        bytes_per_flow: size_of::<FlowBucket>() as f64 / lb_common::abi::FLOW_WAYS as f64,
-        publishing: publishing(effort)?,
-    })
+    Ok(())
 }
 
 /// One change of the weights; `None`: the daemon is replaced instead.
@@ -220,9 +183,10 @@ fn from(kind: Kind, source: SocketAddr) -> Vec<u8> {
     Packet::new(kind, &source.to_string(), &VIP_ADDRESS.to_string()).frame()
 }
 
-fn flood(object: &Path, effort: Effort) -> Result<Flood> {
+/// SYNs of 16 million sources, as fast as one core makes them, while half of the slots are in transition.
+fn flood(object: &Path, plan: Plan, sink: &mut Sink) -> Result<()> {
     const BURSTS: u32 = 16;
-    let mut hold = Hold::new(effort.held, TrackingMode::Adaptive)?;
+    let mut hold = Hold::new(plan.held, TrackingMode::Adaptive)?;
     hold.change(|backend| if backend.is_multiple_of(2) { 0 } else { 100 })?;
     // Two packets each: the flows go on, and are known to.
     for _ in 0..2 {
@@ -230,31 +194,37 @@ fn flood(object: &Path, effort: Effort) -> Result<Flood> {
     }
     let mut rounds = Rounds::load(object, hold.kernel.program())?;
     let case = cases::flood(VIP);
-    let mut bursts = Vec::new();
+    let (mut gross, mut net) = (Vec::new(), Vec::new());
     let mut broken = vec![false; hold.flows.len()];
     for _ in 0..BURSTS {
-        let empty = rounds.time(&case, BenchTarget::Empty, effort.burst)?;
-        bursts.push((rounds.time(&case, case.target, effort.burst)?, empty));
+        let empty = rounds.time(&case, BenchTarget::Empty, plan.burst)?;
+        gross.push(rounds.time(&case, case.target, plan.burst)?);
+        net.extend(gross.last().map(|gross| gross - empty));
         for (broken, (packet, backend)) in broken.iter_mut().zip(&hold.flows) {
             *broken |= hold.backend_of(packet)? != *backend;
         }
     }
-    let net = |(gross, empty): &(f64, f64)| gross - empty;
-    Ok(Flood {
-        attempts: u64::from(BURSTS) * u64::from(effort.burst),
-        rate: 1e9 * bursts.len() as f64 / bursts.iter().map(|(gross, _)| gross).sum::<f64>(),
-        held: effort.held,
-        broken: broken.iter().filter(|broken| **broken).count() as u32,
-        evicted: hold.kernel.dataplane()?.counters()?.flows.evicted,
-        first_ns: bursts.first().map_or(0.0, net),
-        last_ns: bursts.last().map_or(0.0, net),
-    })
+    let attempts = f64::from(BURSTS) * f64::from(plan.burst);
+    let evicted = hold.kernel.dataplane()?.counters()?.flows.evicted;
+    let rates: Vec<f64> = gross.iter().map(|ns| 1e3 / ns).collect();
+    let ns = |ns: Option<&f64>| ns.map(|ns| Figure::once(*ns, "ns", Better::Lower)).into();
+    sink.table("SYN flood, half of the slots in transition", [Column::wide("what", 50), "value".into()])?;
+    sink.row("held flows", [Cell::number(hold.flows.len() as f64, "")])?;
+    sink.row("of them broken", [Figure::none_of(broken.iter().filter(|broken| **broken).count()).into()])?;
+    sink.row("attempts", [Cell::number(attempts / 1e6, "M")])?;
+    sink.row("attempts a second, one core", [Figure::of(&rates, "M/s", Better::Higher).into()])?;
+    sink.row("an attempt in the first burst: the cache has room", [ns(net.first())])?;
+    sink.row("an attempt in the last burst: it has none", [ns(net.last())])?;
+    sink.row("records that made room", [Cell::number(evicted as f64, "")])?;
+    let bytes = size_of::<FlowBucket>() as f64 / lb_common::abi::FLOW_WAYS as f64;
+    sink.row("memory for a flow in transition", [Figure::once(bytes, "bytes", Better::Lower).into()])
 }
 
-fn publishing(effort: Effort) -> Result<Publishing> {
+/// A change of one weight among 100 backends, from the decision to the kernel.
+fn publishing(plan: Plan, sink: &mut Sink) -> Result<()> {
     let mut hold = Hold::new(0, TrackingMode::Adaptive)?;
-    let (mut plan, mut kernel) = (Vec::new(), Vec::new());
-    for change in 0..effort.changes {
+    let (mut decided, mut kernel) = (Vec::new(), Vec::new());
+    for change in 0..plan.changes {
         hold.set_weights(if change.is_multiple_of(2) {
             |backend| 100 + u32::from(backend == 7) * 20
         } else {
@@ -264,18 +234,11 @@ fn publishing(effort: Effort) -> Result<Publishing> {
         let next = hold.world.after(Previous::Forwarding(&hold.forwarding), 0);
         let planned = Instant::now();
         hold.kernel.apply(&next)?;
-        plan.push(planned - began);
-        kernel.push(planned.elapsed());
+        decided.push((planned - began).as_secs_f64() * 1e3);
+        kernel.push(planned.elapsed().as_secs_f64() * 1e3);
         hold.forwarding = next;
     }
-    Ok(Publishing {
-        ring_and_plan_ms: median_ms(plan),
-        kernel_ms: median_ms(kernel),
-        changes: effort.changes,
-    })
-}
-
-fn median_ms(mut times: Vec<Duration>) -> f64 {
-    times.sort_unstable();
-    times.get(times.len() / 2).map_or(0.0, |median| median.as_secs_f64() * 1000.0)
+    sink.table("Another weight for one backend", ["step", "time"])?;
+    sink.row("ring and plan", [Figure::of(&decided, "ms", Better::Lower).into()])?;
+    sink.row("into the kernel", [Figure::of(&kernel, "ms", Better::Lower).into()])
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use lb_user::net::link;
-use serde::Serialize;
 
+use super::report::{Better, Cell, Column, Effort, Figure, Sink};
 use crate::lab::{
     Asker, Connections, Daemon, DaemonConfig, Keepalived, Load, Mac, Namespace, Network, Shape, VIP4,
     wait_until,
@@ -17,41 +17,38 @@ use crate::lab::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const ASKER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 254);
-/// After a takeover, for what is on its way to fail.
-const SETTLE: Duration = Duration::from_secs(2);
 /// Clients that make one new connection after the other.
 const CLIENTS: usize = 4;
 
 /// A master that goes, several times.
-#[derive(Clone, Debug, Serialize)]
-pub struct Round {
-    pub who: &'static str,
+#[derive(Clone, Debug)]
+struct Round {
+    who: &'static str,
     /// Between two adverts, in milliseconds.
-    pub interval_ms: u32,
-    pub event: Event,
+    interval_ms: u32,
+    event: Event,
     /// From the event to the first answer of the next master, in milliseconds, for each time.
-    pub takeover_ms: Vec<f64>,
+    takeover_ms: Vec<f64>,
     /// From the last answer of the one to the first of the next.
-    pub silence_ms: Vec<f64>,
+    silence_ms: Vec<f64>,
     /// From the first answer of the next master to the last of the one before; 0: never two.
-    pub two_masters_ms: Vec<f64>,
+    two_masters_ms: Vec<f64>,
     /// Connections that were held, and those of them that are broken, all times together; none for keepalived, which balances
     /// nothing.
-    pub held: usize,
-    pub broken: usize,
+    held: usize,
+    broken: usize,
     /// New connections that clients made all the while, and those of them that failed.
-    pub requests: usize,
-    pub failed: usize,
+    requests: usize,
+    failed: usize,
     /// How long the slowest of them took that did not fail: a lost packet costs a second until it is sent again.
-    pub slowest_ms: f64,
+    slowest_ms: f64,
     /// What the RFC says, for a backup of priority 100: master-down time, or skew when the master says that it leaves.
-    pub rfc_ms: f64,
+    rfc_ms: f64,
 }
 
 /// How a master goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Event {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
     /// `ferrolev vrrp failover`.
     Failover,
     /// SIGTERM.
@@ -70,30 +67,50 @@ impl Display for Event {
     }
 }
 
+const METHOD: &str = "Two hosts, one address by VRRP, three backends; a client asks for the address's owner all the while, holds \
+    connections, and makes new ones. \"takeover\": from the event to the first answer of the next master; \"silence\": without any \
+    answer; \"two masters\": while both answer. keepalived runs in the same place, beside nothing. RFC is what RFC 9568 says for a \
+    backup of priority 100: master-down time, or skew when the master says that it leaves.\n\n\
+    What is not fair: keepalived balances nothing, so it has no connections to break.";
+
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Effort {
-    pub times: usize,
-    pub held: usize,
+struct Plan {
+    intervals_ms: &'static [u32],
+    times: usize,
+    held: usize,
+    /// After a takeover, for what is on its way to fail.
+    settle: Duration,
 }
 
-/// Measures one after the other, while the caller asks for the next.
+/// Measures masters that go in several ways, with several intervals.
 ///
 /// # Errors
 /// When a program does not start, or nobody takes over.
-pub fn rounds(effort: Effort) -> impl Iterator<Item = Result<Round>> {
-    type Measure = fn(u32, Event, Effort) -> Result<Round>;
-    const PLAN: [(Event, Measure); 5] = [
+pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
+    type Take = fn(u32, Event, Plan) -> Result<Round>;
+    const ROUNDS: [(Event, Take); 5] = [
         (Event::Failover, ferrolev),
         (Event::Terminated, ferrolev),
         (Event::Terminated, keepalived),
         (Event::Killed, ferrolev),
         (Event::Killed, keepalived),
     ];
-    let intervals = [1000, 100, 10].into_iter();
-    intervals.flat_map(move |interval_ms| {
-        PLAN.into_iter().map(move |(event, measure)| measure(interval_ms, event, effort))
-    })
+    let plan = effort.pick(
+        Plan { intervals_ms: &[100], times: 1, held: 200, settle: Duration::from_secs(1) },
+        Plan { intervals_ms: &[1000, 100, 10], times: 5, held: 1_000, settle: Duration::from_secs(2) },
+    );
+    sink.section("failover", "When a master goes", METHOD)?;
+    let connections = ["held: broken", "new: failed", "slowest new"].map(|name| Column::wide(name, 14));
+    let times = ["takeover", "RFC", "silence", "two masters"].map(Column::from);
+    let columns = [Column::wide("who, interval, event", 30)].into_iter().chain(times).chain(connections);
+    sink.table("Takeovers", columns)?;
+    for interval_ms in plan.intervals_ms {
+        for (event, take) in ROUNDS {
+            take(*interval_ms, event, plan)?.tell(sink)?;
+        }
+    }
+    Ok(())
 }
 
 /// RFC 9568 6.1, for priority 100.
@@ -131,7 +148,7 @@ fn config(network: &Network, priority: u8, interval_ms: u32) -> DaemonConfig {
     ))
 }
 
-fn ferrolev(interval_ms: u32, event: Event, effort: Effort) -> Result<Round> {
+fn ferrolev(interval_ms: u32, event: Event, plan: Plan) -> Result<Round> {
     let (network, macs) = network()?;
     let start = |number: usize, priority| {
         let config = config(&network, priority, interval_ms);
@@ -141,11 +158,11 @@ fn ferrolev(interval_ms: u32, event: Event, effort: Effort) -> Result<Round> {
     let asker = Asker::start(&network.router, "br0", ASKER, VIP4)?;
     let mut round = Round::new("ferrolev", interval_ms, event);
     let server = SocketAddr::from((VIP4, 80));
-    for _ in 0..effort.times {
+    for _ in 0..plan.times {
         wait_for(&asker, macs[0])?;
-        let mut held = Connections::open(&network.client, server, effort.held)?;
+        let mut held = Connections::open(&network.client, server, plan.held)?;
         let load = Load::start(&network.client, &[server], CLIENTS)?;
-        sleep(SETTLE);
+        sleep(plan.settle);
         asker.forget();
         let at = Instant::now();
         match event {
@@ -154,13 +171,13 @@ fn ferrolev(interval_ms: u32, event: Event, effort: Effort) -> Result<Round> {
             Event::Killed => daemons[0].kill()?,
         }
         wait_for(&asker, macs[1]).with_context(|| daemons[1].log())?;
-        sleep(SETTLE);
+        sleep(plan.settle);
         round.note(&asker, macs, at)?;
         let report = load.stop()?;
         round.requests += report.attempts.len();
         round.failed += report.failures().len();
         round.slowest_ms = round.slowest_ms.max(report.slowest().as_secs_f64() * 1000.0);
-        round.held += effort.held;
+        round.held += plan.held;
         round.broken += held.broken();
         match event {
             Event::Failover => _ = daemons[1].cli(["vrrp", "failover"])?,
@@ -170,7 +187,7 @@ fn ferrolev(interval_ms: u32, event: Event, effort: Effort) -> Result<Round> {
     Ok(round)
 }
 
-fn keepalived(interval_ms: u32, event: Event, effort: Effort) -> Result<Round> {
+fn keepalived(interval_ms: u32, event: Event, plan: Plan) -> Result<Round> {
     let (network, macs) = network()?;
     let instance = |priority| {
         format!(
@@ -186,10 +203,10 @@ fn keepalived(interval_ms: u32, event: Event, effort: Effort) -> Result<Round> {
     let asker = Asker::start(&network.router, "br0", ASKER, VIP4)?;
     let mut round = Round::new("keepalived", interval_ms, event);
     let _backup = start(1, 100)?;
-    for _ in 0..effort.times {
+    for _ in 0..plan.times {
         let mut master = start(0, 150)?;
         wait_for(&asker, macs[0]).with_context(|| master.log())?;
-        sleep(SETTLE);
+        sleep(plan.settle);
         asker.forget();
         let at = Instant::now();
         match event {
@@ -200,7 +217,7 @@ fn keepalived(interval_ms: u32, event: Event, effort: Effort) -> Result<Round> {
             ensure!(asker.answers().iter().any(|(_, mac)| *mac == macs[1]), "only the master answers");
             Ok(())
         })?;
-        sleep(SETTLE);
+        sleep(plan.settle);
         round.note(&asker, macs, at)?;
         // A killed one leaves its address behind.
         network.balancers[0].ip(&format!("addr flush dev eth0 to {VIP4}/32\n"))?;
@@ -224,6 +241,28 @@ impl Round {
             slowest_ms: 0.0,
             rfc_ms: rfc_ms(interval_ms, event),
         }
+    }
+
+    fn tell(&self, sink: &mut Sink) -> Result<()> {
+        let figure = |samples: &[f64]| Figure::of(samples, "ms", Better::Lower);
+        let is_ferrolev = self.requests > 0;
+        let two_masters = figure(&self.two_masters_ms);
+        let broken = format!("{}: {}", self.held, self.broken);
+        let failed = format!("{}: {}", self.requests, self.failed);
+        let cells = [
+            figure(&self.takeover_ms).into(),
+            Cell::number(self.rfc_ms.round(), "ms"),
+            figure(&self.silence_ms).into(),
+            two_masters.map(|figure| if is_ferrolev { figure.expecting(0.0) } else { figure }).into(),
+        ];
+        let connections = if is_ferrolev {
+            let slowest = Figure::once(self.slowest_ms, "ms", Better::Lower);
+            [broken.into(), failed.into(), slowest.into()]
+        } else {
+            [Cell::none(), Cell::none(), Cell::none()]
+        };
+        let name = format!("{}, {} ms, {}", self.who, self.interval_ms, self.event);
+        sink.row(&name, cells.into_iter().chain(connections))
     }
 
     /// Books what was heard since the event.

@@ -9,43 +9,18 @@ use anyhow::{Result, ensure};
 use lb_user::health::probe::{Origin, Probe, TcpProbe};
 use lb_user::health::{Checker, Known, LATENESS_BOUNDS_MS, Rhythm, Spec, State, Target, Wanted, Ways};
 use nix::sys::signal::Signal;
-use serde::Serialize;
 use tokio::sync::watch;
 
+use super::report::{Better, Cell, Column, Effort, Figure, Sink};
 use crate::lab::{
     Backend, Daemon, DaemonConfig, Lab, Load, Namespace, Network, Shape, VIP4, run, wait_until,
 };
 
-/// Checks at a steady rate by one thread.
-#[derive(Clone, Debug, Serialize)]
-pub struct Round {
-    pub targets: u32,
-    /// Of the targets, how many never answer.
-    pub black_holed: u32,
-    pub seconds: u64,
-    /// Probes that began, a second.
-    pub rate: f64,
-    /// Upper bounds of how late they began, in milliseconds.
-    pub late_p50_ms: u64,
-    pub late_p99_ms: u64,
-    pub late_p999_ms: u64,
-    /// Of a core, by the thread that checks.
-    pub busy_percent: f64,
-    /// The most files that were open at once, the servers' own among them.
-    pub files: usize,
-    /// Memory in use after the round beyond that before it, in KiB a target.
-    pub kib_per_target: f64,
-}
-
-/// A backend that dies under load.
-#[derive(Clone, Debug, Serialize)]
-pub struct Death {
-    pub how: &'static str,
-    /// From the death to the begin of the last request that failed, for each time that it was tried.
-    pub last_flow_ms: Vec<u128>,
-    /// `interval` × `fall` + `timeout`.
-    pub bound_ms: u128,
-}
+const METHOD: &str = "Ten thousand TCP checks a second by the daemon's checker: servers on loopback, and addresses that never \
+    answer. \"late\" is how long after its time a check began, as an upper bound.\n\n\
+    Deaths: one of three backends under 32 clients that make new connections, with the default rhythm of checks; the time from \
+    the death to the begin of the last request that failed. The bound is interval x fall + timeout.\n\n\
+    What is not fair: the servers that are checked run on the same cores.";
 
 /// What a backend dies of.
 #[derive(Clone, Copy, Debug)]
@@ -74,9 +49,13 @@ impl Fault {
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Effort {
-    pub seconds: u64,
-    pub deaths: usize,
+struct Plan {
+    rounds: &'static [u32],
+    seconds: u64,
+    faults: usize,
+    deaths: usize,
+    /// Before a death.
+    settle: Duration,
 }
 
 const TARGETS: u32 = 10_000;
@@ -84,31 +63,40 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_millis(900);
 const PORT: u16 = 7000;
 
-/// Measures one after the other, while the caller asks for the next: some targets never answer.
-///
-/// # Errors
-/// When the kernel refuses, or a target is taken for something that it is not.
-pub fn rounds(effort: Effort) -> impl Iterator<Item = Result<Round>> {
-    [0, TARGETS / 10, TARGETS / 2].into_iter().map(move |black_holed| round(black_holed, effort.seconds))
-}
+const FAULTS: [(&str, Fault); 4] = [
+    ("filtered: packets are dropped", Fault::Filter("drop")),
+    ("killed: connections are refused", Fault::Signal(Signal::SIGKILL)),
+    ("stopped: connections are taken, and not answered", Fault::Signal(Signal::SIGSTOP)),
+    ("filtered: connections are reset", Fault::Filter("reject with tcp reset")),
+];
 
-/// The same for backends that die.
+/// Measures checks of which some never end, and backends that die.
 ///
 /// # Errors
-/// When a program does not start.
-pub fn deaths(effort: Effort) -> impl Iterator<Item = Result<Death>> {
-    [
-        ("killed: connections are refused", Fault::Signal(Signal::SIGKILL)),
-        ("stopped: connections are taken, and not answered", Fault::Signal(Signal::SIGSTOP)),
-        ("filtered: packets are dropped", Fault::Filter("drop")),
-        ("filtered: connections are reset", Fault::Filter("reject with tcp reset")),
-    ]
-    .into_iter()
-    .map(move |(how, fault)| death(how, fault, effort.deaths))
+/// When a program does not start, the kernel refuses, or a target is taken for something that it is not.
+pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
+    const ALL: &[u32] = &[0, TARGETS / 10, TARGETS / 2];
+    let plan = effort.pick(
+        Plan { rounds: &ALL[1..2], seconds: 4, faults: 1, deaths: 1, settle: Duration::from_secs(3) },
+        Plan { rounds: ALL, seconds: 60, faults: FAULTS.len(), deaths: 5, settle: Duration::from_secs(7) },
+    );
+    sink.section("health", "Checks of backends", METHOD)?;
+    let late = ["late p50", "late p99", "late p99.9"].map(|name| Column::wide(name, 10));
+    let columns = [Column::wide("targets that never answer", 25), Column::wide("checks/s", 8)].into_iter();
+    let columns = columns.chain(late).chain(["of a core", "open files", "KiB a target"].map(Into::into));
+    sink.table(&format!("{TARGETS} checks a second"), columns)?;
+    for black_holed in plan.rounds {
+        round(*black_holed, plan.seconds, sink)?;
+    }
+    sink.table("A backend that dies", [Column::wide("how", 50), "last new flow that fails".into()])?;
+    for (how, fault) in FAULTS.into_iter().take(plan.faults) {
+        death(how, fault, plan, sink)?;
+    }
+    Ok(())
 }
 
 /// Checks [`TARGETS`] once a second: servers on loopback, and addresses behind a link on which nobody takes packets.
-fn round(black_holed: u32, seconds: u64) -> Result<Round> {
+fn round(black_holed: u32, seconds: u64, sink: &mut Sink) -> Result<()> {
     let lab = Lab::new()?;
     let namespace = lab.namespace("checks")?;
     namespace.ip("link add v0 type veth peer name v1\n\
@@ -140,18 +128,23 @@ fn round(black_holed: u32, seconds: u64) -> Result<Round> {
         let expected = if number < black_holed { State::Unhealthy } else { State::Healthy };
         ensure!(state == expected, "{target:?} is {state:?}: {:?}", standings[&target].last);
     }
-    Ok(Round {
-        targets: TARGETS,
-        black_holed,
-        seconds,
-        rate: counts.iter().sum::<u64>() as f64 / elapsed.as_secs_f64(),
-        late_p50_ms: percentile(&counts, 0.5),
-        late_p99_ms: percentile(&counts, 0.99),
-        late_p999_ms: percentile(&counts, 0.999),
-        busy_percent: (busy_after - busy_before) * 100.0 / elapsed.as_secs_f64(),
-        files,
-        kib_per_target: memory.saturating_sub(before) as f64 / f64::from(TARGETS),
-    })
+    let rate = counts.iter().sum::<u64>() as f64 / elapsed.as_secs_f64();
+    let late =
+        [0.5, 0.99, 0.999].map(|part| Figure::once(percentile(&counts, part) as f64, "ms", Better::Lower));
+    let busy_percent = (busy_after - busy_before) * 100.0 / elapsed.as_secs_f64();
+    // Beyond that before the round.
+    let kib = memory.saturating_sub(before) as f64 / f64::from(TARGETS);
+    let cells = [
+        Cell::number(rate.round(), ""),
+        late[0].clone().into(),
+        late[1].clone().into(),
+        late[2].clone().into(),
+        Figure::once(busy_percent.round(), "%", Better::Lower).into(),
+        // The servers' own among them.
+        Cell::number(files as f64, ""),
+        Figure::once(kib, "", Better::Lower).into(),
+    ];
+    sink.row(&black_holed.to_string(), cells)
 }
 
 /// The first ones are black-holed.
@@ -226,12 +219,12 @@ fn memory_kib() -> u64 {
 }
 
 /// Strikes one of three backends while clients make new connections, with the default rhythm of checks.
-fn death(how: &'static str, fault: Fault, times: usize) -> Result<Death> {
+fn death(how: &str, fault: Fault, plan: Plan, sink: &mut Sink) -> Result<()> {
     let names = ["web-1", "web-2", "web-3"];
     let rhythm = Rhythm::default();
     let timeout = Duration::from_secs(1);
     let mut last_flow_ms = Vec::new();
-    for _ in 0..times {
+    for _ in 0..plan.deaths {
         let network = Network::new(Shape { balancers: 1, backends: 3 })?;
         let check = "[[check]]\nname = \"http\"\ntype = \"http\"";
         let mut config = DaemonConfig::default().general_line(check);
@@ -244,7 +237,7 @@ fn death(how: &'static str, fault: Fault, times: usize) -> Result<Death> {
         let server = SocketAddr::from((VIP4, 80));
         // A client that waits for an answer asks nothing else meanwhile: there have to be some, and none that waits for long.
         let load = Load::start_impatient(&network.client, &[server], 32, Duration::from_millis(300))?;
-        sleep(Duration::from_secs(7));
+        sleep(plan.settle);
         let died = Instant::now();
         fault.strike(&network.backends[1])?;
         wait_until("the backend is out of the ring", Duration::from_secs(30), || {
@@ -256,7 +249,9 @@ fn death(how: &'static str, fault: Fault, times: usize) -> Result<Death> {
         sleep(Duration::from_secs(4));
         let report = load.stop()?;
         let last = report.failures().iter().map(|attempt| attempt.began).max();
-        last_flow_ms.push(last.map_or(0, |last| last.saturating_duration_since(died).as_millis()));
+        last_flow_ms.push(last.map_or(0.0, |last| last.saturating_duration_since(died).as_secs_f64() * 1e3));
     }
-    Ok(Death { how, last_flow_ms, bound_ms: (rhythm.interval * rhythm.fall + timeout).as_millis() })
+    let bound_ms = (rhythm.interval * rhythm.fall + timeout).as_secs_f64() * 1e3;
+    let last_flow = Figure::of(&last_flow_ms, "ms", Better::Lower).map(|figure| figure.expecting(bound_ms));
+    sink.row(how, [last_flow.into()])
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::Machine;
+use super::text::number;
 
 /// Of the JSON; another one is not read.
 pub const VERSION: u32 = 1;
@@ -153,6 +154,12 @@ impl Cell {
             Self::Text(_) => None,
             Self::Figure(figure) => Some(figure),
         }
+    }
+
+    /// A number that is neither good nor bad.
+    #[must_use]
+    pub fn number(value: f64, unit: &str) -> Self {
+        Self::Text(format!("{} {unit}", number(value)).trim_end().to_owned())
     }
 
     /// Where nothing was measured.
