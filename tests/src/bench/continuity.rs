@@ -217,7 +217,7 @@ fn flood(object: &Path, plan: Plan, sink: &mut Sink) -> Result<()> {
     sink.row("an attempt in the last burst: it has none", [ns(net.last())])?;
     sink.row("records that made room", [Cell::number(evicted as f64, "")])?;
     let bytes = size_of::<FlowBucket>() as f64 / lb_common::abi::FLOW_WAYS as f64;
-    sink.row("memory for a flow in transition", [Figure::once(bytes, "bytes", Better::Lower).into()])
+    sink.row("memory for a flow in transition", [Figure::counted(bytes, "bytes", Better::Lower).into()])
 }
 
 /// A change of one weight among 100 backends, from the decision to the kernel.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use tests::bench::SECTIONS;
-use tests::bench::report::{Effort, Report, Sink};
+use tests::bench::report::{Comparison, Effort, Report, Sink, html};
 
 /// Benchmarks of Ferrolev: all of them, or the sections that are named.
 #[derive(Debug, Parser)]
@@ -23,47 +23,84 @@ struct Arguments {
     /// Write JSON, to standard output without a file; tables go to standard error then
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     json: Option<Option<PathBuf>>,
+    /// Write one page with tables and charts
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Say what has changed since an earlier run, which --json has written
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let report = run(&arguments)?;
-    if let Some(file) = &arguments.json {
-        write_json(&report, file.as_deref())?;
+    arguments.check()?;
+    // Now, since what is wrong with it should not be said after the measurement.
+    let baseline = arguments.baseline.as_deref().map(Report::read).transpose().context("--baseline")?;
+    let mut sink = arguments.sink()?;
+    measure(&arguments, &mut sink)?;
+    let report = sink.report().clone();
+    let comparison = baseline.map(|baseline| Comparison::of(&report, &baseline));
+    if let Some(comparison) = &comparison {
+        sink.print(&comparison.to_string())?;
+    }
+    if let Some(file) = &arguments.html {
+        write(file, &html::page(&report, comparison.as_ref()))?;
+    }
+    match &arguments.json {
+        Some(Some(file)) => write(file, &json(&report)?)?,
+        Some(None) => stdout().write_all(json(&report)?.as_bytes())?,
+        None => {}
     }
     let failed: Vec<_> = report.sections.iter().filter(|section| section.failed.is_some()).collect();
     if !failed.is_empty() {
         let names: Vec<_> = failed.iter().map(|section| &*section.name).collect();
-        bail!("not measured: {}", names.join(", "));
+        bail!("not measured to the end: {}", names.join(", "));
     }
     Ok(())
 }
 
-/// Goes through the sections; one that fails keeps the others from nothing.
-fn run(arguments: &Arguments) -> Result<Report> {
-    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
-    let out: Box<dyn Write> =
-        if arguments.json == Some(None) { Box::new(stderr()) } else { Box::new(stdout()) };
-    let mut sink = Sink::begin(effort, out)?;
+impl Arguments {
+    /// A section behind an option that may have a file would be taken for that.
+    fn check(&self) -> Result<()> {
+        let json = self.json.iter().flatten();
+        for file in json.chain(&self.html).chain(&self.baseline) {
+            if SECTIONS.iter().any(|(name, _)| file == Path::new(name)) {
+                let name = file.display();
+                bail!(
+                    "{name} is a section, not a file: name sections in front of options, or write ./{name}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    const fn effort(&self) -> Effort {
+        if self.quick { Effort::Quick } else { Effort::Full }
+    }
+
+    fn sink(&self) -> Result<Sink> {
+        let to_stderr = self.json == Some(None);
+        Sink::begin(self.effort(), if to_stderr { Box::new(stderr()) } else { Box::new(stdout()) })
+    }
+}
+
+/// Goes through the sections. One that fails takes nothing from the others.
+fn measure(arguments: &Arguments, sink: &mut Sink) -> Result<()> {
     for (name, measure) in SECTIONS {
         if !arguments.sections.is_empty() && !arguments.sections.iter().any(|section| section == name) {
             continue;
         }
-        if let Err(error) = measure(effort, &mut sink) {
+        if let Err(error) = measure(arguments.effort(), sink) {
             sink.failed(name, &format!("{error:#}"))?;
         }
     }
-    Ok(sink.report().clone())
+    Ok(())
 }
 
-fn write_json(report: &Report, file: Option<&Path>) -> Result<()> {
-    let json = serde_json::to_string_pretty(report)? + "\n";
-    let Some(file) = file else { return Ok(stdout().write_all(json.as_bytes())?) };
-    if SECTIONS.iter().any(|(name, _)| file == Path::new(name)) {
-        let name = file.display();
-        bail!(
-            "--json {name}: a section, not a file; name sections in front of --json, or write --json ./{name}"
-        );
-    }
-    fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))
+fn json(report: &Report) -> Result<String> {
+    Ok(serde_json::to_string_pretty(report)? + "\n")
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

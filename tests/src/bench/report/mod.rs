@@ -1,11 +1,14 @@
 //! What a run of the benchmarks has found, in one form for all sections: figures in rows of tables, told to a [`Sink`] as soon as
-//! they are known, printed at once, and kept for JSON. It measures nothing itself.
+//! they are known, printed at once, kept for JSON and HTML, and held against an earlier run. It measures nothing itself.
 
+mod compare;
+pub mod html;
 mod machine;
 mod model;
 mod sink;
 mod text;
 
+pub use compare::{Change, Comparison, Place, Verdict};
 pub use machine::Machine;
 pub use model::{Better, Cell, Column, Figure, Report, Row, Section, Table, VERSION};
 pub use sink::Sink;

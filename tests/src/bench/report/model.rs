@@ -80,6 +80,8 @@ pub struct Figure {
     /// Such as `ns`, `Mpps`, `MB`; `times` of a ratio; empty of a count.
     pub unit: String,
     pub better: Better,
+    /// Of how many measurements; 0 of what is counted, and the same each time.
+    pub measured: usize,
     /// What the median should be at most, or at least, as `better` says.
     pub expected: Option<f64>,
 }
@@ -201,20 +203,31 @@ impl Figure {
         sorted.sort_by(f64::total_cmp);
         let last = sorted.len().checked_sub(1)?;
         let part = |part: f64| sorted[(last as f64 * part).round() as usize];
-        let (median, low, high) = (part(0.5), part(0.1), part(0.9));
-        Some(Self { median, low, high, unit: unit.to_owned(), better, expected: None })
+        Some(Self {
+            low: part(0.1),
+            high: part(0.9),
+            measured: sorted.len(),
+            ..Self::once(part(0.5), unit, better)
+        })
     }
 
     /// Of one measurement.
     #[must_use]
     pub fn once(value: f64, unit: &str, better: Better) -> Self {
-        Self { median: value, low: value, high: value, unit: unit.to_owned(), better, expected: None }
+        Self { measured: 1, ..Self::counted(value, unit, better) }
+    }
+
+    /// Of what has no spread, such as the size of a table.
+    #[must_use]
+    pub fn counted(value: f64, unit: &str, better: Better) -> Self {
+        let unit = unit.to_owned();
+        Self { median: value, low: value, high: value, unit, better, measured: 0, expected: None }
     }
 
     /// Something to have none of, and how many there were.
     #[must_use]
     pub fn none_of(count: usize) -> Self {
-        Self::once(count as f64, "", Better::Lower).expecting(0.0)
+        Self::counted(count as f64, "", Better::Lower).expecting(0.0)
     }
 
     #[must_use]
