@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use lb_common::abi::BenchTarget;
 use lb_user::state::Forwarding;
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
@@ -18,6 +18,7 @@ use super::object;
 use super::report::{Better, Cell, Column, Effort, Figure, Sink};
 use super::worlds::Place;
 use super::wrapper::Wrapper;
+use crate::lab::interrupted;
 
 const METHOD: &str = "Nanoseconds a packet inside the program, by BPF_PROG_TEST_RUN: a wrapper makes each packet, calls the \
     balancer and undoes what it did; the cost of the same wrapper around an empty program, taken in turns, is subtracted. 100 \
@@ -64,6 +65,7 @@ fn sample(object: &Path, plan: Plan, cases: &[Case]) -> Result<Vec<Samples>> {
             loaded.wrapper(case.place).check(case)?;
         }
         for _ in 0..plan.turns {
+            ensure!(!interrupted(), "interrupted");
             for (case, samples) in cases.iter().zip(&mut samples) {
                 let wrapper = loaded.wrapper(case.place);
                 // The empty target sees the same packet and the same flows.

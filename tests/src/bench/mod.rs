@@ -5,7 +5,7 @@ mod continuity;
 mod datapath;
 mod failover;
 mod health;
-mod peers;
+pub mod peers;
 pub mod report;
 mod worlds;
 mod wrapper;

@@ -4,11 +4,12 @@ use std::fs;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use tests::bench::SECTIONS;
 use tests::bench::report::{Comparison, Effort, Report, Sink, html};
+use tests::lab::{catch_interrupts, interrupted};
 
 /// Benchmarks of Ferrolev: all of them, or the sections that are named.
 #[derive(Debug, Parser)]
@@ -36,6 +37,8 @@ fn main() -> Result<()> {
     arguments.check()?;
     // Now, since what is wrong with it should not be said after the measurement.
     let baseline = arguments.baseline.as_deref().map(Report::read).transpose().context("--baseline")?;
+    // Networks are taken down then.
+    catch_interrupts()?;
     let mut sink = arguments.sink()?;
     measure(&arguments, &mut sink)?;
     let report = sink.report().clone();
@@ -93,6 +96,7 @@ fn measure(arguments: &Arguments, sink: &mut Sink) -> Result<()> {
         if let Err(error) = measure(arguments.effort(), sink) {
             sink.failed(name, &format!("{error:#}"))?;
         }
+        ensure!(!interrupted(), "interrupted");
     }
     Ok(())
 }

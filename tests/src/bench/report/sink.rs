@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::machine;
 use super::text::{Layout, wrapped};
 use super::{Cell, Column, Effort, Machine, Report, Row, Section, Table, VERSION};
+use crate::lab::interrupted;
 
 /// Where a section tells what it finds: [`section`](Self::section) once, then tables and their rows.
 pub struct Sink {
@@ -86,7 +87,7 @@ impl Sink {
     /// Adds a row to the last table.
     ///
     /// # Errors
-    /// As [`Self::begin`], without a table, and when it has another number of columns or a row of this name.
+    /// As [`Self::begin`], without a table, when it has another number of columns or a row of this name, and after Ctrl-C.
     pub fn row(&mut self, name: &str, cells: impl IntoIterator<Item = Cell>) -> Result<()> {
         let row = Row { name: name.to_owned(), cells: cells.into_iter().collect() };
         let section = self.report.sections.last_mut();
@@ -97,6 +98,7 @@ impl Sink {
             row.cells.len() + 1,
             table.columns.len()
         );
+        ensure!(!interrupted(), "interrupted");
         ensure!(table.rows.iter().all(|other| other.name != name), "{name}: two rows of this name");
         let text = self.layout.next(&table.columns, &row);
         table.rows.push(row);

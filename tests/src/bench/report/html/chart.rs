@@ -56,10 +56,10 @@ pub(super) fn chart<'c>(table: &Table, change: &impl Fn(&str, &str) -> Option<&'
     if columns.len() > 1 {
         for (colour, column) in columns.iter().enumerate() {
             let left = NAMES + colour as f64 * 150.0;
-            let _ = write!(
+            let _ = writeln!(
                 svg,
                 "<rect class=\"bar c{colour}\" x=\"{left}\" y=\"2\" width=\"{BAR}\" height=\"{BAR}\"/>\
-                 <text x=\"{}\" y=\"12\">{}</text>\n",
+                 <text x=\"{}\" y=\"12\">{}</text>",
                 left + BAR + 5.0,
                 escaped(column)
             );
