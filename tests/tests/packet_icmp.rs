@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_common::abi::Reason;
-use lb_user::state::{Affinity, Announce, DesiredAddress};
+use lb_user::state::{Affinity, Announce, DesiredAddress, UnknownPorts};
 use tests::control::{echo_request, ethernet, icmp, icmpv6, ipv4, ipv6};
 use tests::host::HostTables;
 use tests::packets::{CLIENT_SIDE, Kind, Packet};
@@ -235,6 +235,20 @@ fn other_icmp_is_the_kernels() {
     }
     let frame = ethernet(&[], &ipv4(ROUTER4, VIP4, 58, &[], &[128, 0, 0, 0, 0, 0, 0, 0]));
     assert_eq!(story.passed(&frame), Reason::Icmp, "ICMPv6 in IPv4");
+}
+
+#[test]
+fn an_address_that_takes_nothing_else_takes_no_echo_request_and_all_other_icmp() {
+    let closed = DesiredAddress { unknown_ports: UnknownPorts::Drop, ..DesiredAddress::default() };
+    let world = world().address("198.51.100.1", closed.clone()).address("2001:db8::1", closed);
+    let mut story = Story::new(&world);
+    for (client, vip) in [(IpAddr::V4(CLIENT4), IpAddr::V4(VIP4)), (CLIENT6.into(), VIP6.into())] {
+        assert_eq!(story.dropped(&echo_request(client, vip, [0, 1, 0, 1], b"ping")), Reason::ClosedPort);
+    }
+    let frame = ethernet(&[], &ipv4(ROUTER4, VIP4, 1, &[], &icmp(13, 0, [0; 4], &[0; 40])));
+    assert_eq!(story.passed(&frame), Reason::Icmp);
+    let message = icmpv6((ROUTER6, VIP6), 135, 0, [0; 4], &VIP6.octets());
+    assert_eq!(story.passed(&ethernet(&[], &ipv6(ROUTER6, VIP6, 58, 255, &message))), Reason::Icmp);
 }
 
 fn answering() -> World {

@@ -30,9 +30,7 @@ pub(super) fn answer_v4<F: Frame, T: StageTables>(
     let directory = tables.directory().ok_or(Reason::Icmp)?;
     let address = vip::find_address_v4(directory, u32::from_le_bytes(ip.destination));
     let address = address.ok_or(Reason::Icmp)?;
-    if !address.has(Target::ANSWER_ECHO) {
-        return Err(Reason::Icmp);
-    }
+    wants_answers(address)?;
     may_answer_v4(directory, ip.source)?;
     if has_source_route(frame, offset, upper)? {
         return Err(Reason::SourceRoute);
@@ -57,13 +55,20 @@ pub(super) fn answer_v6<F: Frame, T: StageTables>(
     let _mac = held(tables, words_v6(ip.destination), Reason::Icmp)?;
     let directory = tables.directory().ok_or(Reason::Icmp)?;
     let address = vip::find_address_v6(directory, words_v6(ip.destination)).ok_or(Reason::Icmp)?;
-    if !address.has(Target::ANSWER_ECHO) {
-        return Err(Reason::Icmp);
-    }
+    wants_answers(address)?;
     may_answer_v6(directory, ip.source)?;
     spend(tables, directory, Bucket::Echo)?;
     turn_v6(frame, offset)?;
     become_reply_v6(frame, upper.start)
+}
+
+/// An address that takes nothing but its vips' packets takes no requests either, although the kernel may have it.
+#[inline(always)]
+fn wants_answers(address: &Target) -> Result<(), Reason> {
+    if address.has(Target::ANSWER_ECHO) {
+        return Ok(());
+    }
+    Err(if address.has(Target::UNKNOWN_DROP) { Reason::ClosedPort } else { Reason::Icmp })
 }
 
 /// Sends the packet whose IPv4 header starts at `offset` back, whatever it carries.

@@ -281,7 +281,12 @@ pub(in crate::config) const VIP: Section = Section {
             Words("`\"drop\"` with `announce = \"arp\"`, else `\"pass\"`"),
             "What happens to packets for the address that are for none of its vips: the kernel gets them, or they are dropped, or the sender is told that nobody is there.",
         ),
-        setting("ping", "`true` or `false`", Value("true"), "Echo requests for the address are answered."),
+        setting(
+            "ping",
+            "`true` or `false`",
+            Value("true"),
+            "Echo requests for the address are answered. With `false` the kernel gets them, or they are dropped where `unknown_ports` is `drop`.",
+        ),
         setting(
             "withdraw_when_down",
             "`true` or `false`",
