@@ -112,3 +112,45 @@ fn keepalived_tells_by_its_fifo() -> Result<()> {
 fn an_address_of_keepalived_is_followed() -> Result<()> {
     if privileged() { tries(Way::Follows) } else { Ok(()) }
 }
+
+#[test]
+fn a_daemon_that_is_killed_loses_what_another_program_gave_it() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    const LEASE: Duration = Duration::from_millis(600);
+    let network = Network::new(Shape { balancers: 1, backends: 2 })?;
+    network.router.ip(&format!("route replace {VIP4}/32 dev br0\n"))?;
+    let lease = format!("lease = \"{}ms\"", LEASE.as_millis());
+    let config = config(&network, Way::Notify).vip_line(&lease);
+    let mut daemon = Daemon::start(&network.lab, &network.balancers[0], "lb", &config, &[])?;
+    let asker = Asker::start(&network.router, "br0", ASKER, VIP4)?;
+    daemon.cli(["vrrp", "own", "kd"])?;
+    let is_answered = || {
+        asker.forget();
+        std::thread::sleep(LEASE / 2);
+        asker.last().is_some()
+    };
+    wait_until("an answer", PATIENCE, || {
+        asker.check()?;
+        ensure!(is_answered(), "{}", daemon.log());
+        Ok(())
+    })?;
+    // Renewed again and again.
+    std::thread::sleep(LEASE * 5);
+    ensure!(is_answered(), "{}", daemon.log());
+    daemon.kill()?;
+    wait_until("the end of the answers", PATIENCE, || {
+        asker.check()?;
+        ensure!(!is_answered(), "the kernel goes on answering");
+        Ok(())
+    })?;
+    // A new daemon does not know yet whose the address is.
+    daemon.restart()?;
+    ensure!(!is_answered(), "nobody has said that it is this host's");
+    daemon.cli(["vrrp", "own", "kd"])?;
+    wait_until("an answer again", PATIENCE, || {
+        ensure!(is_answered(), "{}", daemon.log());
+        Ok(())
+    })
+}

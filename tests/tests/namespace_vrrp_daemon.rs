@@ -24,6 +24,10 @@ struct World {
 }
 
 fn config(network: &Network, priority: u8) -> DaemonConfig {
+    config_with(network, priority, "interval = \"100ms\"")
+}
+
+fn config_with(network: &Network, priority: u8, more: &str) -> DaemonConfig {
     let backends: Vec<&str> = network.backends.iter().map(|backend| backend.name.as_str()).collect();
     let config = DaemonConfig::default().general_line("hash_seed = 7");
     let config = network
@@ -32,7 +36,7 @@ fn config(network: &Network, priority: u8) -> DaemonConfig {
         .fold(config, |config, backend| config.backend(&backend.name, backend.address4));
     config.vip("web", VIP4, 80, "tcp", &backends).vip_line(&format!(
         "announce = \"arp\"\n\n[[vrrp.router]]\nname = \"edge\"\ninterface = \"eth0\"\nrouter_id = 51\n\
-         addresses = [\"{VIP4}\", \"{KERNELS}\"]\npriority = {priority}\ninterval = \"100ms\"\n"
+         addresses = [\"{VIP4}\", \"{KERNELS}\"]\npriority = {priority}\n{more}\n"
     ))
 }
 
@@ -169,5 +173,81 @@ fn orders_of_people_move_the_addresses_and_are_shown() -> Result<()> {
         ensure!(leases.addresses().is_empty(), "{:?}", leases.addresses());
         Ok(())
     })?;
+    Ok(())
+}
+
+#[test]
+fn a_reload_with_other_options_leaves_the_addresses_where_they_are() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let world = World::start()?;
+    let askers = [world.asker(VIP4)?, world.asker(KERNELS)?];
+    world.wait_for(&askers, 0)?;
+    let role = |daemon: &Daemon| -> Result<serde_json::Value> {
+        let shown: serde_json::Value = serde_json::from_str(&daemon.cli(["vrrp", "show", "-o", "json"])?)?;
+        Ok(shown["routers"][0].clone())
+    };
+    wait_until("the second one is backup", PATIENCE, || {
+        let role = role(&world.daemons[1])?;
+        ensure!(role["role"] == "backup", "{role}");
+        Ok(())
+    })?;
+    let before = [role(&world.daemons[0])?, role(&world.daemons[1])?];
+    askers.iter().for_each(Asker::forget);
+    for more in [
+        "interval = \"1s\"\npreempt = \"never\"",
+        "interval = \"200ms\"\nfencing = false\nannounce_refresh = \"1s\"",
+        "interval = \"100ms\"\nannounce_repeat = 1",
+    ] {
+        for (daemon, priority) in world.daemons.iter().zip([150, 100]) {
+            daemon.write_config(&config_with(&world.network, priority, more).text())?;
+            daemon.cli(["reload"])?;
+        }
+        // Longer than the master-down time of what is reloaded last.
+        std::thread::sleep(Duration::from_secs(4));
+        for (daemon, before) in world.daemons.iter().zip(&before) {
+            let now = role(daemon)?;
+            ensure!(now["role"] == before["role"] && now["since"] == before["since"], "{more}: {now}");
+        }
+    }
+    for asker in &askers {
+        asker.check()?;
+        ensure!(asker.owners() == world.macs[..1], "{}: {:x?}", asker.address, asker.owners());
+    }
+    Ok(())
+}
+
+#[test]
+fn an_address_that_is_no_vip_s_takes_packets_only_where_its_router_accepts_them() -> Result<()> {
+    if !privileged() {
+        return Ok(());
+    }
+    let world = World::start()?;
+    let askers = [world.asker(VIP4)?, world.asker(KERNELS)?];
+    world.wait_for(&askers, 0)?;
+    let pinged = |address: Ipv4Addr| -> Result<bool> {
+        let mut ping = world.network.router.command("ping")?;
+        ping.args(["-c", "1", "-W", "1", &address.to_string()]);
+        Ok(ping.output()?.status.success())
+    };
+    let wait_for_ping = |wanted: bool| {
+        wait_until(&format!("an answer to a ping: {wanted}"), PATIENCE, || {
+            ensure!(pinged(KERNELS)? == wanted, "{}", world.daemons[0].log());
+            Ok(())
+        })
+    };
+    wait_for_ping(true)?;
+    for (accept, answered) in [(false, false), (true, true)] {
+        let more = format!("interval = \"100ms\"\naccept = {accept}");
+        world.daemons[0].write_config(&config_with(&world.network, 150, &more).text())?;
+        world.daemons[0].cli(["reload"])?;
+        wait_for_ping(answered)?;
+        ensure!(pinged(VIP4)?, "what a vip's address takes is said by the vip");
+        askers.iter().for_each(Asker::forget);
+        // Neighbours are answered all the same.
+        world.wait_for(&askers, 0)?;
+        world.served()?;
+    }
     Ok(())
 }
