@@ -20,6 +20,7 @@ mod daemon;
 mod interrupt;
 mod keepalived;
 mod lab_dir;
+pub mod live_frames;
 mod load;
 mod namespace;
 mod network;

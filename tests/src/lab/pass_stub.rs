@@ -67,20 +67,7 @@ pub fn attach(namespace: &Namespace, interface: &str, pin: &Path) -> Result<()> 
 }
 
 fn attach_here(ifindex: u32, pin: &Path) -> Result<()> {
-    let program = bpf_fd(
-        BPF_PROG_LOAD,
-        &ProgramLoad {
-            program_type: BPF_PROG_TYPE_XDP,
-            instruction_count: INSTRUCTIONS.len() as u32,
-            instructions: INSTRUCTIONS.as_ptr() as u64,
-            license: LICENSE.as_ptr() as u64,
-            log_level: 0,
-            log_size: 0,
-            log: 0,
-            kernel_version: 0,
-            flags: BPF_F_XDP_HAS_FRAGS,
-        },
-    )?;
+    let program = load(&INSTRUCTIONS)?;
     let link = bpf_fd(
         BPF_LINK_CREATE,
         &LinkCreate { program: program.as_raw_fd().cast_unsigned(), ifindex, attach_type: BPF_XDP, flags: 0 },
@@ -93,14 +80,32 @@ fn attach_here(ifindex: u32, pin: &Path) -> Result<()> {
     Ok(())
 }
 
+/// An XDP program.
+pub(super) fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
+    bpf_fd(
+        BPF_PROG_LOAD,
+        &ProgramLoad {
+            program_type: BPF_PROG_TYPE_XDP,
+            instruction_count: instructions.len() as u32,
+            instructions: instructions.as_ptr() as u64,
+            license: LICENSE.as_ptr() as u64,
+            log_level: 0,
+            log_size: 0,
+            log: 0,
+            kernel_version: 0,
+            flags: BPF_F_XDP_HAS_FRAGS,
+        },
+    )
+}
+
 fn bpf_fd<A>(command: libc::c_int, attributes: &A) -> io::Result<OwnedFd> {
     let fd = bpf(command, attributes)?;
     // SAFETY: the kernel has just opened this descriptor for us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn bpf<A>(command: libc::c_int, attributes: &A) -> io::Result<libc::c_int> {
-    // SAFETY: `attributes` is one of the structs above, laid out as this command's part of `union bpf_attr`; the kernel
+pub(super) fn bpf<A>(command: libc::c_int, attributes: &A) -> io::Result<libc::c_int> {
+    // SAFETY: `attributes` is a struct of this or another module here, laid out as this command's part of `union bpf_attr`; the kernel
     // takes what lies beyond the size we give as zero. The pointers in it outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<A>()) };
     match libc::c_int::try_from(result) {

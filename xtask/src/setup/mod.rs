@@ -44,6 +44,12 @@ const PEER_TOOLS: [Tool; 3] = [
 /// Where Debian puts it.
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
+const VM_PEER_TOOLS: [Tool; 3] = [
+    Tool { program: "ipvsadm", package: "ipvsadm", purpose: "the kernel's balancer" },
+    Tool { program: "nginx", package: "nginx", purpose: "the guest's backend" },
+    Tool { program: "wrk", package: "wrk", purpose: "load in the guest" },
+];
+
 const VM_TOOLS: [Tool; 7] = [
     Tool { program: "qemu-system-x86_64", package: "qemu-system-x86", purpose: "the machine" },
     Tool { program: "busybox", package: "busybox-static", purpose: "the guest's programs" },
@@ -84,6 +90,11 @@ pub(crate) fn peers() {
 /// What it takes to run another kernel.
 pub(crate) fn vm() -> Result<()> {
     tools(&VM_TOOLS)
+}
+
+/// What it takes to compare with another kernel's own balancer.
+pub(crate) fn vm_peers() -> Result<()> {
+    tools(&VM_PEER_TOOLS)
 }
 
 fn tools(needed: &[Tool]) -> Result<()> {

@@ -14,9 +14,9 @@ use super::kernel::Kernel;
 use crate::command::{find, output, root};
 
 /// Busybox brings the rest; its own shell would prefer its own, lesser `ip`.
-const PROGRAMS: [&str; 5] = ["busybox", "dash", "ip", "ethtool", "curl"];
-const MODULES: [&str; 7] = ["veth", "8021q", "ipip", "sit", "ip6_tunnel", "fou", "fou6"];
-const DIRECTORIES: [&str; 6] = ["bin", "proc", "sys", "dev", "run", "modules"];
+const PROGRAMS: [&str; 6] = ["busybox", "dash", "ip", "ethtool", "curl", "nice"];
+const MODULES: [&str; 9] = ["veth", "8021q", "ipip", "sit", "ip6_tunnel", "fou", "fou6", "ip_vs", "ip_vs_mh"];
+const DIRECTORIES: [&str; 7] = ["bin", "etc", "proc", "sys", "dev", "run", "modules"];
 
 /// Makes the file system below `dir`, with our own `programs` under their names, and packs it; returns the archive.
 pub(super) fn build(kernel: &Kernel, programs: &[(&str, PathBuf)], dir: &Path) -> Result<PathBuf> {
@@ -27,7 +27,7 @@ pub(super) fn build(kernel: &Kernel, programs: &[(&str, PathBuf)], dir: &Path) -
     for name in DIRECTORIES {
         fs::create_dir_all(guest.join(name))?;
     }
-    for script in ["init", "guest.sh", "answers.sh"] {
+    for script in ["init", "common.sh", "guest.sh", "answers.sh", "bench.sh"] {
         copy(&root().join("tests/vm").join(script), &guest.join(script))?;
     }
     for program in PROGRAMS {
@@ -38,6 +38,9 @@ pub(super) fn build(kernel: &Kernel, programs: &[(&str, PathBuf)], dir: &Path) -
         add_program(program, name, &guest)?;
     }
     add_modules(kernel, &guest.join("modules"))?;
+    fs::write(guest.join("etc/passwd"), "root:x:0:0:root:/:/bin/dash\n")?;
+    fs::write(guest.join("etc/group"), "root:x:0:\n")?;
+    fs::write(guest.join("etc/services"), "http 80/tcp\n")?;
     symlink("../run", guest.join("var")).context("cannot link var")?;
     let archive = dir.join("guest.cpio");
     pack(&guest, &archive)?;

@@ -8,25 +8,30 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::bench::Sample;
+
 /// What the guest's tests said.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Verdicts {
     pub(super) passed: u32,
     pub(super) failed: u32,
+    /// Of a benchmark.
+    pub(super) samples: Vec<Sample>,
     finished: bool,
 }
 
-/// Boots, prints the console, and counts.
+/// Boots, has the script `task` run, prints the console, and counts.
 ///
 /// Emulated, not virtualised: `/dev/kvm` is often missing where this runs.
-pub(super) fn run(image: &Path, initramfs: &Path, limit: Duration) -> Result<Verdicts> {
+pub(super) fn run(image: &Path, initramfs: &Path, task: &str, limit: Duration) -> Result<Verdicts> {
     // `timeout` ends qemu even when this program was killed.
     let mut machine = Command::new("timeout");
     machine.arg("--kill-after=5").arg(limit.as_secs().to_string()).arg("qemu-system-x86_64");
     machine.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"]);
     machine.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"]);
     machine.arg("-kernel").arg(image).arg("-initrd").arg(initramfs);
-    machine.args(["-append", "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off tsc=reliable"]);
+    let common = "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off tsc=reliable";
+    machine.arg("-append").arg(format!("{common} task={task}"));
     let mut child = machine
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -62,6 +67,8 @@ impl Verdicts {
             self.passed += 1;
         } else if line.starts_with("FAIL ") {
             self.failed += 1;
+        } else if let Some(sample) = Sample::parse(line) {
+            self.samples.push(sample);
         } else if line == "END" {
             self.finished = true;
         }
@@ -78,7 +85,7 @@ mod tests {
         for line in ["booting", "PASS one", "FAIL two: PASS me", "PASS three"] {
             verdicts.read(line);
         }
-        assert_eq!(verdicts, Verdicts { passed: 2, failed: 1, finished: false });
+        assert_eq!(verdicts, Verdicts { passed: 2, failed: 1, ..Verdicts::default() });
         verdicts.read("END");
         assert!(verdicts.finished);
     }

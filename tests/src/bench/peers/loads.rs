@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::cores::{Cores, busy_seconds};
+use super::cores::Cores;
+use super::usage::Usage;
 use crate::lab::{Namespace, Process, WrkReport, run, wrk, wrk_keeping_alive};
 
 /// Of a client that always has this many requests under way.
@@ -28,7 +29,7 @@ pub(super) struct Sample {
     pub(super) rate: f64,
     /// Milliseconds, of requests.
     pub(super) p99_ms: f64,
-    /// Of all cores: microseconds a request, or milliseconds a GB.
+    /// Processor time: microseconds a request, or milliseconds a GB.
     pub(super) cost: f64,
     /// Requests that failed.
     pub(super) errors: u64,
@@ -47,21 +48,21 @@ impl Load {
     /// When the client fails, or nothing gets through.
     pub(super) fn run(
         self,
-        cores: &Cores,
+        (cores, usage): (&Cores, &Usage),
         client: &Namespace,
         server: SocketAddr,
         seconds: u32,
     ) -> Result<Sample> {
-        let before = busy_seconds()?;
+        let before = usage.seconds()?;
         if self.is_bulk() {
             let (bytes, rate) =
                 cores.as_client(|| iperf3(client, server, seconds, self == Self::Download))?;
-            let busy = busy_seconds()? - before;
+            let busy = usage.seconds()? - before;
             return Ok(Sample { rate: rate / 1e9, p99_ms: 0.0, cost: busy * 1e12 / bytes, errors: 0 });
         }
         let load = if self == Self::KeepAlive { wrk_keeping_alive } else { wrk };
         let report = cores.as_client(|| load(client, server, CONNECTIONS, seconds))?;
-        let busy = busy_seconds()? - before;
+        let busy = usage.seconds()? - before;
         let WrkReport { requests, requests_per_second, p99, errors } = report;
         ensure!(requests > 0, "no request got through");
         Ok(Sample {

@@ -5,6 +5,7 @@ mod cores;
 mod loads;
 mod nat;
 mod proxies;
+mod usage;
 
 use anyhow::{Context, Result, bail};
 
@@ -13,6 +14,7 @@ use crate::lab::{Network, Process, Shape, interrupted};
 use contenders::{ALL, Contender, Running};
 use cores::Cores;
 use loads::{Load, Sample};
+use usage::Usage;
 
 const BACKENDS: u8 = 3;
 const METHOD: &str = "A client, a router, one host for each balancer, and three backends (nginx), all network namespaces of this \
@@ -21,8 +23,8 @@ against the direct connection of the same round. The client runs on the last cor
 handles packets on the core of whoever sent them. wrk keeps 32 requests under way, each on a new connection or on connections that \
 nginx keeps for 1000 requests; iperf3 moves bulk over one connection, to one backend for all.
 
-CPU is the time that all cores together work, interrupts included, during the run, by what was done in it: client, router and \
-backends as well, which is why only what is above the direct connection tells of a balancer. Since the client is as fast as it is \
+CPU is the processor time of all that takes part, the kernel's work on packets included, during the run, by what was done in it: \
+client, router and backends as well, which is why only what is above the direct connection tells of a balancer. Since the client is as fast as it is \
 answered, requests/s and p99 mostly measure the whole machine.
 
 Not fair: everything shares these cores, and veths are no network cards. Segmentation and checksum offloads are off on all links, \
@@ -38,11 +40,7 @@ struct Amount {
 
 impl Load {
     fn amount(self, effort: Effort) -> Amount {
-        let rounds = match self {
-            Self::NewConnections => effort.pick(2, 7),
-            Self::KeepAlive => effort.pick(1, 7),
-            Self::Upload | Self::Download => effort.pick(1, 5),
-        };
+        let rounds = if self.is_bulk() { effort.pick(1, 5) } else { effort.pick(1, 7) };
         Amount { seconds: effort.pick(1, 3), rounds }
     }
 
@@ -87,6 +85,7 @@ pub fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
     for Contender { name, remark, .. } in &ALL {
         sink.row(name, [(*remark).into()])?;
     }
+    let usage = Usage::begin()?;
     let cores = Cores::split()?;
     let network = Network::new(Shape { balancers: ALL.len() as u8 - 1, backends: BACKENDS })?;
     network.client.sysctls(&[("net/ipv4/ip_local_port_range", "1024 65535")])?;
@@ -100,7 +99,7 @@ pub fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
                 if interrupted() {
                     bail!("interrupted");
                 }
-                peer.run(load, amount.seconds, &cores, &network, &mut bulk_server);
+                peer.run(load, amount.seconds, (&cores, &usage), &network, &mut bulk_server);
             }
         }
         report(load, &peers, sink)?;
@@ -119,7 +118,7 @@ impl Peer {
         &mut self,
         load: Load,
         seconds: u32,
-        cores: &Cores,
+        clocks: (&Cores, &Usage),
         network: &Network,
         bulk_server: &mut Result<Process>,
     ) {
@@ -129,7 +128,7 @@ impl Peer {
         }
         let server = if load.is_bulk() { running.bulk } else { running.http };
         let ready = if load.is_bulk() { check(bulk_server) } else { Ok(()) };
-        let sample = ready.and_then(|()| load.run(cores, &network.client, server, seconds));
+        let sample = ready.and_then(|()| load.run(clocks, &network.client, server, seconds));
         match sample.with_context(|| running.logs()) {
             Ok(sample) => self.samples.push(sample),
             Err(error) => self.failure = Some(format!("failed: {error:#}")),
