@@ -2,6 +2,7 @@
 
 mod cases;
 mod continuity;
+mod control_plane;
 mod datapath;
 mod failover;
 mod health;
@@ -20,11 +21,12 @@ use report::{Effort, Sink};
 pub type Measure = fn(Effort, &mut Sink) -> Result<()>;
 
 /// By name, in the order in which a run without names goes through them.
-pub const SECTIONS: [(&str, Measure); 5] = [
+pub const SECTIONS: [(&str, Measure); 6] = [
     ("datapath", datapath::measure),
     ("continuity", continuity::measure),
     ("health", health::measure),
     ("failover", failover::measure),
+    ("control-plane", control_plane::measure),
     ("peers", peers::measure),
 ];
 
