@@ -44,9 +44,9 @@ enum Task {
     Test(test::Selection),
     /// Run the real binary on other kernels in qemu, against those kernels' own tunnels (downloads Debian kernels)
     VmTest(vm::Options),
-    /// Measure the data plane (needs root)
+    /// Measure everything, or the sections that are named (needs root)
     Bench {
-        /// Passed on to the benchmark, such as `datapath --json`
+        /// Passed on to the benchmark, such as `--quick --html report.html` or `datapath`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
