@@ -46,7 +46,7 @@ struct Plan {
 /// When the kernel refuses a program, or a case does not do what it should.
 pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
     let plan = effort.pick(
-        Plan { loads: 2, turns: 5, packets: 100_000, long: false },
+        Plan { loads: 2, turns: 5, packets: 50_000, long: false },
         Plan { loads: 10, turns: 5, packets: 1_000_000, long: true },
     );
     sink.section("datapath", "A packet inside the program", METHOD)?;
@@ -129,7 +129,12 @@ fn report(cases: &[Case], samples: &[Samples], sink: &mut Sink) -> Result<()> {
     let figure = |samples: &[f64], unit| Figure::of(samples, unit, Better::Lower);
     let bare = cases.iter().zip(samples).find(|(case, _)| case.target == BenchTarget::Bare);
     let bare = bare.map_or(Vec::new(), |(_, samples)| samples.net());
-    let columns = [Column::wide("case", 42), "net".into(), "times bare".into(), "with the wrapper".into()];
+    let columns = [
+        Column::wide("case", 42),
+        Column::wide("net", 38),
+        Column::wide("times bare", 26),
+        "with the wrapper".into(),
+    ];
     sink.table("Cost of a packet", columns)?;
     if let Some(first) = samples.first() {
         let alone =

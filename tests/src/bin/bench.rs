@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use tests::bench::SECTIONS;
@@ -96,7 +96,9 @@ fn measure(arguments: &Arguments, sink: &mut Sink) -> Result<()> {
         if let Err(error) = measure(arguments.effort(), sink) {
             sink.failed(name, &format!("{error:#}"))?;
         }
-        ensure!(!interrupted(), "interrupted");
+        if interrupted() {
+            break;
+        }
     }
     Ok(())
 }

@@ -81,10 +81,9 @@ impl Layout {
     fn heads(&self, columns: &[Column]) -> String {
         let mut parts = Vec::new();
         for (number, (width, column)) in self.columns.iter().zip(columns).enumerate() {
-            let indent = if number > 0 && width.median > 0 { width.all - width.figure() } else { 0 };
             // Heads of figures stand over the medians.
             let head = if number > 0 && width.median > chars(&column.name) {
-                format!("{:>1$}", column.name, indent + width.median)
+                format!("{:>1$}", column.name, width.median)
             } else {
                 column.name.clone()
             };
