@@ -41,9 +41,11 @@ pub(super) fn of_tables(pins: &Path) -> Result<Vec<OfTable>> {
             let path = entry?.path();
             if path.is_dir() {
                 dirs.push(path);
-            } else if let Ok(map) = MapData::from_pin(&path) {
+            } else if let Ok(map) = MapData::from_pin(&path)
+                && let Some(bytes) = memlock(&map)?
+            {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                tables.push(OfTable { name, bytes: memlock(&map)? });
+                tables.push(OfTable { name, bytes });
             }
         }
     }
@@ -51,12 +53,16 @@ pub(super) fn of_tables(pins: &Path) -> Result<Vec<OfTable>> {
     Ok(tables)
 }
 
-/// What the kernel has taken for a map.
-fn memlock(map: &MapData) -> Result<u64> {
+/// What the kernel has taken for a map; nothing for what is none, as links and programs, which are pinned beside.
+fn memlock(map: &MapData) -> Result<Option<u64>> {
     let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
     let info = fs::read_to_string(&path).with_context(|| path.clone())?;
-    let line = info.lines().find_map(|line| line.strip_prefix("memlock:"));
-    line.and_then(|bytes| bytes.trim().parse().ok()).with_context(|| format!("{path}: no memlock"))
+    let entry = |name| info.lines().find_map(|line| line.strip_prefix(name));
+    if entry("map_type:").is_none() {
+        return Ok(None);
+    }
+    let bytes = entry("memlock:").and_then(|bytes| bytes.trim().parse().ok());
+    bytes.map(Some).with_context(|| format!("{path}: no memlock"))
 }
 
 fn parse_smaps(smaps: &str) -> OfProcess {
