@@ -18,7 +18,7 @@ struct Arguments {
     /// What is measured
     #[arg(value_parser = PossibleValuesParser::new(SECTIONS.map(|(name, _)| name)))]
     sections: Vec<String>,
-    /// Less of each: all sections together end within three minutes
+    /// Less of each
     #[arg(long)]
     quick: bool,
     /// Write JSON, to standard output without a file; tables go to standard error then

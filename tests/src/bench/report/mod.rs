@@ -16,7 +16,7 @@ pub use sink::Sink;
 /// How long a section may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// All sections together end within three minutes.
+    /// Meant to end within three minutes for all sections together, on a machine that does nothing else.
     Quick,
     Full,
 }
