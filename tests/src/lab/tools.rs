@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn wrk_counts_requests_and_every_kind_of_error() {
         let said = "Running 1s test @ http://127.0.0.1/\n  1 threads and 8 connections\n\
-            \x20 4321 requests in 1.10s, 1.00MB read\n  Socket errors: connect 1, read 2, write 3, timeout 4\n\
+            \x20 Latency Distribution\n     50%  850.00us\n     99%    2.50ms\n  4321 requests in 1.10s, 1.00MB read\n  Socket errors: connect 1, read 2, write 3, timeout 4\n\
             \x20 Non-2xx or 3xx responses: 5\nRequests/sec:   3928.18\nTransfer/sec:      0.91MB\n";
         let p99 = Duration::from_micros(2500);
         let report = WrkReport { requests: 4321, requests_per_second: 3928.18, p99, errors: 15 };
