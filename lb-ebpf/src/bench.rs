@@ -9,6 +9,12 @@ fn main() {
 }
 
 #[cfg(target_arch = "bpf")]
+#[path = "bench/generator.rs"]
+mod generator;
+#[cfg(target_arch = "bpf")]
+#[path = "bench/sink.rs"]
+mod sink;
+#[cfg(target_arch = "bpf")]
 mod xdp;
 
 #[cfg(target_arch = "bpf")]
@@ -33,7 +39,8 @@ mod programs {
     static TARGETS: ProgramArray = ProgramArray::with_max_entries(3, 0);
 
     const L3: usize = size_of::<Ethernet>();
-    const ETHERNET: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+    /// To the backend that the outer destination address names as well.
+    const ETHERNET: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
 
     /// The wrapper.
     #[xdp(frags)]

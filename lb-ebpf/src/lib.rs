@@ -16,6 +16,7 @@ mod exit;
 mod forward;
 mod frame;
 mod gate;
+pub mod offered;
 mod parse;
 mod probe;
 mod quic;

@@ -10,6 +10,7 @@ pub mod fuzz_targets;
 pub mod host;
 pub mod kernel;
 pub mod lab;
+pub mod map_contents;
 pub mod named_worlds;
 pub mod oracle;
 pub mod outcome;

@@ -100,13 +100,13 @@ impl Namespace {
     ///
     /// # Errors
     /// Those of the function; or when the namespace is gone.
-    pub fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let file = self.open()?;
-        std::thread::spawn(move || {
+        let inside = || {
             setns(&file, CloneFlags::CLONE_NEWNET).context("cannot enter a namespace")?;
             work()
-        })
-        .join()
-        .map_err(|_| anyhow!("a thread in namespace {} panicked", self.name))?
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join())
+            .map_err(|_| anyhow!("a thread in namespace {} panicked", self.name))?
     }
 }
