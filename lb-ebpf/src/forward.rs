@@ -9,7 +9,7 @@ use lb_common::hash;
 use crate::encap::Fit;
 use crate::exit::{OrExit, exit};
 use crate::parse::Packet;
-use crate::stages::flow::seat;
+use crate::stages::flow::{note_seat, seat};
 use crate::tables::StageTables;
 use crate::{Frame, Leave, Tables, Verdict, encap, quic};
 
@@ -23,7 +23,7 @@ pub(crate) struct Flow<'t> {
 
 /// Sends a packet to the dest of its slot. `V6` is the family of the packet, `offset` where its IP header starts.
 #[inline(always)]
-pub(crate) fn forward<F: Frame, T: Tables, const V6: bool>(
+pub(crate) fn forward<F: Frame, T: StageTables, const V6: bool>(
     frame: &mut F,
     tables: &T,
     flow: &Flow<'_>,
@@ -35,12 +35,31 @@ pub(crate) fn forward<F: Frame, T: Tables, const V6: bool>(
         // A way of its own up to the end: joined with the other again, it would cost that one registers.
         let (slot, index) = match quic::named_dest::<F, T, V6>(frame, tables, flow.target, place, offset) {
             Some(index) => (u32::MAX, index),
-            None => (slot, owner(tables, place, slot)?),
+            None => (slot, owner_of_flow::<F, T, V6>(frame, tables, flow, offset, (place, slot))?),
         };
         return send::<F, T, V6>(frame, tables, flow, offset, (slot, index));
     }
-    let index = owner(tables, place, slot)?;
+    let index = owner_of_flow::<F, T, V6>(frame, tables, flow, offset, (place, slot))?;
     send::<F, T, V6>(frame, tables, flow, offset, (slot, index))
+}
+
+/// The index into `DESTS` that owns `slot`. In a transition the flow decides, which is noted for the stage that knows flows.
+#[inline(always)]
+fn owner_of_flow<F: Frame, T: StageTables, const V6: bool>(
+    frame: &F,
+    tables: &T,
+    flow: &Flow<'_>,
+    offset: usize,
+    (place, slot): (Place, u32),
+) -> Result<u32, Reason> {
+    let local = local(tables, place, slot)?;
+    if local & IN_TRANSITION == 0 {
+        return Ok(place.dest_base.wrapping_add(u32::from(local)));
+    }
+    if local == EMPTY_SLOT {
+        return exit(Reason::NoBackend);
+    }
+    exit(note_seat::<F, T, V6>(frame, tables, flow, offset).map_or_else(|reason| reason, |()| Reason::FlowSeated))
 }
 
 /// Sends an ICMP error about a packet of the flow to the dest of its slot, or in a transition on to the stage that knows its
@@ -54,12 +73,14 @@ pub(crate) fn follow<F: Frame, T: StageTables, const V6: bool>(
     key: impl FnOnce() -> u64,
 ) -> Result<Verdict, Reason> {
     let slot = hash::ring_slot(flow.hash, flow.target.ring_size);
-    let index = match owner(tables, tables.place(flow.target), slot) {
-        Err(Reason::Transition) => {
+    let place = tables.place(flow.target);
+    let index = match local(tables, place, slot)? {
+        EMPTY_SLOT => return Err(Reason::NoBackend),
+        local if local & IN_TRANSITION != 0 => {
             tables.set_seat(&seat(tables, flow, key(), Says::Quotes));
             return Err(Reason::FlowSeated);
         }
-        other => other?,
+        local => place.dest_base.wrapping_add(u32::from(local)),
     };
     send::<F, T, V6>(frame, tables, flow, offset, (slot, index))
 }
@@ -91,16 +112,12 @@ pub(crate) fn send<F: Frame, T: Tables, const V6: bool>(
     }
 }
 
-/// The index into `DESTS` that owns `slot`.
+/// What the ring says of `slot`.
 #[inline(always)]
-pub(crate) fn owner<T: Tables>(tables: &T, place: Place, slot: u32) -> Result<u32, Reason> {
+pub(crate) fn local<T: Tables>(tables: &T, place: Place, slot: u32) -> Result<u16, Reason> {
     let page = place.ring_page.wrapping_add(slot / RING_PAGE_SLOTS);
     let page = tables.ring_page(page).or_exit(Reason::NoBackend)?;
-    let local = page.slots[(slot % RING_PAGE_SLOTS) as usize];
-    if local & IN_TRANSITION != 0 {
-        return exit(if local == EMPTY_SLOT { Reason::NoBackend } else { Reason::Transition });
-    }
-    Ok(place.dest_base.wrapping_add(u32::from(local)))
+    Ok(page.slots[(slot % RING_PAGE_SLOTS) as usize])
 }
 
 #[inline(always)]

@@ -7,28 +7,16 @@
 use lb_common::abi::{AccessKey, AccessRule, Directory, Policy, Reason, SourceKey, Target};
 
 use crate::exit::{OrExit, exit};
-use crate::forward::{Flow, forward};
 use crate::parse::Packet;
 use crate::stages::limit;
 use crate::tables::{PolicyEvent, StageTables};
-use crate::{Frame, Tables, Verdict, quic, vip};
+use crate::{Frame, Tables, quic, vip};
 
 /// Lets packets in, or not, and says whose backends they go to.
 pub(crate) trait Gate<T: Tables> {
     /// The target that `visit` goes on to.
     fn open<'d, F: Frame>(frame: &F, tables: &T, visit: &Visit<'d, '_>) -> Result<&'d Target, Reason>;
 
-    /// Sends a packet that was let in to a dest of its target. `key`: that of its flow in the flow cache.
-    #[inline(always)]
-    fn forward<F: Frame, const V6: bool>(
-        frame: &mut F,
-        tables: &T,
-        flow: &Flow<'_>,
-        offset: usize,
-        _key: impl FnOnce() -> u64,
-    ) -> Result<Verdict, Reason> {
-        forward::<F, T, V6>(frame, tables, flow, offset)
-    }
 }
 
 /// A packet that has found its vip.

@@ -35,7 +35,7 @@ pub use probe::{ProbeTables, is_answer, send_probe, take_answer};
 pub use tables::{FlowEvent, FlowRecords, PolicyEvent, SharedWord, StageTables, Tables};
 
 use exit::{OrExit, exit};
-use forward::Flow;
+use forward::{Flow, forward};
 use gate::{Gate, OpenGate, VipAddress, Visit, client_v4};
 
 /// What became of a balanced packet, for the caller to count and carry out. Why others are not balanced are the errors
@@ -75,13 +75,13 @@ const ETHERNET: usize = size_of::<Ethernet>();
 /// Why the packet is not forwarded. A packet to be passed, or that goes on to a stage, is untouched; one to be dropped has
 /// undefined bytes.
 #[inline(always)]
-pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+pub fn balance<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
     walk::<F, T, OpenGate>(frame, tables, ingress)
 }
 
 /// The way of a whole packet, through `G`, which stands behind the vip.
 #[inline(always)]
-fn walk<F: Frame, T: Tables, G: Gate<T>>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+fn walk<F: Frame, T: StageTables, G: Gate<T>>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
     let ethernet: &Ethernet = frame.at(0).or_exit(Reason::Malformed)?;
     match ethernet.ether_type.get() {
         // Without tags, all offsets are constants.
@@ -94,7 +94,7 @@ fn walk<F: Frame, T: Tables, G: Gate<T>>(frame: &mut F, tables: &T, ingress: u32
 }
 
 #[inline(always)]
-fn walk_tagged<F: Frame, T: Tables, G: Gate<T>>(
+fn walk_tagged<F: Frame, T: StageTables, G: Gate<T>>(
     frame: &mut F,
     tables: &T,
     ingress: u32,
@@ -109,7 +109,7 @@ fn walk_tagged<F: Frame, T: Tables, G: Gate<T>>(
 }
 
 #[inline(always)]
-fn walk_v4<F: Frame, T: Tables, G: Gate<T>>(
+fn walk_v4<F: Frame, T: StageTables, G: Gate<T>>(
     frame: &mut F,
     tables: &T,
     offset: usize,
@@ -129,14 +129,11 @@ fn walk_v4<F: Frame, T: Tables, G: Gate<T>>(
     let target = G::open(frame, tables, &visit)?;
     let hash = hash::flow_hash_v4(source, packet.ports() & target.ports_mask, directory.control.seed);
     let flow = Flow { packet, target, hash, ingress };
-    let ports = flow.packet.ports();
-    let protocol = flow.packet.protocol as u8;
-    let key = || hash::flow_key_v4(source, destination, ports, protocol, directory.control.seed);
-    G::forward::<F, false>(frame, tables, &flow, offset, key)
+    forward::<F, T, false>(frame, tables, &flow, offset)
 }
 
 #[inline(always)]
-fn walk_v6<F: Frame, T: Tables, G: Gate<T>>(
+fn walk_v6<F: Frame, T: StageTables, G: Gate<T>>(
     frame: &mut F,
     tables: &T,
     offset: usize,
@@ -156,10 +153,7 @@ fn walk_v6<F: Frame, T: Tables, G: Gate<T>>(
     let target = G::open(frame, tables, &visit)?;
     let hash = hash::flow_hash_v6(source, packet.ports() & target.ports_mask, directory.control.seed);
     let flow = Flow { packet, target, hash, ingress };
-    let ports = flow.packet.ports();
-    let protocol = flow.packet.protocol as u8;
-    let key = || hash::flow_key_v6(source, destination, ports, protocol, directory.control.seed);
-    G::forward::<F, true>(frame, tables, &flow, offset, key)
+    forward::<F, T, true>(frame, tables, &flow, offset)
 }
 
 /// The EtherTypes that the story knows, in host order (network-types has them in wire order).

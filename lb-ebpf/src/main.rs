@@ -97,7 +97,6 @@ mod programs {
         stage_datagram, datagram, Datagram;
         stage_send, send, Send;
         stage_closed, closed, Closed;
-        stage_flow, flow, Flow;
         stage_decide, decide, Decide;
         stage_too_big, too_big, TooBig;
     }

@@ -17,7 +17,6 @@ const UNREACHED: &[Reason] = &[
     Reason::FragmentRead,
     Reason::FragmentAimed,
     Reason::FragmentFound,
-    Reason::Transition,
     Reason::FlowSeated,
     // No world asks for what leads there.
     Reason::Oversize,

@@ -10,7 +10,7 @@
 //! COUNTERS  PERCPU_ARRAY[dests] Counters       one per dest
 //! REASONS   PERCPU_ARRAY[64]    u64            one per pass, drop or answer reason
 //! DEVICES   DEVMAP[64]          ifindex        where a redirect leaves
-//! STAGES    PROG_ARRAY[8]       program        what the balancer hands packets over to
+//! STAGES    PROG_ARRAY[16]      program        what the balancer hands packets over to
 //! POLICIES  ARRAY[vips]         Policy         access lists, limits and routes of a vip
 //! POLICY_COUNTERS PERCPU_ARRAY[vips] PolicyCounters one per vip
 //! ACCESS    LPM_TRIE            AccessRule     prefixes of all lists
@@ -72,7 +72,7 @@ pub use vip::{
 };
 
 /// Version of everything in this module. Pinned maps of another version are never adopted.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Entries of `DEVICES`: interfaces that packets may be redirected to.
 pub const MAX_DEVICES: u32 = 64;

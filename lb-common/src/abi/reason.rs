@@ -67,8 +67,6 @@ reasons! {
     FragmentFound = 13, "fragment_found";
     /// a flow of a ring slot that has changed hands, found in the tables: the stage that decides is missing
     FlowSeated = 14, "flow_seated";
-    /// a flow of a ring slot that has changed hands: the flow stage is missing
-    Transition = 15, "transition";
     /// shorter than its headers say, or with impossible lengths
     Truncated = 16, "truncated";
     /// the time to live or hop limit ran out here
@@ -189,7 +187,6 @@ impl Reason {
             Self::FragmentFound => Some(Stage::Send),
             Self::NoService | Self::OtherProtocol => Some(Stage::Closed),
             Self::TooBig => Some(Stage::TooBig),
-            Self::Transition => Some(Stage::Flow),
             Self::FlowSeated => Some(Stage::Decide),
             _ => None,
         }

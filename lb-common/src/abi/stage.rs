@@ -22,12 +22,10 @@ pub enum Stage {
     Send = 6,
     /// An address of a vip, but no vip.
     Closed = 7,
-    /// Flows whose slot of the ring has changed hands: where they are in the tables.
-    Flow = 8,
-    /// The same: whose they are.
-    Decide = 9,
+    /// Flows whose slot of the ring has changed hands.
+    Decide = 8,
     /// Too large for the way to the backend.
-    TooBig = 10,
+    TooBig = 9,
 }
 
 /// Entries in `STAGES`.
@@ -46,7 +44,6 @@ impl Stage {
         Self::Datagram,
         Self::Send,
         Self::Closed,
-        Self::Flow,
         Self::Decide,
         Self::TooBig,
     ];
@@ -63,7 +60,6 @@ impl Stage {
             Self::Datagram => "stage_datagram",
             Self::Send => "stage_send",
             Self::Closed => "stage_closed",
-            Self::Flow => "stage_flow",
             Self::Decide => "stage_decide",
             Self::TooBig => "stage_too_big",
         }

@@ -1,55 +1,53 @@
 //! Flows whose slot of the ring has changed hands: a packet goes to the slot's owner, to its previous dest, or where its
 //! flow's record says. The rules are those of [`lb_common::flow`]; here they meet the tables.
 
+use core::hint::{black_box, cold_path};
+
 use lb_common::abi::{
     EMPTY_SLOT, Found, IN_TRANSITION, ORPHANED_SLOT, PastHead, Place, RING_PAGE_SLOTS, Reason, Seat, Target,
     ring_pages,
 };
 use lb_common::flow::{self as rules, Decision, FlowState, Record, Recorded, Says, SlotSays, Way, Whose};
 use lb_common::hash;
-use lb_common::headers::TcpStart;
+use lb_common::headers::{Ipv4, Ipv6, TcpStart, words_v6};
 
 use crate::encap::{Fit, encapsulate};
 use crate::forward::{Flow, leave};
-use crate::gate::{Asks, Gate, Visit, admit};
 use crate::parse::{self, Packet, TCP};
 use crate::tables::{FlowEvent, FlowRecords, StageTables};
-use crate::{Frame, Verdict, ether_type, walk};
+use crate::{Frame, Verdict, ether_type};
 
-/// Of a vip's policy, only its routes count: what else it asks, the policy stage has asked.
-const ROUTES: Asks = Asks { access: false, limits: false };
-
-/// Finds one packet's flow, whose slot is in transition, in the tables.
+/// Notes where a packet's flow is in the tables, for [`decide`], and has its bucket fetched meanwhile. What it takes of the
+/// packet is read anew: kept from before, it would cost the registers of all packets.
 ///
 /// # Errors
-/// Always: [`Reason::FlowSeated`] with the flow noted for [`decide`], or why it goes no further.
+/// When the packet is not what it was.
 #[inline(always)]
-pub fn flow<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
-    walk::<F, T, FlowGate>(frame, tables, ingress)
-}
-
-struct FlowGate;
-
-impl<T: StageTables> Gate<T> for FlowGate {
-    #[inline(always)]
-    fn open<'d, F: Frame>(_frame: &F, tables: &T, visit: &Visit<'d, '_>) -> Result<&'d Target, Reason> {
-        admit(tables, visit, ROUTES)
-    }
-
-    #[inline(always)]
-    fn forward<F: Frame, const V6: bool>(
-        frame: &mut F,
-        tables: &T,
-        flow: &Flow<'_>,
-        _offset: usize,
-        key: impl FnOnce() -> u64,
-    ) -> Result<Verdict, Reason> {
-        let key = key();
-        fetch(tables, key);
-        let says = says(frame, &flow.packet)?;
-        tables.set_seat(&seat(tables, flow, key, says));
-        Err(Reason::FlowSeated)
-    }
+pub(crate) fn note_seat<F: Frame, T: StageTables, const V6: bool>(
+    frame: &F,
+    tables: &T,
+    flow: &Flow<'_>,
+    offset: usize,
+) -> Result<(), Reason> {
+    cold_path();
+    let offset = black_box(offset);
+    let directory = tables.directory().ok_or(Reason::NotVip)?;
+    let seed = directory.control.seed;
+    let (key, packet) = if V6 {
+        let ip: &Ipv6 = frame.at(offset).ok_or(Reason::Malformed)?;
+        let packet = parse::ipv6(frame, ip, offset)?;
+        let ends = (words_v6(ip.source), words_v6(ip.destination));
+        (hash::flow_key_v6(ends.0, ends.1, packet.ports(), packet.protocol as u8, seed), packet)
+    } else {
+        let ip: &Ipv4 = frame.at(offset).ok_or(Reason::Malformed)?;
+        let packet = parse::ipv4(frame, ip, offset)?;
+        let ends = (u32::from_le_bytes(ip.source), u32::from_le_bytes(ip.destination));
+        (hash::flow_key_v4(ends.0, ends.1, packet.ports(), packet.protocol as u8, seed), packet)
+    };
+    fetch(tables, key);
+    let says = says(frame, &packet)?;
+    tables.set_seat(&seat(tables, flow, key, says));
+    Ok(())
 }
 
 /// Has the flow's bucket, which is seldom near, fetched while the packet goes on.

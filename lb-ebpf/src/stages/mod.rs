@@ -24,7 +24,7 @@ use crate::{Frame, Verdict};
 
 pub use arp::arp;
 pub use closed::closed;
-pub use flow::{decide, flow};
+pub use flow::decide;
 pub use fragment::{aim, datagram, fragment, send};
 pub use icmp::icmp;
 pub use policy::policy;
@@ -49,7 +49,6 @@ pub fn run<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) ->
             Stage::Datagram => datagram(frame, tables, ingress),
             Stage::Send => send(frame, tables, ingress),
             Stage::Closed => closed(frame, tables, ingress),
-            Stage::Flow => flow(frame, tables, ingress),
             Stage::Decide => decide(frame, tables, ingress),
             Stage::TooBig => too_big(frame, tables, ingress),
         };

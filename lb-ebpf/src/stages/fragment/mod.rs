@@ -19,7 +19,9 @@ mod piece;
 mod record;
 mod scene;
 
-use lb_common::abi::{Aim, Found, FragmentRecord, Piece, Place, Reason, Seat};
+use lb_common::abi::{
+    Aim, EMPTY_SLOT, Found, FragmentRecord, IN_TRANSITION as SLOT_IN_TRANSITION, Piece, Place, Reason, Seat,
+};
 use lb_common::flow::Says;
 use lb_common::hash;
 use lb_common::headers::words_v6;
@@ -27,7 +29,7 @@ use lb_common::headers::words_v6;
 use self::known::Known;
 use self::scene::Scene;
 use crate::encap::{Fit, encapsulate, outer};
-use crate::forward::{leave, owner};
+use crate::forward::{leave, local};
 use crate::parse::TCP;
 use crate::stages::flow;
 use crate::tables::StageTables;
@@ -117,9 +119,10 @@ pub fn datagram<F: Frame, T: StageTables>(
     }
     let slot = hash::ring_slot(hash, aim.ring_size);
     let Aim { ring_page, dest_base, target: vip, opens_flow, .. } = aim;
-    let dest = match owner(tables, Place { ring_page, dest_base }, slot) {
-        Err(Reason::Transition) => IN_TRANSITION,
-        other => other?,
+    let dest = match local(tables, Place { ring_page, dest_base }, slot)? {
+        EMPTY_SLOT => return Err(Reason::NoBackend),
+        local if local & SLOT_IN_TRANSITION != 0 => IN_TRANSITION,
+        local => dest_base.wrapping_add(u32::from(local)),
     };
     tables.set_found(&Found { dest, vip, slot, hash, opens_flow: u32::from(opens_flow) });
     Err(Reason::FragmentFound)
