@@ -59,7 +59,10 @@ fn owner_of_flow<F: Frame, T: StageTables, const V6: bool>(
     if local == EMPTY_SLOT {
         return exit(Reason::NoBackend);
     }
-    exit(note_seat::<F, T, V6>(frame, tables, flow, offset).map_or_else(|reason| reason, |()| Reason::FlowSeated))
+    exit(
+        note_seat::<F, T, V6>(frame, tables, flow, offset)
+            .map_or_else(|reason| reason, |()| Reason::FlowSeated),
+    )
 }
 
 /// Sends an ICMP error about a packet of the flow to the dest of its slot, or in a transition on to the stage that knows its

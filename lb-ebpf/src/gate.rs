@@ -16,7 +16,6 @@ use crate::{Frame, Tables, quic, vip};
 pub(crate) trait Gate<T: Tables> {
     /// The target that `visit` goes on to.
     fn open<'d, F: Frame>(frame: &F, tables: &T, visit: &Visit<'d, '_>) -> Result<&'d Target, Reason>;
-
 }
 
 /// A packet that has found its vip.

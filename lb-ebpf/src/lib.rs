@@ -81,7 +81,11 @@ pub fn balance<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32
 
 /// The way of a whole packet, through `G`, which stands behind the vip.
 #[inline(always)]
-fn walk<F: Frame, T: StageTables, G: Gate<T>>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
+fn walk<F: Frame, T: StageTables, G: Gate<T>>(
+    frame: &mut F,
+    tables: &T,
+    ingress: u32,
+) -> Result<Verdict, Reason> {
     let ethernet: &Ethernet = frame.at(0).or_exit(Reason::Malformed)?;
     match ethernet.ether_type.get() {
         // Without tags, all offsets are constants.

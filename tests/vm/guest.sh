@@ -155,6 +155,9 @@ configuration() {
             "$name" "$mode" "$address" "$backend" "$option"
     done
     printf '[tunnel]\ngue_variant = %s\n' "$1"
+    # One that the kernel gets, and a vip's that the program answers for.
+    printf '[[vrrp.router]]\nname = "in-vlan"\ninterface = "eth0.20"\nrouter_id = 20\naddresses = ["%s", "%s"]\n' \
+        10.20.0.200/24 10.20.0.100
 }
 
 # Every backend has its next hop.
@@ -252,6 +255,26 @@ next_hop_shows_vlan() {
     esac
 }
 
+is_master() {
+    case $(at balancer ferrolev vrrp show -o json | tr -d ' \n') in
+        *'"name":"in-vlan"'*'"role":"master"'*) return 0 ;;
+        *) return 1 ;;
+    esac
+}
+
+elected_answers() {
+    at client ping -c 1 -W 2 10.20.0.200
+}
+
+# A virtual router in a VLAN.
+elected_in_vlan() {
+    if waits is_master && waits elected_answers; then
+        pass "a virtual router in a VLAN is master, and its address answers there"
+    else
+        fail "a virtual router in a VLAN" "$(at balancer ferrolev vrrp show in-vlan)"
+    fi
+}
+
 # tunnel NAME KIND LOCAL REMOTE [OPTION...]: a tunnel of the kernel from the sender.
 tunnel() {
     name=$1 kind=$2 local=$3 remote=$4
@@ -328,6 +351,7 @@ kernel_sends_gue_kernel_receives
 kernel_sends_decap_receives
 if daemon; then
     explain_agrees
+    elected_in_vlan
     next_hop_shows_vlan
     silent "nobody takes a tunnel in yet" client 203.0.113.44
     l2_answers

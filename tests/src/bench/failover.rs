@@ -107,7 +107,7 @@ pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
             busy: Duration::from_secs(2),
         },
         Plan {
-            intervals_ms: &[1000, 100, 10],
+            intervals_ms: &[10, 100, 1000],
             times: 5,
             held: 1_000,
             settle: Duration::from_secs(2),

@@ -19,7 +19,8 @@ use crate::lab::{
 const METHOD: &str = "Ten thousand TCP checks a second by the daemon's checker: servers on loopback, and addresses that never \
     answer. \"late\" is how long after its time a check began, as an upper bound.\n\n\
     Deaths: one of three backends under 32 clients that make new connections, with the default rhythm of checks; the time from \
-    the death to the begin of the last request that failed. The bound is interval x fall + timeout.\n\n\
+    the death to the begin of the last request that failed, or was answered by it all the same. The bound is interval x fall +\
+    timeout.\n\n\
     What is not fair: the servers that are checked run on the same cores.";
 
 /// What a backend dies of.
@@ -29,10 +30,16 @@ enum Fault {
     Signal(Signal),
     /// What nftables does with connections to its port.
     Filter(&'static str),
+    /// Its answer to checks is 503 `FAILED`.
+    Answer,
+    /// Nothing takes the tunnel's header off there.
+    Tunnel,
+    /// The vip's address is gone there.
+    Address,
 }
 
 impl Fault {
-    fn strike(self, backend: &Backend) -> Result<()> {
+    fn strike(self, lab: &Lab, backend: &mut Backend) -> Result<()> {
         match self {
             Self::Signal(signal) => backend.signal_nginx(signal),
             Self::Filter(verdict) => {
@@ -43,6 +50,18 @@ impl Fault {
                 );
                 run(backend.namespace.command("nft")?.arg(rules)).map(drop)
             }
+            Self::Answer => backend.set_active(lab, false),
+            Self::Tunnel => backend.kill_decap(),
+            Self::Address => backend.namespace.ip(&format!("addr del {VIP4}/32 dev lo\n")),
+        }
+    }
+
+    /// What the check needs that finds it.
+    const fn check(self) -> &'static str {
+        match self {
+            Self::Signal(_) | Self::Filter(_) => "",
+            Self::Answer => "path = \"/role\"",
+            Self::Tunnel | Self::Address => "via = \"tunnel\"",
         }
     }
 }
@@ -63,11 +82,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_millis(900);
 const PORT: u16 = 7000;
 
-const FAULTS: [(&str, Fault); 4] = [
+const FAULTS: [(&str, Fault); 7] = [
     ("filtered: packets are dropped", Fault::Filter("drop")),
     ("killed: connections are refused", Fault::Signal(Signal::SIGKILL)),
     ("stopped: connections are taken, and not answered", Fault::Signal(Signal::SIGSTOP)),
     ("filtered: connections are reset", Fault::Filter("reject with tcp reset")),
+    ("answers checks with 503", Fault::Answer),
+    ("takes no tunnels any more, check through the tunnel", Fault::Tunnel),
+    ("has lost the vip's address, check through the tunnel", Fault::Address),
 ];
 
 /// Measures checks of which some never end, and backends that die.
@@ -88,7 +110,7 @@ pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
     for black_holed in plan.rounds {
         round(*black_holed, plan.seconds, sink)?;
     }
-    sink.table("A backend that dies", [Column::wide("how", 50), "last new flow that fails".into()])?;
+    sink.table("A backend that dies", [Column::wide("how", 50), "last new flow there".into()])?;
     for (how, fault) in FAULTS.into_iter().take(plan.faults) {
         death(how, fault, plan, sink)?;
     }
@@ -225,10 +247,11 @@ fn death(how: &str, fault: Fault, plan: Plan, sink: &mut Sink) -> Result<()> {
     let timeout = Duration::from_secs(1);
     let mut last_flow_ms = Vec::new();
     for _ in 0..plan.deaths {
-        let network = Network::new(Shape { balancers: 1, backends: 3 })?;
-        let check = "[[check]]\nname = \"http\"\ntype = \"http\"";
-        let mut config = DaemonConfig::default().general_line(check);
+        let mut network = Network::new(Shape { balancers: 1, backends: 3 })?;
+        let check = format!("[[check]]\nname = \"http\"\ntype = \"http\"\n{}", fault.check());
+        let mut config = DaemonConfig::default().general_line(&check);
         for backend in &network.backends {
+            backend.set_active(&network.lab, true)?;
             config = config.backend(&backend.name, backend.address4);
         }
         let config = config.vip("web", VIP4, 80, "tcp", &names).vip_line("check = \"http\"");
@@ -239,7 +262,7 @@ fn death(how: &str, fault: Fault, plan: Plan, sink: &mut Sink) -> Result<()> {
         let load = Load::start_impatient(&network.client, &[server], 32, Duration::from_millis(300))?;
         sleep(plan.settle);
         let died = Instant::now();
-        fault.strike(&network.backends[1])?;
+        fault.strike(&network.lab, &mut network.backends[1])?;
         wait_until("the backend is out of the ring", Duration::from_secs(30), || {
             let status = daemon.status()?;
             let dest = status.vips[0].backends.iter().find(|dest| dest.name == "web-2");
@@ -248,7 +271,11 @@ fn death(how: &str, fault: Fault, plan: Plan, sink: &mut Sink) -> Result<()> {
         })?;
         sleep(Duration::from_secs(4));
         let report = load.stop()?;
-        let last = report.failures().iter().map(|attempt| attempt.began).max();
+        let there = report
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.answer.as_ref().map_or(true, |by| by == names[1]));
+        let last = there.map(|attempt| attempt.began).max();
         last_flow_ms.push(last.map_or(0.0, |last| last.saturating_duration_since(died).as_secs_f64() * 1e3));
     }
     let bound_ms = (rhythm.interval * rhythm.fall + timeout).as_secs_f64() * 1e3;
