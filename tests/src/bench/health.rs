@@ -19,8 +19,8 @@ use crate::lab::{
 const METHOD: &str = "Ten thousand TCP checks a second by the daemon's checker: servers on loopback, and addresses that never \
     answer. \"late\" is how long after its time a check began, as an upper bound.\n\n\
     Deaths: one of three backends under 32 clients that make new connections, with the default rhythm of checks; the time from \
-    the death to the begin of the last request that failed, or was answered by it all the same. The bound is interval x fall +\
-    timeout.\n\n\
+    the death to the begin of the last request that failed, or was answered by it all the same. The bound is interval x fall \
+    + timeout.\n\n\
     What is not fair: the servers that are checked run on the same cores.";
 
 /// What a backend dies of.

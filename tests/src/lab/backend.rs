@@ -169,7 +169,7 @@ fn start_nginx(name: &str, namespace: &Namespace, lab: &Lab) -> Result<Process> 
         .map(|port| format!("    listen {port} backlog=4096;\n    listen [::]:{port} backlog=4096;\n"))
         .collect();
     let dir_text = dir.display();
-    // One process, so that it is gone when it is killed.
+    // One process, so that it is gone when it is killed. Connections that tests hold may have to wait for long on a busy machine.
     let config = format!(
         "daemon off;\n\
          master_process off;\n\
@@ -179,6 +179,7 @@ fn start_nginx(name: &str, namespace: &Namespace, lab: &Lab) -> Result<Process> 
          events {{ worker_connections 8192; }}\n\
          http {{\n\
          \x20 access_log off;\n\
+         \x20 keepalive_timeout 1h;\n\
          \x20 client_body_temp_path {dir_text}/body;\n\
          \x20 default_type text/plain;\n\
          \x20 server {{\n{listen}\
