@@ -21,7 +21,8 @@ pub trait Tables {
     fn set_found(&self, found: &Found);
 }
 
-/// What stages read and remember beyond [`Tables`]. In a run that must change nothing, what is remembered is read, and
+/// What stages read and remember beyond [`Tables`]; of this, the balancer only notes where a flow is whose slot has changed
+/// hands. In a run that must change nothing, what is remembered is read, and
 /// writes are left out.
 pub trait StageTables: Tables {
     type Word: SharedWord;
