@@ -86,6 +86,23 @@ struct Context {
     egress_ifindex: u32,
 }
 
+/// Hands a frame to a program so many times as a card's driver would, `batch` at a time: what it does with it is done.
+///
+/// # Errors
+/// When the kernel refuses, as before Linux 5.18, or cannot do it.
+pub(crate) fn live(program: &OwnedFd, frame: &[u8], repeat: u32, batch: u32) -> io::Result<()> {
+    const LIVE_FRAMES: u32 = 1 << 1;
+    let mut attributes = Attributes {
+        input_len: frame.len() as u32,
+        input: frame.as_ptr() as u64,
+        repeat,
+        batch,
+        flags: LIVE_FRAMES,
+        ..Attributes::default()
+    };
+    attributes.run(program).map(drop)
+}
+
 /// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` reads and writes.
 #[repr(C)]
 #[derive(Debug, Default)]

@@ -2,14 +2,14 @@
 //! `BPF_PROG_TEST_RUN`, which Linux 5.18 and later have. For guests whose only program beside `ferrolev` this is; it counts nothing.
 
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::net::if_::if_nametoindex;
 
 use super::asker::Mac;
-use super::pass_stub::{bpf, load};
+use super::pass_stub::load;
+use crate::test_run::live;
 
 /// What is sent, from random sources.
 #[derive(Clone, Debug)]
@@ -24,8 +24,6 @@ pub struct Flood {
     pub packets: u32,
 }
 
-const BPF_PROG_TEST_RUN: libc::c_int = 10;
-const LIVE_FRAMES: u32 = 1 << 1;
 /// Few, so that they are through before the next ones are made: no more than 256 can wait in a veth.
 const BATCH: u32 = 8;
 const FRAME_LEN: usize = 60;
@@ -34,26 +32,6 @@ const HEADERS_LEN: usize = 42;
 /// Where the packets' sources begin: 10.192.0.0, port 1024.
 const SOURCE: [u8; 4] = [10, 192, 0, 0];
 const FIRST_PORT: i32 = 1024;
-
-#[repr(C)]
-struct TestRun {
-    program: u32,
-    result: u32,
-    input_len: u32,
-    output_len: u32,
-    input: u64,
-    output: u64,
-    repeat: u32,
-    duration: u32,
-    context_len: u32,
-    context_output_len: u32,
-    context: u64,
-    context_output: u64,
-    flags: u32,
-    cpu: u32,
-    batch: u32,
-    _padding: u32,
-}
 
 impl Flood {
     /// Sends all of it, from where the calling thread is; returns how long that took.
@@ -69,26 +47,9 @@ impl Flood {
         let program = load(&self.instructions(&headers, interface)).context("the program is refused")?;
         let mut frame = [0; FRAME_LEN];
         frame[..HEADERS_LEN].copy_from_slice(&headers);
-        let run = TestRun {
-            program: program.as_raw_fd().cast_unsigned(),
-            result: 0,
-            input_len: FRAME_LEN as u32,
-            output_len: 0,
-            input: frame.as_ptr() as u64,
-            output: 0,
-            repeat: self.packets,
-            duration: 0,
-            context_len: 0,
-            context_output_len: 0,
-            context: 0,
-            context_output: 0,
-            flags: LIVE_FRAMES,
-            cpu: 0,
-            batch: BATCH,
-            _padding: 0,
-        };
         let began = Instant::now();
-        bpf(BPF_PROG_TEST_RUN, &run).context("live frames, which Linux 5.18 and later have")?;
+        live(&program, &frame, self.packets, BATCH)
+            .context("live frames, which Linux 5.18 and later have")?;
         Ok(began.elapsed())
     }
 

@@ -104,8 +104,8 @@ fn bpf_fd<A>(command: libc::c_int, attributes: &A) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-pub(super) fn bpf<A>(command: libc::c_int, attributes: &A) -> io::Result<libc::c_int> {
-    // SAFETY: `attributes` is a struct of this or another module here, laid out as this command's part of `union bpf_attr`; the kernel
+fn bpf<A>(command: libc::c_int, attributes: &A) -> io::Result<libc::c_int> {
+    // SAFETY: `attributes` is a struct of this module, laid out as this command's part of `union bpf_attr`; the kernel
     // takes what lies beyond the size we give as zero. The pointers in it outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<A>()) };
     match libc::c_int::try_from(result) {
