@@ -30,7 +30,7 @@ pub const DEFAULT_RING_SIZE: u32 = 65_537;
 pub type Identity = [u8; 16];
 
 /// One backend as the ring sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     pub identity: Identity,
     /// Share of the slots, relative to the others; 0 takes none.

@@ -70,9 +70,7 @@ impl Kernel {
         };
         change(&mut options);
         let dataplane = bpf::open(&options, forwarding)?;
-        let program =
-            Xdp::from_pin(options.pin_dir.join("prog"), aya_obj::programs::XdpAttachType::Interface)
-                .context("the pinned program")?;
+        let program = pinned(&options)?;
         Ok(Self { dataplane: Some(dataplane), program, options })
     }
 
@@ -81,7 +79,12 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses.
     pub fn apply(&mut self, forwarding: &Forwarding) -> Result<()> {
-        self.dataplane()?.apply(forwarding)?;
+        let dataplane = self.dataplane()?;
+        let before = dataplane.ring_memory().allocated;
+        dataplane.apply(forwarding)?;
+        if dataplane.ring_memory().allocated != before {
+            self.program = pinned(&self.options)?;
+        }
         Ok(())
     }
 
@@ -112,8 +115,7 @@ impl Kernel {
     pub fn restart(&mut self, forwarding: &Forwarding) -> Result<()> {
         self.dataplane = None;
         self.dataplane = Some(bpf::open(&self.options, forwarding)?);
-        self.program =
-            Xdp::from_pin(self.options.pin_dir.join("prog"), aya_obj::programs::XdpAttachType::Interface)?;
+        self.program = pinned(&self.options)?;
         Ok(())
     }
 
@@ -216,6 +218,12 @@ fn sweep() {
             eprintln!("{}: {error}", path.display());
         }
     }
+}
+
+/// The program that is pinned now.
+fn pinned(options: &OpenOptions) -> Result<Xdp> {
+    let path = options.pin_dir.join("prog");
+    Xdp::from_pin(path, aya_obj::programs::XdpAttachType::Interface).context("the pinned program")
 }
 
 impl Drop for Kernel {

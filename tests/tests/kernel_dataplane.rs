@@ -202,6 +202,38 @@ fn a_restart_forwards_the_same_way_and_goes_on_counting() {
     assert_eq!(after.reasons, counted.reasons);
 }
 
+/// With so many vips more, each with a ring of its own.
+fn with_rings(world: &World, count: u8) -> World {
+    (0..count).fold(world.clone(), |world, host| {
+        let key = format!("198.51.101.{host}:80/tcp");
+        let mut world = world.vip(&key, &["10.0.0.1"]).with(&key, |vip| vip.ring_size = 65_537);
+        world.add(key.parse().expect("a vip"), "10.0.0.2", 1 + u32::from(host));
+        world
+    })
+}
+
+#[test]
+fn rings_that_outgrow_their_memory_get_more_of_it() {
+    if !is_root() {
+        return;
+    }
+    let world = fleet();
+    let mut kernel = Kernel::open(&world.forwarding()).expect("a kernel that takes the program");
+    let before = spread(&kernel);
+    let small = kernel.dataplane().expect("a dataplane").ring_memory();
+    assert!(small.used < small.allocated && small.allocated == 4 << 20, "{small:?}");
+    // 65 pages of 2 KiB each.
+    let many = with_rings(&world, 40).forwarding();
+    kernel.apply(&many).expect("twice as much is allowed");
+    let large = kernel.dataplane().expect("a dataplane").ring_memory();
+    assert_eq!((large.used - small.used, large.allocated), (40 * 65 * 2048, 8 << 20));
+    let counted = kernel.dataplane().expect("a dataplane").counters().expect("counters");
+    assert_eq!(spread(&kernel), before);
+    let packets = |totals: &lb_user::dataplane::Totals| totals.dests.values().map(|c| c.packets).sum::<u64>();
+    let after = kernel.dataplane().expect("a dataplane").counters().expect("counters");
+    assert_eq!(packets(&after), 2 * packets(&counted), "what was counted before counts");
+}
+
 #[test]
 fn a_full_table_is_refused_and_forwarding_goes_on() {
     if !is_root() {
@@ -210,16 +242,12 @@ fn a_full_table_is_refused_and_forwarding_goes_on() {
     let world = fleet();
     let mut kernel = Kernel::open(&world.forwarding()).expect("a kernel that takes the program");
     let before = spread(&kernel);
-    let mut too_much = world.clone();
-    for host in 0..=255u8 {
-        let key = format!("198.51.101.{host}:80/tcp");
-        too_much = too_much.vip(&key, &["10.0.0.1"]).with(&key, |vip| vip.ring_size = 65_537);
-    }
+    let too_much = with_rings(&world, 255);
     let error = kernel
         .dataplane()
         .expect("a dataplane")
         .apply(&too_much.forwarding())
-        .expect_err("no room for 256 rings");
+        .expect_err("no room for 255 rings");
     assert!(matches!(error, DataplaneError::Full { table: "RINGS", .. }), "{error}");
     assert!(error.to_string().contains("limits.ring_memory"), "{error}");
     assert_eq!(spread(&kernel), before);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use lb_common::abi::Reason;
-use lb_user::dataplane::layout::{Capacity, Layout};
-use lb_user::state::{Forwarding, VipKey, route_of};
+use lb_user::dataplane::layout::{Capacity, Layout, Write};
+use lb_user::state::{DesiredVip, Forwarding, Previous, TrackingMode, VipKey, route_of};
 use proptest::prelude::*;
 use tests::host::HostTables;
 use tests::packets::{Kind, Packet};
@@ -199,14 +199,15 @@ fn a_weight_writes_one_ring_and_moves_one_vip() {
     let mut changed = world;
     changed.add(VIPS[0].parse().expect("a vip"), "10.0.0.1", 50);
     let (_, writes) = layout.stage(&changed.forwarding()).expect("room");
-    use lb_user::dataplane::layout::Write;
     assert!(matches!(writes.as_slice(), [Write::Ring { .. }, Write::Place { .. }]), "{writes:?}");
 }
 
 #[test]
 fn rings_take_turns_where_there_is_no_room_for_all_of_them_twice() {
-    use lb_user::dataplane::layout::Write;
-    let world = VIPS.iter().fold(World::default(), |world, vip| world.vip(vip, &["10.0.0.1", "10.0.0.2"]));
+    let mut world = VIPS.iter().fold(World::default(), |world, vip| world.vip(vip, &["10.0.0.1"]));
+    for (vip, weight) in VIPS.iter().zip(100..) {
+        world.add(vip.parse().expect("a vip"), "10.0.0.2", weight);
+    }
     // A ring of 4093 slots takes four pages.
     let capacity = Capacity { ring_pages: 4 * (VIPS.len() as u32 + 1), dests: 64, flow_buckets: 8 };
     let (mut tables, layout) = HostTables::filled(capacity, &world.forwarding());
@@ -227,6 +228,54 @@ fn rings_take_turns_where_there_is_no_room_for_all_of_them_twice() {
 }
 
 #[test]
+fn vips_with_the_same_backends_read_the_same_ring() {
+    let world = VIPS.iter().fold(World::default(), |world, vip| {
+        let untracked = |vip: &mut DesiredVip| vip.options.tracking = TrackingMode::None;
+        world.vip(vip, &["10.0.0.1", "10.0.0.2"]).with(vip, untracked)
+    });
+    let same = world.forwarding();
+    // Of four pages each: one that all have, and one for a change.
+    let (mut tables, mut layout) =
+        HostTables::filled(Capacity { ring_pages: 8, dests: 64, flow_buckets: 8 }, &same);
+    let mut change = |before: &Forwarding, after: &Forwarding| {
+        let (next, writes) = layout.stage(after).expect("room");
+        for write in &writes {
+            tables.write(write);
+            check(&tables, before, after);
+        }
+        check(&tables, after, after);
+        layout = next;
+        (rings(&writes), layout.ring_pages_used())
+    };
+    let mut parted = world.clone();
+    parted.add(VIPS[1].parse().expect("a vip"), "10.0.0.1", 50);
+    let parted = parted.after(Previous::Forwarding(&same), 0);
+    assert_eq!(change(&same, &parted), (1, 8), "the others go on with theirs");
+    assert_eq!(
+        change(&parted, &world.after(Previous::Forwarding(&parted), 0)),
+        (0, 4),
+        "it has theirs again"
+    );
+}
+
+#[test]
+fn a_drain_writes_one_ring_and_one_past_for_all_vips_with_the_same_backends() {
+    let world = VIPS.iter().fold(World::default(), |world, vip| world.vip(vip, &["10.0.0.1", "10.0.0.2"]));
+    let before = world.forwarding();
+    let (_, layout) = HostTables::filled(tests::world::CAPACITY, &before);
+    let mut drained = world;
+    for vip in VIPS {
+        drained.add(vip.parse().expect("a vip"), "10.0.0.1", 0);
+    }
+    let (after, writes) = layout.stage(&drained.after(Previous::Forwarding(&before), 1)).expect("room");
+    assert_eq!((rings(&writes), after.ring_pages_used()), (2, 9), "four pages, and five of the past");
+}
+
+fn rings(writes: &[Write]) -> usize {
+    writes.iter().filter(|write| matches!(write, Write::Ring { .. })).count()
+}
+
+#[test]
 fn too_little_room_is_said_before_anything_is_written() {
     let world = World::default().vip(VIPS[0], &["10.0.0.1"]);
     let layout = Layout::new(Capacity { ring_pages: 3, dests: 64, flow_buckets: 8 });
@@ -239,7 +288,6 @@ fn too_little_room_is_said_before_anything_is_written() {
 
 #[test]
 fn a_backend_that_comes_back_has_its_interface_written_again() {
-    use lb_user::dataplane::layout::Write;
     let world = World::default().vip(VIPS[0], &["10.0.0.1", "10.0.0.2"]);
     let (_, layout) = HostTables::filled(tests::world::CAPACITY, &world.forwarding());
     let mut gone = world.clone();

@@ -221,15 +221,21 @@ impl Page {
         let bytes = || Some(Unit::Bytes);
         self.number(
             "ring_memory",
-            "Memory that the rings take, each twice for what a change leaves behind",
+            "Memory of the rings that vips have; those with the same backends share theirs",
             bytes(),
-            snapshot.ring_bytes as f64,
+            snapshot.ring_memory.used as f64,
+        );
+        self.number(
+            "ring_memory_allocated",
+            "Memory that is taken for rings, with room for changes; more is taken when it does not suffice",
+            bytes(),
+            snapshot.ring_memory.allocated as f64,
         );
         self.number(
             "ring_memory_capacity",
-            "Memory that there is for rings (limits.ring_memory)",
+            "Memory that may be taken for rings (limits.ring_memory)",
             bytes(),
-            snapshot.ring_bytes_capacity as f64,
+            snapshot.ring_memory_limit as f64,
         );
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use lb_common::maglev;
+use lb_common::maglev::{self, Member};
 use tracing::{error, info, warn};
 
 use super::advance::is_reachable;
@@ -23,8 +23,8 @@ use crate::dataplane::{Dataplane, DataplaneError, FlowTable, OpenOptions, Totals
 use crate::health::{Known, State, Target, Transition, Wanted};
 use crate::net::Links;
 use crate::state::{
-    ChangeError, Desired, Dormant, Forwarding, Found, Healths, History, Merged, NextHops, Overlay, Pools,
-    Previous, SlowStart, StoreError, VipKey, merge,
+    ChangeError, Desired, Dormant, ForwardVip, Forwarding, Found, Healths, History, Merged, NextHops,
+    Overlay, Pools, Previous, SlowStart, StoreError, VipKey, merge,
 };
 use crate::vrrp;
 
@@ -395,19 +395,27 @@ impl<D> fmt::Debug for Engine<D> {
     }
 }
 
-/// [`Forwarding::build`], noting how long each new ring took.
+/// [`Forwarding::build`], noting how long each new ring took, for all vips that have it.
 pub(super) fn build(
     desired: &Desired,
     hops: &NextHops,
     previous: Previous<'_>,
     ring_build: &mut BTreeMap<VipKey, Duration>,
 ) -> Forwarding {
-    Forwarding::build_with(desired, hops, previous, clock::monotonic_ns(), |vip, size, members| {
+    let mut built = BTreeMap::new();
+    let timed = |vip, size, members: &[Member]| {
         let begin = Instant::now();
         let ring = maglev::build(size, members);
-        ring_build.insert(vip, begin.elapsed());
+        built.insert(vip, begin.elapsed());
         ring
-    })
+    };
+    let forwarding = Forwarding::build_with(desired, hops, previous, clock::monotonic_ns(), timed);
+    let place = |vip: &ForwardVip| Arc::as_ptr(&vip.ring).addr();
+    let took: BTreeMap<usize, Duration> =
+        built.iter().filter_map(|(vip, took)| Some((place(forwarding.vips.get(vip)?), *took))).collect();
+    let vips = forwarding.vips.iter();
+    ring_build.extend(vips.filter_map(|(key, vip)| Some((*key, *took.get(&place(vip))?))));
+    forwarding
 }
 
 pub(super) fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {

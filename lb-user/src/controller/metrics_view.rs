@@ -2,16 +2,16 @@
 
 use std::time::SystemTime;
 
-use lb_common::abi::{RING_PAGE_SLOTS, Reason, RingPage, ring_pages};
+use lb_common::abi::Reason;
 
 use super::engine::Engine;
 use super::health_view::CheckSample;
 use super::view::vip_counters;
 use crate::api::types::{
     AddressStatus, CounterValues, DestStatus, HookStatus, InterfaceStatus, PeersReport, PolicyValues,
-    RouteStatus, VipStatus, VrrpStatus,
+    RouteStatus, VrrpStatus,
 };
-use crate::dataplane::{Dataplane, Limits, MAX_VIPS};
+use crate::dataplane::{Dataplane, Limits, MAX_VIPS, RingMemory};
 use crate::health::LateTally;
 use crate::state::AlarmKind;
 
@@ -45,8 +45,8 @@ pub struct MetricsSnapshot {
     /// As [`Limits::dests_needed`] counts.
     pub dests: u64,
     pub dests_capacity: u64,
-    pub ring_bytes: u64,
-    pub ring_bytes_capacity: u64,
+    pub ring_memory: RingMemory,
+    pub ring_memory_limit: u64,
     pub overrides_active: u64,
     pub overrides_dormant: u64,
     pub reloads_done: u64,
@@ -81,10 +81,7 @@ impl<D: Dataplane> Engine<D> {
         let status = self.status();
         let limits = self.setup.config.limits;
         let v4 = self.desired.vips.keys().filter(|key| key.address.is_ipv4()).count() as u64;
-        // Each route has a ring and dests of its own.
-        let rings = |vip: &VipStatus| 1 + vip.routes.len() as u64;
-        let pages: u64 =
-            status.vips.iter().map(|vip| u64::from(ring_pages(vip.ring_size)) * rings(vip)).sum();
+        // Each route has dests of its own.
         let of_routes =
             status.vips.iter().flat_map(|vip| vip.routes.iter().map(|route| route.backends.len()));
         let blocks = status.vips.iter().map(|vip| vip.backends.len()).chain(of_routes);
@@ -95,9 +92,8 @@ impl<D: Dataplane> Engine<D> {
             vips_capacity: MAX_VIPS as u64,
             dests: Limits::dests_needed(blocks),
             dests_capacity: u64::from(limits.dests),
-            // Each ring twice: a new one is written beside the one in use.
-            ring_bytes: 2 * pages * PAGE_BYTES,
-            ring_bytes_capacity: limits.ring_memory,
+            ring_memory: self.dataplane.ring_memory(),
+            ring_memory_limit: limits.ring_memory,
             overrides_active: self.overlay.iter().count() as u64 - dormant,
             overrides_dormant: dormant,
             reloads_done: self.tallies.reloads_done,
@@ -162,10 +158,6 @@ impl MetricsSnapshot {
         vips.flat_map(|vip| vip.backends.iter().map(|backend| (vip.name.as_str(), backend)))
     }
 }
-
-const PAGE_BYTES: u64 = size_of::<RingPage>() as u64;
-const _: () = assert!(PAGE_BYTES == 2 * RING_PAGE_SLOTS as u64);
-
 fn epoch_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

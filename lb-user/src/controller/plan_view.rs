@@ -92,7 +92,7 @@ fn transitions(before: &ForwardVip, after: &ForwardVip, serves: impl Fn(IpAddr) 
         let (before, after) = (usize::from(**before), usize::from(**after));
         old.get(before) != new.get(after) && stays.get(before).copied().unwrap_or(false)
     };
-    before.ring.iter().zip(&after.ring).filter(begins).count() as u32
+    before.ring.iter().zip(after.ring.iter()).filter(begins).count() as u32
 }
 
 fn slots_of(vip: &ForwardVip, backend: IpAddr) -> u32 {

@@ -22,8 +22,8 @@ use super::pins::PinDir;
 use super::tables::{self, DIRECTORY, Tables};
 use super::{
     Applied, Attachment, ChangesWanted, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow,
-    FlowChanges, FlowRecords, FlowTable, HitsJob, Limits, LoadJob, OBJECT, OpenOptions, Remembered, Told,
-    Totals, Wins, attach, explain, found, interfaces, layout::Write, leases,
+    FlowChanges, FlowRecords, FlowTable, HitsJob, Limits, LoadJob, OBJECT, OpenOptions, RINGS, Remembered,
+    RingMemory, Told, Totals, Wins, attach, explain, found, interfaces, layout::Write, leases,
 };
 use crate::net::Links;
 use crate::state::{Forwarding, Protocol};
@@ -34,10 +34,8 @@ pub struct BpfDataplane {
     tables: Tables,
     layout: Layout,
     attachments: Vec<Attachment>,
-    links: Links,
-    /// Answers are given to test runs, too.
-    test_runs: bool,
-    pins: std::path::PathBuf,
+    /// As it was opened, but with the links of now.
+    options: OpenOptions,
 }
 
 /// Loads the balancer, makes it forward as `forwarding` says, and attaches it to the interfaces. An instance that already
@@ -60,14 +58,15 @@ fn replace(
     options: &OpenOptions,
     forwarding: &Forwarding,
 ) -> Result<BpfDataplane, DataplaneError> {
+    let kept = found::owners(dir);
+    let (mut layout, writes) = Layout::with_owners(capacity(options.limits), &kept).stage(forwarding)?;
+    layout.leave_room_for_rings();
     let maps = dir.new_maps()?;
-    let mut ebpf = load(dir, options, &maps)?;
+    let mut ebpf = load(dir, options, layout.ring_pages(), &maps)?;
     let mut tables = Tables::new(&mut ebpf, &maps)?;
     for (index, name) in stages() {
         tables.set_stage(index, program_fd(&ebpf, name)?)?;
     }
-    let kept = found::owners(dir);
-    let (layout, writes) = Layout::with_owners(capacity(options.limits), &kept).stage(forwarding)?;
     tables.leases.elect(&forwarding.elected)?;
     tables.carry_out(&writes)?;
     tables.owned.set(layout.owners())?;
@@ -76,15 +75,7 @@ fn replace(
     let carried = |error| DataplaneError::other("CARRIED", error);
     tables.carried.write(&dir.totals()).map_err(carried)?;
     let attachments = attach::take_over(balancer(&mut ebpf)?, dir, options)?;
-    let mut dataplane = BpfDataplane {
-        ebpf,
-        tables,
-        layout,
-        attachments,
-        links: options.links.clone(),
-        test_runs: options.pinned_clock,
-        pins: options.pin_dir.clone(),
-    };
+    let mut dataplane = BpfDataplane { ebpf, tables, layout, attachments, options: options.clone() };
     // The new program forwards now: what goes wrong from here on is no reason to act as if it did not.
     if let Err(error) = dataplane.settle_in(dir) {
         tracing::error!(%error, "the new program forwards, but its predecessor was not cleared away");
@@ -109,7 +100,7 @@ pub fn detach(pin_dir: &Path) -> Result<(), DataplaneError> {
 impl std::fmt::Debug for BpfDataplane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BpfDataplane")
-            .field("pins", &self.pins)
+            .field("pins", &self.options.pin_dir)
             .field("attachments", &self.attachments)
             .finish_non_exhaustive()
     }
@@ -133,12 +124,12 @@ impl BpfDataplane {
     /// # Errors
     /// As [`detach`].
     pub fn detach(self) -> Result<(), DataplaneError> {
-        detach(&self.pins)
+        detach(&self.options.pin_dir)
     }
 
     fn answering(&self, layout: &Layout) -> BTreeMap<InterfaceKey, Interface> {
         let attached = self.attachments.iter().map(|attachment| attachment.interface.as_str());
-        answering(attached, &self.links, self.test_runs, layout)
+        answering(attached, &self.options.links, self.options.pinned_clock, layout)
     }
 
     /// Waits until the kernel has all prefix lists that it is to have, and no others.
@@ -149,11 +140,30 @@ impl BpfDataplane {
     fn program(&self) -> Result<&Xdp, DataplaneError> {
         program(&self.ebpf, BALANCER)
     }
+
+    /// Whether rings may take more memory than they have now.
+    const fn may_grow(&self) -> bool {
+        self.layout.ring_pages() < capacity(self.options.limits).ring_pages
+    }
+
+    /// Makes the kernel forward as `forwarding` says, out of larger tables.
+    fn grow(&mut self, forwarding: &Forwarding) -> Result<Applied, DataplaneError> {
+        let before = self.ring_memory().allocated;
+        let options = self.options.clone();
+        let applied = self.reopen(&options, forwarding)?;
+        tracing::info!(before, now = self.ring_memory().allocated, "rings got more memory");
+        Ok(applied)
+    }
 }
 
 impl Dataplane for BpfDataplane {
     fn apply(&mut self, forwarding: &Forwarding) -> Result<Applied, DataplaneError> {
-        let (layout, writes) = self.layout.stage(forwarding)?;
+        let (layout, writes) = match self.layout.stage(forwarding) {
+            Err(DataplaneError::Full { table: RINGS, .. }) if self.may_grow() => {
+                return self.grow(forwarding);
+            }
+            staged => staged?,
+        };
         self.tables.set_interfaces(&self.answering(&layout))?;
         self.tables.leases.elect(&forwarding.elected)?;
         self.tables.carry_out(&writes)?;
@@ -169,7 +179,7 @@ impl Dataplane for BpfDataplane {
     }
 
     fn follow_links(&mut self, links: &Links) -> Result<(), DataplaneError> {
-        self.links.clone_from(links);
+        self.options.links.clone_from(links);
         self.tables.set_interfaces(&self.answering(&self.layout))
     }
 
@@ -263,6 +273,11 @@ impl Dataplane for BpfDataplane {
     fn attachments(&self) -> Vec<Attachment> {
         self.attachments.clone()
     }
+
+    fn ring_memory(&self) -> RingMemory {
+        let bytes = |pages: u32| u64::from(pages) * size_of::<RingPage>() as u64;
+        RingMemory { used: bytes(self.layout.ring_pages_used()), allocated: bytes(self.layout.ring_pages()) }
+    }
 }
 
 /// Entries of `INTERFACES`.
@@ -286,14 +301,14 @@ fn stages() -> impl Iterator<Item = (u32, &'static str)> {
 }
 
 /// `maps` is the directory for pins of new maps.
-fn load(dir: &PinDir, options: &OpenOptions, maps: &Path) -> Result<Ebpf, DataplaneError> {
-    let Capacity { ring_pages, dests, flow_buckets } = capacity(options.limits);
+fn load(dir: &PinDir, options: &OpenOptions, ring_pages: u32, maps: &Path) -> Result<Ebpf, DataplaneError> {
+    let Capacity { dests, flow_buckets, .. } = capacity(options.limits);
     let flows = dir.flows_for(flow_buckets)?;
     let leases = leases::pin(dir)?;
     let mut ebpf = EbpfLoader::new()
         .map_pin_path(DIRECTORY, tables::create_directory(maps)?)
         .override_global("PINNED_CLOCK", &u32::from(options.pinned_clock), true)
-        .map_max_entries("RINGS", ring_pages)
+        .map_max_entries(RINGS, ring_pages)
         .map_max_entries("DESTS", dests)
         .map_max_entries("COUNTERS", dests)
         .map_max_entries("FRAGMENTS", options.limits.fragments)

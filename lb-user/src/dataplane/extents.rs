@@ -29,6 +29,18 @@ impl Extents {
         self.capacity
     }
 
+    /// Makes entries behind `capacity` unavailable, as far as they are free.
+    pub(super) fn shrink_to(&mut self, capacity: u32) {
+        if let Some((start, run)) = self.free.last_key_value().map(|(start, run)| (*start, *run))
+            && start + run == self.capacity
+            && capacity < self.capacity
+        {
+            self.free.remove(&start);
+            self.capacity = capacity.max(start);
+            self.give(Extent { start, len: self.capacity - start });
+        }
+    }
+
     /// Takes `len` consecutive entries, or `None` when no run is long enough.
     pub(super) fn take(&mut self, len: u32) -> Option<Extent> {
         let (start, run) =

@@ -13,6 +13,7 @@ use lb_common::abi::{
 use lb_common::headers::Be16;
 use lb_common::transition::Slot;
 
+use super::RINGS;
 use super::layout::EntryKey;
 use super::memory::MappedArray;
 use super::owned::Owned;
@@ -48,7 +49,7 @@ fn read(dir: &PinDir) -> Option<Found> {
     let maps = dir.maps();
     let directory: MappedArray<Directory> = MappedArray::new(&map(&maps, "DIRECTORY")?).ok()?;
     let tables = Tables {
-        rings: MappedArray::new(&map(&maps, "RINGS")?).ok()?,
+        rings: MappedArray::new(&map(&maps, RINGS)?).ok()?,
         dests: MappedArray::new(&map(&maps, "DESTS")?).ok()?,
         owned: owned(dir),
     };

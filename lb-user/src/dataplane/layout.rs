@@ -34,6 +34,7 @@ mod places;
 mod policy;
 mod ring;
 mod room;
+mod runs;
 mod server_ids;
 mod stage;
 mod tunnels;
@@ -47,13 +48,14 @@ use placed::{Local, Placed};
 pub use places::Places;
 pub use policy::ListUse;
 use room::{check_vip_counts, too_many_vips};
+use runs::Runs;
 pub(super) use server_ids::word as server_id_word;
 pub use write::{Capacity, Retired, RetiredDest, Write};
 
 /// The state of all tables.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    pages: Extents,
+    runs: Runs,
     dests: Extents,
     /// Numbers that no vip has.
     numbers: Extents,
@@ -84,7 +86,6 @@ pub struct Layout {
     filter: [u64; FILTER_WORDS],
     /// Whether packets may still read the idle bank.
     idle_bank_read: bool,
-    retired_pages: Vec<Extent>,
     retired_dests: Vec<RetiredDest>,
     retired_blocks: Vec<Extent>,
     retired_numbers: Vec<(u32, VipKey)>,
@@ -95,7 +96,7 @@ impl Layout {
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
         Self {
-            pages: Extents::new(capacity.ring_pages),
+            runs: Runs::new(capacity.ring_pages),
             dests: Extents::new(capacity.dests),
             numbers: Extents::new(2 * VIP_SLOTS),
             policies: Extents::new(2 * VIP_SLOTS),
@@ -118,7 +119,6 @@ impl Layout {
             slots: BTreeMap::new(),
             filter: [0; FILTER_WORDS],
             idle_bank_read: false,
-            retired_pages: Vec::new(),
             retired_dests: Vec::new(),
             retired_blocks: Vec::new(),
             retired_numbers: Vec::new(),
@@ -185,8 +185,8 @@ impl Layout {
     fn has_retired(&self) -> bool {
         self.lists.has_retired()
             || self.owners.has_retired()
-            || !(self.retired_pages.is_empty()
-                && self.retired_dests.is_empty()
+            || self.runs.has_retired()
+            || !(self.retired_dests.is_empty()
                 && self.retired_blocks.is_empty()
                 && self.retired_numbers.is_empty()
                 && self.retired_policies.is_empty())
@@ -194,9 +194,7 @@ impl Layout {
 
     /// Makes everything retired free again.
     fn settle(&mut self) -> Write {
-        for extent in self.retired_pages.drain(..) {
-            self.pages.give(extent);
-        }
+        self.runs.settle();
         for extent in self.retired_blocks.drain(..) {
             self.dests.give(extent);
         }
@@ -341,7 +339,7 @@ impl Layout {
         for key in gone {
             if let Some(placed) = self.entries.remove(&key) {
                 self.retire_block(key.vip, &placed);
-                self.retired_pages.extend(placed.ring);
+                placed.ring.into_iter().for_each(|ring| self.runs.release(ring));
                 self.retired_numbers.push((placed.number, key.vip));
                 self.retired_policies.extend(placed.policy.map(|(index, _)| index));
             }

@@ -99,6 +99,17 @@ impl<T: Pod> MappedArray<T> {
     }
 }
 
+/// Has the allocator give each large buffer back to the kernel as soon as it is dropped. By default it keeps more and more of
+/// them after the first one: what a change of many rings needs for a moment would never be given back.
+pub fn give_large_buffers_back() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE_BYTES: libc::c_int = 64 << 10;
+        // SAFETY: sets a number of the allocator's; any is allowed.
+        let _done = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
+    }
+}
+
 /// Waits until every packet that is under way now has left the program.
 ///
 /// # Errors

@@ -41,6 +41,7 @@ pub use found::found;
 pub use interfaces::interfaces;
 pub use layout::ListUse;
 pub use leases::{Leases, key as lease_key};
+pub use memory::give_large_buffers_back;
 pub use object::OBJECT;
 pub use probe_way::{ProbeSpec, probe_way};
 pub use vip_table::{Bank, MAX_ENTRIES, MAX_VIPS};
@@ -134,7 +135,21 @@ pub trait Dataplane: Send {
 
     /// The interfaces that the program is attached to.
     fn attachments(&self) -> Vec<Attachment>;
+
+    fn ring_memory(&self) -> RingMemory;
 }
+
+/// The kernel's memory for rings, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingMemory {
+    /// By rings that vips have; those with the same members share theirs.
+    pub used: u64,
+    /// Taken already. When it does not suffice, tables are made anew with more of it, up to [`Limits::ring_memory`].
+    pub allocated: u64,
+}
+
+/// The table of rings.
+const RINGS: &str = "RINGS";
 
 /// Loads prefix lists; an error when the kernel refuses.
 pub type LoadJob = Box<dyn FnOnce() -> Result<(), DataplaneError> + Send>;
@@ -264,7 +279,7 @@ impl std::fmt::Display for XdpMode {
 pub struct Limits {
     /// Dests (a backend counts once for each of its vips).
     pub dests: u32,
-    /// Bytes for rings.
+    /// Bytes that rings may take; taken when they are needed.
     pub ring_memory: u64,
     /// Datagrams in fragments that are followed at once.
     pub fragments: u32,
@@ -292,7 +307,7 @@ const fn dest_block(backends: u64) -> u64 {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { dests: 8192, ring_memory: 32 << 20, fragments: 16_384, flows: 1 << 20 }
+        Self { dests: 8192, ring_memory: 1 << 30, fragments: 16_384, flows: 1 << 20 }
     }
 }
 

@@ -24,7 +24,7 @@ use super::leases::Leases;
 use super::list_keeper::ListKeeper;
 use super::memory::{MappedArray, wait_for_packets};
 use super::owned::Owned;
-use super::{DataplaneError, HitsJob, LoadJob, Totals};
+use super::{DataplaneError, HitsJob, LoadJob, RINGS, Totals};
 use crate::state::VipKey;
 
 /// The object's section that is the directory.
@@ -73,7 +73,7 @@ impl Tables {
             directory: array(
                 directory.ok_or_else(|| DataplaneError::other(DIRECTORY, "is not in the object"))?,
             )?,
-            rings: array(take("RINGS")?)?,
+            rings: array(take(RINGS)?)?,
             dests: array(take("DESTS")?)?,
             owners: array(take("OWNERS")?)?,
             flows: Flows::new(array(take("FLOWS")?)?),

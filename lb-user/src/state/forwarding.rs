@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use lb_common::maglev::{self, Member};
 
-use super::history::{Before, History, Now, carry_over};
+use super::history::{Before, History, Now, Pasts};
+use super::rings::Rings;
 use super::{
-    AccessRules, Affinity, Answers, Desired, DesiredAddress, DesiredMember, DesiredVip, FlowTimes, Mode,
-    NextHop, NextHops, Prefixes, ServerId, Tunnel, Unresolved, VipKey, VipOptions,
+    AccessRules, Affinity, Answers, Desired, DesiredAddress, DesiredMember, FlowTimes, Mode, NextHop,
+    NextHops, Prefixes, ServerId, Tunnel, Unresolved, VipKey, VipOptions,
 };
 
 /// What the kernel should forward where.
@@ -39,8 +40,8 @@ pub struct ForwardVip {
     pub routes: Vec<Prefixes>,
     /// By backend name; in this order `ring` numbers them.
     pub dests: BTreeMap<String, ForwardDest>,
-    /// `ring_size` indices into `dests`, or all [`maglev::EMPTY`].
-    pub ring: Vec<u16>,
+    /// `ring_size` indices into `dests`, or all [`maglev::EMPTY`]. Vips with the same members have the very same ring.
+    pub ring: Arc<[u16]>,
     /// What is left of earlier rings; `None` in steady state.
     pub past: Option<Arc<History>>,
 }
@@ -117,13 +118,23 @@ impl<'a> Previous<'a> {
     }
 
     /// A vip or route as it runs here, whose ring need not be built again if its members are the same.
-    fn built(self, vip: VipKey, route: u8) -> Option<&'a ForwardVip> {
-        let (Self::Forwarding(here) | Self::Followed { here, .. }) = self else { return None };
+    pub(super) fn built(self, vip: VipKey, route: u8) -> Option<&'a Arc<ForwardVip>> {
         match route {
-            0 => here.vips.get(&vip),
-            _ => here.routes.get(&(vip, route)),
+            0 => self.here()?.vips.get(&vip),
+            _ => self.here()?.routes.get(&(vip, route)),
         }
-        .map(Arc::as_ref)
+    }
+
+    /// All vips and routes as they run here.
+    pub(super) fn all_built(self) -> impl Iterator<Item = &'a Arc<ForwardVip>> {
+        self.here().into_iter().flat_map(|here| here.vips.values().chain(here.routes.values()))
+    }
+
+    const fn here(self) -> Option<&'a Forwarding> {
+        match self {
+            Self::Forwarding(here) | Self::Followed { here, .. } => Some(here),
+            Self::Nothing | Self::Found(_) => None,
+        }
     }
 }
 
@@ -136,27 +147,42 @@ impl Forwarding {
     }
 
     /// As [`Self::build`], with the rings that have to be built made by `ring(vip, ring_size, members)`, so that the
-    /// caller can time them. `now_ns` is on the kernel's monotonic clock.
+    /// caller can time them: one for all vips that have the same members. `now_ns` is on the kernel's monotonic clock.
     #[must_use]
     pub fn build_with(
         desired: &Desired,
         hops: &NextHops,
         previous: Previous<'_>,
         now_ns: u64,
-        mut ring: impl FnMut(VipKey, u32, &[Member]) -> Vec<u16>,
+        ring: impl FnMut(VipKey, u32, &[Member]) -> Vec<u16>,
     ) -> Self {
         let mut vips = BTreeMap::new();
         let mut routes = BTreeMap::new();
+        let mut rings = Rings::new(previous, ring);
+        let mut pasts = Pasts::default();
         for (key, vip) in &desired.vips {
-            let mut ring = |size, members: &[Member]| ring(*key, size, members);
             let mut build = |number, members| {
-                let before = previous.of(*key, number, desired.hash_seed);
-                let mut ring = |size, dests: &BTreeMap<String, ForwardDest>| {
-                    let built = previous.built(*key, number).filter(|built| built.same_ring(size, dests));
-                    built.map_or_else(|| ring(size, &self::members(dests)), |built| built.ring.clone())
+                let dests = dests(members, &desired.tunnel, hops);
+                let ring = rings.of((*key, number), vip.ring_size, &dests);
+                let mut built = ForwardVip {
+                    ring_size: vip.ring_size,
+                    affinity: vip.affinity,
+                    options: vip.options.clone(),
+                    routes: vip.routes.iter().map(|route| route.sources.clone()).collect(),
+                    dests,
+                    ring,
+                    past: None,
                 };
+                let refreshed = |dest: &ForwardDest| {
+                    let next_hop = next_hop(dest.address, dest.mode, &desired.tunnel, hops);
+                    ForwardDest { next_hop, ..dest.clone() }
+                };
+                let before = previous.of(*key, number, desired.hash_seed);
                 let now = Now { now_ns, times: &desired.flows, given_up: &vip.given_up };
-                ForwardVip::build(vip, members, &desired.tunnel, hops, (before, now), &mut ring)
+                built.past = pasts.carry_over(before, &built, refreshed, now);
+                // What stays the same stays the same memory: comparing it takes no time then.
+                let same = previous.built(*key, number).filter(|before| ***before == built);
+                same.map_or_else(|| Arc::new(built), Arc::clone)
             };
             vips.insert(*key, build(0, &vip.members));
             for (number, route) in (1..).zip(&vip.routes) {
@@ -264,46 +290,10 @@ impl Forwarding {
 }
 
 impl ForwardVip {
-    fn build(
-        vip: &DesiredVip,
-        members_of: &BTreeMap<String, DesiredMember>,
-        tunnel: &Tunnel,
-        hops: &NextHops,
-        (before, now): (Option<Before<'_>>, Now<'_>),
-        ring: impl FnOnce(u32, &BTreeMap<String, ForwardDest>) -> Vec<u16>,
-    ) -> Arc<Self> {
-        let next_hop = |address: &IpAddr, mode| {
-            let hop = hops.get(address).cloned().unwrap_or(Err(Unresolved::Pending));
-            hop.and_then(|hop| usable(hop, *address, mode, tunnel))
-        };
-        let dests: BTreeMap<String, ForwardDest> = members_of
-            .iter()
-            .map(|(name, member)| {
-                let next_hop = next_hop(&member.address, member.mode);
-                let weight = if next_hop.is_ok() { member.effective_weight() } else { 0 };
-                let DesiredMember { address, mode, server_id, .. } = *member;
-                (name.clone(), ForwardDest { address, weight, mode, server_id, next_hop })
-            })
-            .collect();
-        let ring = ring(vip.ring_size, &dests);
-        let mut built = Self {
-            ring_size: vip.ring_size,
-            affinity: vip.affinity,
-            options: vip.options.clone(),
-            routes: vip.routes.iter().map(|route| route.sources.clone()).collect(),
-            dests,
-            ring,
-            past: None,
-        };
-        let refreshed =
-            |dest: &ForwardDest| ForwardDest { next_hop: next_hop(&dest.address, dest.mode), ..dest.clone() };
-        built.past = carry_over(before, &built, refreshed, now);
-        Arc::new(built)
-    }
-
-    fn same_ring(&self, ring_size: u32, dests: &BTreeMap<String, ForwardDest>) -> bool {
-        let key = |(name, dest): (&String, &ForwardDest)| (name.clone(), dest.address, dest.weight);
-        self.ring_size == ring_size && self.dests.iter().map(key).eq(dests.iter().map(key))
+    /// Whether a ring of these dests is the one that this vip has.
+    pub(super) fn has_ring_of(&self, ring_size: u32, dests: &BTreeMap<String, ForwardDest>) -> bool {
+        let member = |dest: &ForwardDest| (dest.address, dest.weight);
+        self.ring_size == ring_size && self.dests.values().map(member).eq(dests.values().map(member))
     }
 
     /// The backend that owns `slot`.
@@ -317,7 +307,7 @@ impl ForwardVip {
     #[must_use]
     pub fn shares(&self) -> Vec<u32> {
         let mut shares = vec![0; self.dests.len()];
-        for number in &self.ring {
+        for number in self.ring.iter() {
             if let Some(share) = shares.get_mut(usize::from(*number)) {
                 *share += 1;
             }
@@ -338,6 +328,26 @@ impl ForwardVip {
         let after: Vec<_> = next.dests.values().map(|dest| dest.address).collect();
         maglev::moved(&self.ring, &next.ring, |b, a| before.get(usize::from(b)) == after.get(usize::from(a)))
     }
+}
+
+/// A vip's or route's members with their next hops.
+fn dests(
+    members: &BTreeMap<String, DesiredMember>,
+    tunnel: &Tunnel,
+    hops: &NextHops,
+) -> BTreeMap<String, ForwardDest> {
+    let dest = |member: &DesiredMember| {
+        let DesiredMember { address, mode, server_id, .. } = *member;
+        let next_hop = next_hop(address, mode, tunnel, hops);
+        let weight = if next_hop.is_ok() { member.effective_weight() } else { 0 };
+        ForwardDest { address, weight, mode, server_id, next_hop }
+    };
+    members.iter().map(|(name, member)| (name.clone(), dest(member))).collect()
+}
+
+fn next_hop(address: IpAddr, mode: Mode, tunnel: &Tunnel, hops: &NextHops) -> Result<NextHop, Unresolved> {
+    let hop = hops.get(&address).cloned().unwrap_or(Err(Unresolved::Pending));
+    hop.and_then(|hop| usable(hop, address, mode, tunnel))
 }
 
 /// What a mode asks of a next hop.
@@ -363,10 +373,6 @@ fn with_source(hop: NextHop, address: IpAddr, tunnel: &Tunnel) -> Result<NextHop
     } else {
         Err(Unresolved::NoSource { address, interface: hop.interface, setting })
     }
-}
-
-fn members(dests: &BTreeMap<String, ForwardDest>) -> Vec<Member> {
-    dests.values().map(|dest| Member { identity: identity(dest.address), weight: dest.weight }).collect()
 }
 
 /// An address as the ring's stable identity.

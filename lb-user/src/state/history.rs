@@ -3,7 +3,7 @@
 //! A [`History`] is made when a ring changes and carried from one [`super::Forwarding`] to the next until nothing is left of
 //! the past. [`lb_common::transition`] has the rules; here they meet backends, which come and go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -100,31 +100,68 @@ impl History {
     }
 }
 
-/// The history of `vip` after its ring has changed from `before`, if anything of it is left.
-pub(super) fn carry_over(
-    before: Option<Before<'_>>,
-    vip: &ForwardVip,
-    refreshed: impl Fn(&ForwardDest) -> ForwardDest,
-    now: Now<'_>,
-) -> Option<Arc<History>> {
-    if vip.options.tracking == TrackingMode::None {
-        return None;
-    }
-    let tracks_all = vip.options.tracking == TrackingMode::Full;
-    let unchanged = |past: &History| past.ring.slots().len() == vip.ring.len();
-    let mut history = match before {
-        Some(Before::Vip(before)) if is_comparable(before, vip) => {
-            if before.past.is_none() && !tracks_all && same_owners(before, vip) {
-                return None;
-            }
-            History::of(before)
+/// The histories of one [`super::Forwarding`] as it is built: vips that had the same ring and come to the same ring share
+/// theirs.
+#[derive(Default)]
+pub(super) struct Pasts<'a> {
+    /// By where the ring before, its past, and the ring now are.
+    carried: HashMap<[usize; 3], Vec<Carried<'a>>>,
+}
+
+/// All that a vip's history depends on but what is one for all vips of a build, and the history.
+struct Carried<'a> {
+    before: &'a ForwardVip,
+    dests: BTreeMap<String, ForwardDest>,
+    tracks_all: bool,
+    given_up: BTreeSet<IpAddr>,
+    past: Option<Arc<History>>,
+}
+
+impl<'a> Pasts<'a> {
+    /// The history of `vip` after its ring has changed from `before`, if anything of it is left.
+    pub(super) fn carry_over(
+        &mut self,
+        before: Option<Before<'a>>,
+        vip: &ForwardVip,
+        refreshed: impl Fn(&ForwardDest) -> ForwardDest,
+        now: Now<'_>,
+    ) -> Option<Arc<History>> {
+        if vip.options.tracking == TrackingMode::None {
+            return None;
         }
-        Some(Before::Found(found)) if unchanged(found) => found.clone(),
-        _ => History::of(vip),
-    };
-    history.follow(vip, refreshed, now);
-    history.tracks_all = tracks_all;
-    settled(history)
+        let tracks_all = vip.options.tracking == TrackingMode::Full;
+        let carried = |mut history: History| {
+            history.follow(vip, refreshed, now);
+            history.tracks_all = tracks_all;
+            settled(history)
+        };
+        let before = match before {
+            Some(Before::Vip(before)) if is_comparable(before, vip) => before,
+            Some(Before::Found(found)) if found.ring.slots().len() == vip.ring.len() => {
+                return carried(found.clone());
+            }
+            _ => return carried(History::of(vip)),
+        };
+        if before.past.is_none() && !tracks_all && same_owners(before, vip) {
+            return None;
+        }
+        let past = before.past.as_ref().map_or(0, |past| Arc::as_ptr(past).addr());
+        let key = [Arc::as_ptr(&before.ring).addr(), past, Arc::as_ptr(&vip.ring).addr()];
+        let alike = self.carried.entry(key).or_default();
+        let is_same = |other: &&Carried<'_>| {
+            other.tracks_all == tracks_all
+                && other.before.dests == before.dests
+                && other.dests == vip.dests
+                && other.given_up == *now.given_up
+        };
+        if let Some(same) = alike.iter().find(is_same) {
+            return same.past.clone();
+        }
+        let (dests, given_up) = (vip.dests.clone(), now.given_up.clone());
+        let past = carried(History::of(before));
+        alike.push(Carried { before, dests, tracks_all, given_up, past: past.clone() });
+        past
+    }
 }
 
 /// What was before a vip's new ring.
@@ -148,10 +185,13 @@ fn is_comparable(before: &ForwardVip, vip: &ForwardVip) -> bool {
 fn same_owners(before: &ForwardVip, vip: &ForwardVip) -> bool {
     let owners = |vip: &ForwardVip| vip.dests.values().map(|dest| dest.address).collect::<Vec<_>>();
     let (before_dests, dests) = (owners(before), owners(vip));
+    if Arc::ptr_eq(&before.ring, &vip.ring) && before_dests == dests {
+        return true;
+    }
     before
         .ring
         .iter()
-        .zip(&vip.ring)
+        .zip(vip.ring.iter())
         .all(|(before, owner)| before_dests.get(usize::from(*before)) == dests.get(usize::from(*owner)))
 }
 

@@ -17,6 +17,7 @@ mod overlay;
 pub mod path_mtu;
 mod pool;
 mod predict;
+mod rings;
 mod slow_start;
 mod store;
 mod vip_key;

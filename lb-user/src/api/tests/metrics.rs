@@ -139,7 +139,8 @@ async fn states_reloads_and_refusals_are_counted() {
         (r#"ferrolev_address_state{address="203.0.113.10",interface="eth0",state="owned"}"#, 0.0),
         (r#"ferrolev_announcements_total{address="203.0.113.10",interface="eth0"}"#, 5.0),
         (r#"ferrolev_address_conflicts_total{address="203.0.113.10",interface="eth0"}"#, 2.0),
-        ("ferrolev_ring_memory_bytes", 8192.0),
+        ("ferrolev_ring_memory_bytes", 2048.0),
+        ("ferrolev_ring_memory_allocated_bytes", 8192.0),
     ] {
         assert_eq!(value(&text, series), expected, "{series}");
     }

@@ -10,6 +10,7 @@ use crate::decap::options::DecapOptions;
 use crate::tunnel_probes;
 
 pub(in crate::cli) fn run(args: RunArgs) -> Result<(), CliError> {
+    dataplane::give_large_buffers_back();
     controller::run(run_options(args)).map_err(CliError::from_daemon)
 }
 

@@ -106,7 +106,7 @@ pub(in crate::config) const TUNNEL: Section = Section {
 
 pub(in crate::config) const LIMITS: Section = Section {
     title: "[limits]",
-    doc: "Sizes of the kernel's tables, and rates of what is not simply forwarded. Memory for the tables (`dests`, `ring_memory`, `fragments`, `flows`) is taken when the program is loaded; a change loads it anew without stopping traffic. The other keys count at once.",
+    doc: "Sizes of the kernel's tables, and rates of what is not simply forwarded. Memory for the tables (`dests`, `fragments`, `flows`) is taken when the program is loaded; a change of these or of `ring_memory` loads it anew without stopping traffic. The other keys count at once.",
     settings: &[
         setting(
             "dests",
@@ -117,8 +117,8 @@ pub(in crate::config) const LIMITS: Section = Section {
         setting(
             "ring_memory",
             "bytes, or a text such as `\"32MiB\"` (KiB, MiB, GiB), up to 4GiB",
-            Value("\"32MiB\""),
-            "Room for rings. A slot takes 2 bytes and a ring is rounded up to 2 KiB, so a ring of 65537 slots takes 130 KiB; with QUIC routing 2 KiB more for up to 256 backends. Every ring needs room twice, for what a change leaves behind until the flows that it concerns are over, and the largest once more, since a change writes rings beside the old ones, one after the other if need be; the default holds 125 rings of the default size.",
+            Value("\"1GiB\""),
+            "The most memory that rings may take; it is taken when rings need it, and vips with the same backends, weights and ring size share one ring. A slot takes 2 bytes and a ring is rounded up to 2 KiB, so a ring of 65537 slots takes 130 KiB; with QUIC routing 2 KiB more for up to 256 backends. A file is taken only if every ring could be one of its own and be there twice, for what a change leaves behind until the flows that it concerns are over, and the largest once more, since a change writes rings beside the old ones; the default suffices for 4000 rings of the default size.",
         ),
         setting(
             "fragments",

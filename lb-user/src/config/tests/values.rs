@@ -16,7 +16,7 @@ fn every_value_says_whether_the_file_gave_it() {
         ("xdp_mode", "native", Origin::Default),
         ("metrics_listen", "", Origin::Default),
         ("tunnel.ttl", "64", Origin::Default),
-        ("limits.ring_memory", "32MiB", Origin::Default),
+        ("limits.ring_memory", "1GiB", Origin::Default),
         ("backend.web-1.address", "10.0.0.11", Origin::File),
         ("backend.web-1.weight", "100", Origin::Default),
         ("backend.web-2.weight", "50", Origin::File),

@@ -129,7 +129,7 @@ fn dests(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
 }
 
 /// All rings twice, since one in transition has its past behind it, and the largest once more: a change writes a ring beside
-/// the old one, if need be one ring after the other.
+/// the old one, if need be one ring after the other. Vips may share rings, but checks and drains of one vip can part them.
 fn ring_memory(check: &mut Check<'_>, limits: Limits, objects: &Objects, line: u32) {
     let pages = || rings(objects).map(|(vip, backends)| ring_and_ids(vip, backends));
     let needed = 2 * (pages().sum::<u64>() + pages().max().unwrap_or(0)) * PAGE_BYTES;

@@ -23,7 +23,7 @@ use crate::controller::{ControllerHandle, Engine, OtherNodes, Setup, SocketLock,
 use crate::dataplane::{
     Applied, Attachment, ChangesWanted, Dataplane, DataplaneError, ExplainOutcome, Explanation, Flow,
     FlowChanges, FlowRecord, FlowRecords, FlowTable, HitsJob, ListUse, LoadJob, OpenOptions, Remembered,
-    Told, Totals, Wins, XdpMode,
+    RingMemory, Told, Totals, Wins, XdpMode,
 };
 use crate::health::{Checker, Standings, Wanted};
 use crate::hooks::Hooks;
@@ -192,6 +192,10 @@ impl Dataplane for FakeDataplane {
     fn attachments(&self) -> Vec<Attachment> {
         let (interface, driver) = ("eth0".to_owned(), "veth".to_owned());
         vec![Attachment { interface, ifindex: 7, mode: XdpMode::Native, driver }]
+    }
+
+    fn ring_memory(&self) -> RingMemory {
+        RingMemory { used: 2048, allocated: 8192 }
     }
 }
 

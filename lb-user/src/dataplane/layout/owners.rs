@@ -3,12 +3,17 @@
 //! it are gone.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lb_common::abi::FLOW_OWNERS;
 
 use super::{DataplaneError, EntryKey, Write};
 use crate::dataplane::extents::{Extent, Extents};
+
+/// No address comes before it.
+const LOWEST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// No address comes behind it.
+const HIGHEST: IpAddr = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
 
 /// All numbers.
 #[derive(Clone, Debug)]
@@ -49,8 +54,9 @@ impl Owners {
 
     /// Takes the numbers of an entry's dests back, except of those in `kept`.
     pub(super) fn retire(&mut self, entry: EntryKey, kept: &[IpAddr], writes: &mut Vec<Write>) {
-        let gone = |(key, backend): &&(EntryKey, IpAddr)| *key == entry && !kept.contains(backend);
-        let gone: Vec<_> = self.of.keys().filter(gone).copied().collect();
+        let all = (entry, LOWEST)..=(entry, HIGHEST);
+        let gone = self.of.range(all).map(|(key, _)| *key).filter(|(_, backend)| !kept.contains(backend));
+        let gone: Vec<_> = gone.collect();
         for key in gone {
             if let Some(owner) = self.of.remove(&key) {
                 writes.push(Write::Owner { owner, dest: None });

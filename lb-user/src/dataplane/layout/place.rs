@@ -7,11 +7,12 @@ use std::sync::Arc;
 use lb_common::abi::{Dest, RingPage, past_pages, ring_pages};
 
 use super::placed::{Local, Placed, Wanted, dests_in_use};
+use super::runs::{Recipe, Taken};
 use super::{EntryKey, Layout, RetiredDest, Write, ring, server_ids, too_many_vips};
 use crate::dataplane::dest_entry::{DestSpec, dest_entry};
 use crate::dataplane::extents::Extent;
-use crate::dataplane::{DataplaneError, dest_block};
-use crate::state::{ForwardVip, TrackingMode, Tunnel, VipKey};
+use crate::dataplane::{DataplaneError, RINGS, dest_block};
+use crate::state::{ForwardDest, ForwardVip, TrackingMode, Tunnel, VipKey};
 
 impl Layout {
     /// Writes what a new or changed vip or route needs to free entries. Says whether its place changes.
@@ -59,10 +60,11 @@ impl Layout {
             && (placed.locals.clone(), placed.block) == before
             && placed.ring.is_some() != wanted.is_empty();
         if !stays {
-            self.retired_pages.extend(placed.ring.take());
+            let before = placed.ring.take();
             if !wanted.is_empty() {
-                placed.ring = Some(self.write_ring(vip, &wanted, &numbers, writes)?);
+                placed.ring = Some(self.take_ring(vip, &wanted, &numbers, writes)?);
             }
+            before.into_iter().for_each(|ring| self.runs.release(ring));
         }
         placed.vip = Arc::clone(vip);
         self.entries.insert(*key, placed);
@@ -123,42 +125,38 @@ impl Layout {
         }
     }
 
-    fn write_ring(
+    /// The pages of a ring that numbers dests so: those that somebody has already, or new ones.
+    fn take_ring(
         &mut self,
         vip: &ForwardVip,
         wanted: &[(Wanted, Box<Dest>)],
         numbers: &[u16],
         writes: &mut Vec<Write>,
     ) -> Result<Extent, DataplaneError> {
-        let ids = server_ids::pages(vip);
-        let behind = ring_pages(vip.ring_size) + ids;
-        let pages = behind + vip.past.as_ref().map_or(0, |_| past_pages(vip.ring_size));
-        let extent = self.pages.take(pages).ok_or(DataplaneError::Full {
-            table: "RINGS",
+        let recipe = recipe(vip, wanted, numbers);
+        let id_page = ring_pages(vip.ring_size);
+        let past_page = id_page + server_ids::pages(vip);
+        let pages = past_page + vip.past.as_ref().map_or(0, |_| past_pages(vip.ring_size));
+        let full = DataplaneError::Full {
+            table: RINGS,
             needed: u64::from(pages) * size_of::<RingPage>() as u64,
-            capacity: u64::from(self.pages.capacity()) * size_of::<RingPage>() as u64,
+            capacity: u64::from(self.runs.capacity()) * size_of::<RingPage>() as u64,
             setting: "limits.ring_memory",
-        })?;
-        let local_of: BTreeMap<IpAddr, u16> =
-            wanted.iter().zip(numbers).map(|((want, _), number)| (want.backend, *number)).collect();
+        };
+        let extent = match self.runs.take(recipe.clone(), pages).ok_or(full)? {
+            Taken::Shared(extent) => return Ok(extent),
+            Taken::New(extent) => extent,
+        };
+        let mut write = |page, slots| writes.push(Write::Ring { page: extent.start + page, slots });
         match &vip.past {
-            None => writes.push(Write::Ring { page: extent.start, slots: ring::steady(vip, &local_of) }),
+            None => write(0, ring::steady(&vip.ring, &recipe.locals)),
             Some(past) => {
-                writes.push(Write::Ring { page: extent.start, slots: ring::in_transition(past, &local_of) });
-                writes.push(Write::Ring { page: extent.start + behind, slots: ring::past(past, &local_of) });
+                write(0, ring::in_transition(past, &recipe.past_locals));
+                write(past_page, ring::past(past, &recipe.past_locals));
             }
         }
-        if ids > 0 {
-            let id_of =
-                |want: &Wanted| vip.dests.values().find(|dest| dest.address == want.backend)?.server_id;
-            let ids: Vec<_> = wanted
-                .iter()
-                .zip(numbers)
-                .filter(|((_, entry), _)| entry.server_id_len > 0)
-                .filter_map(|((want, _), number)| Some((id_of(want)?, *number)))
-                .collect();
-            let slots = server_ids::table(&ids, server_ids::slots(vip.dests.len()));
-            writes.push(Write::Ring { page: extent.start + ring_pages(vip.ring_size), slots });
+        if recipe.id_slots > 0 {
+            write(id_page, server_ids::table(&recipe.ids, recipe.id_slots));
         }
         Ok(extent)
     }
@@ -178,5 +176,24 @@ impl Layout {
         let capacity = u64::from(self.numbers.capacity());
         let extent = self.numbers.take(1).ok_or(too_many_vips(capacity + 1, capacity))?;
         Ok(extent.start)
+    }
+}
+
+/// What the ring of a vip that numbers dests so is made of.
+fn recipe(vip: &ForwardVip, wanted: &[(Wanted, Box<Dest>)], numbers: &[u16]) -> Recipe {
+    let numbered = || wanted.iter().zip(numbers.iter().copied());
+    let local_of: BTreeMap<IpAddr, u16> =
+        numbered().map(|((want, _), number)| (want.backend, number)).collect();
+    let local = |dest: &ForwardDest| local_of.get(&dest.address).copied();
+    let id_of = |want: &Wanted| vip.dests.values().find(|dest| dest.address == want.backend)?.server_id;
+    let id_slots = if server_ids::pages(vip) > 0 { server_ids::slots(vip.dests.len()) } else { 0 };
+    let named = numbered().filter(|((_, entry), _)| id_slots > 0 && entry.server_id_len > 0);
+    Recipe {
+        ring: Arc::clone(&vip.ring),
+        past: vip.past.clone(),
+        locals: vip.dests.values().map(local).collect(),
+        past_locals: vip.past.iter().flat_map(|past| &past.dests).map(local).collect(),
+        ids: named.filter_map(|((want, _), number)| Some((id_of(want)?, number))).collect(),
+        id_slots,
     }
 }

@@ -1,23 +1,17 @@
 //! A vip's ring as its slots in the tables: local numbers, and in a transition what is left of the past.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use lb_common::abi::{EMPTY_SLOT, IN_TRANSITION, ORPHANED_SLOT, PastHead};
 
-use crate::state::{ForwardVip, History};
+use crate::state::History;
 
-/// The slots of a ring without a past.
-pub(super) fn steady(vip: &ForwardVip, local_of: &BTreeMap<IpAddr, u16>) -> Vec<u16> {
-    let locals: Vec<Option<u16>> =
-        vip.dests.values().map(|dest| local_of.get(&dest.address).copied()).collect();
+/// The slots of a ring without a past. `locals`: of its dests.
+pub(super) fn steady(ring: &[u16], locals: &[Option<u16>]) -> Vec<u16> {
     let local = |owner: &u16| locals.get(usize::from(*owner)).copied().flatten().unwrap_or(EMPTY_SLOT);
-    vip.ring.iter().map(local).collect()
+    ring.iter().map(local).collect()
 }
 
-/// The slots of a ring with a past.
-pub(super) fn in_transition(past: &History, local_of: &BTreeMap<IpAddr, u16>) -> Vec<u16> {
-    let locals = locals(past, local_of);
+/// The slots of a ring with a past. `locals`: of the past's dests.
+pub(super) fn in_transition(past: &History, locals: &[Option<u16>]) -> Vec<u16> {
     let slot = |slot: &lb_common::transition::Slot<u16>| {
         let owner = slot.owner.and_then(|owner| locals[usize::from(owner)]);
         match (owner, slot.is_looked_up || past.tracks_all) {
@@ -31,8 +25,7 @@ pub(super) fn in_transition(past: &History, local_of: &BTreeMap<IpAddr, u16>) ->
 }
 
 /// What stands behind such a ring: the head, then the previous dest of each slot.
-pub(super) fn past(past: &History, local_of: &BTreeMap<IpAddr, u16>) -> Vec<u16> {
-    let locals = locals(past, local_of);
+pub(super) fn past(past: &History, locals: &[Option<u16>]) -> Vec<u16> {
     let head = PastHead {
         learning_until_ns: past.learning_until_ns,
         since_ns: past.ring.since().unwrap_or(0),
@@ -44,9 +37,4 @@ pub(super) fn past(past: &History, local_of: &BTreeMap<IpAddr, u16>) -> Vec<u16>
             slot.previous.and_then(|previous| locals[usize::from(previous)]).unwrap_or(EMPTY_SLOT)
         });
     head.to_slots().into_iter().chain(previous).collect()
-}
-
-/// The local numbers of a history's dests.
-fn locals(past: &History, local_of: &BTreeMap<IpAddr, u16>) -> Vec<Option<u16>> {
-    past.dests.iter().map(|dest| local_of.get(&dest.address).copied()).collect()
 }

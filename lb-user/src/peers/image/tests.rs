@@ -22,7 +22,7 @@ fn vip(weights: &[u32]) -> ForwardVip {
         affinity: Affinity::default(),
         options: VipOptions::default(),
         routes: Vec::new(),
-        ring: maglev::build(251, &members),
+        ring: maglev::build(251, &members).into(),
         dests,
         past: None,
     }

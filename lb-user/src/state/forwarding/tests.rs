@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::state::{DesiredMember, MacAddress, Mode};
+use crate::state::{DesiredMember, DesiredVip, MacAddress, Mode};
 
 const KEY: &str = "192.0.2.1:80/tcp";
 
@@ -143,4 +143,41 @@ fn identities_of_different_addresses_differ() {
     assert_eq!(identities.len(), addresses.len());
     let v4 = identity("10.0.0.1".parse().unwrap());
     assert_eq!(v4, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1]);
+}
+
+#[test]
+fn vips_with_the_same_members_share_one_ring_and_one_past() {
+    let keys: Vec<VipKey> = (1..=3).map(|n| format!("192.0.2.{n}:80/tcp").parse().unwrap()).collect();
+    let of_all = |members| {
+        let mut desired = desired(members);
+        let vip = desired.vips.remove(&KEY.parse().unwrap()).unwrap();
+        desired.vips = keys.iter().map(|key| (*key, vip.clone())).collect();
+        desired
+    };
+    let mut count = 0;
+    let mut build = |desired: &Desired, previous: Previous<'_>| {
+        Forwarding::build_with(desired, &hops(&ALL), previous, 1, |_, size, members| {
+            count += 1;
+            maglev::build(size, members)
+        })
+    };
+    let shared = |forwarding: &Forwarding| {
+        let vips: Vec<&Arc<ForwardVip>> = keys.iter().map(|key| &forwarding.vips[key]).collect();
+        vips.windows(2).filter(|two| Arc::ptr_eq(&two[0].ring, &two[1].ring)).count()
+    };
+    let before = build(&of_all(&THREE), Previous::Nothing);
+    assert_eq!(shared(&before), 2);
+    let mut parted = of_all(&THREE);
+    *parted.vips.get_mut(&keys[1]).unwrap() =
+        desired(&THREE[..2]).vips.remove(&KEY.parse().unwrap()).unwrap();
+    let parted = build(&parted, Previous::Forwarding(&before));
+    assert_eq!(shared(&parted), 0);
+    assert!(Arc::ptr_eq(&parted.vips[&keys[0]], &before.vips[&keys[0]]), "what stays is the same memory");
+    let drained = build(&of_all(&THREE[..2]), Previous::Forwarding(&before));
+    assert_eq!(shared(&drained), 2);
+    let pasts: Vec<_> = keys.iter().filter_map(|key| drained.vips[key].past.as_ref()).collect();
+    assert!(pasts.len() == 3 && pasts.windows(2).all(|two| Arc::ptr_eq(two[0], two[1])));
+    let joined = build(&of_all(&THREE), Previous::Forwarding(&parted));
+    assert_eq!(shared(&joined), 2, "a ring that another vip has is taken from there");
+    assert_eq!(count, 3);
 }

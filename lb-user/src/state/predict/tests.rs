@@ -32,7 +32,7 @@ fn vip(affinity: Affinity, backends: &[&str]) -> Arc<ForwardVip> {
         options: VipOptions::default(),
         routes: Vec::new(),
         dests,
-        ring,
+        ring: ring.into(),
         past: None,
     })
 }
