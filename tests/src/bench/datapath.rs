@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use lb_common::abi::BenchTarget;
 use lb_user::state::Forwarding;
-use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
 use super::cases::{self, Case, Expected};
@@ -46,7 +46,7 @@ struct Plan {
 /// When the kernel refuses a program, or a case does not do what it should.
 pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
     let plan = effort.pick(
-        Plan { loads: 2, turns: 5, packets: 50_000, long: false },
+        Plan { loads: 1, turns: 7, packets: 50_000, long: false },
         Plan { loads: 10, turns: 5, packets: 1_000_000, long: true },
     );
     sink.section("datapath", "A packet inside the program", METHOD)?;
@@ -56,7 +56,7 @@ pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
 }
 
 fn sample(object: &Path, plan: Plan, cases: &[Case]) -> Result<Vec<Samples>> {
-    stay()?;
+    let _staying = Staying::here()?;
     let worlds = worlds(cases);
     let mut samples: Vec<_> = cases.iter().map(|_| Samples::default()).collect();
     for _ in 0..plan.loads {
@@ -77,11 +77,29 @@ fn sample(object: &Path, plan: Plan, cases: &[Case]) -> Result<Vec<Samples>> {
     Ok(samples)
 }
 
-/// Keeps this thread on its processor. The wrapper counts its rounds on each, and fragments must come as the count says.
-fn stay() -> Result<()> {
-    let mut here = CpuSet::new();
-    here.set(sched_getcpu()?)?;
-    Ok(sched_setaffinity(Pid::this(), &here)?)
+/// The calling thread.
+const SELF: Pid = Pid::from_raw(0);
+
+/// Keeps this thread on its processor until it is dropped. The wrapper counts its rounds on each, and fragments must come as
+/// the count says.
+struct Staying {
+    anywhere: CpuSet,
+}
+
+impl Staying {
+    fn here() -> Result<Self> {
+        let anywhere = sched_getaffinity(SELF)?;
+        let mut here = CpuSet::new();
+        here.set(sched_getcpu()?)?;
+        sched_setaffinity(SELF, &here)?;
+        Ok(Self { anywhere })
+    }
+}
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(SELF, &self.anywhere);
+    }
 }
 
 /// The worlds that `cases` need.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -93,9 +94,11 @@ fn measure(arguments: &Arguments, sink: &mut Sink) -> Result<()> {
         if !arguments.sections.is_empty() && !arguments.sections.iter().any(|section| section == name) {
             continue;
         }
+        let begin = Instant::now();
         if let Err(error) = measure(arguments.effort(), sink) {
             sink.failed(name, &format!("{error:#}"))?;
         }
+        sink.took(begin.elapsed())?;
         if interrupted() {
             break;
         }

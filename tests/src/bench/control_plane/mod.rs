@@ -14,12 +14,13 @@ use crate::kernel::Kernel;
 use crate::world::World;
 
 const METHOD: &str = "\"built\": rings and plan of everything, from nothing, as at a start. \"a change\": another weight for one \
-    backend of one vip, from the decision to the kernel, by the daemon's own planning and its own tables. Rings have 65537 \
+    backend of one vip, or a backend of all vips drained, from the decision to the kernel, by the daemon's own planning and its own \
+    tables. Each vip has a ring of its own, or all have the same backends and so the same ring. Rings have 65537 \
     slots where backends grow in number, and 4093 where vips do, with ten backends each.\n\n\
     A start: the real daemon in a namespace, from its execution until its API answers and the interface has the program; looked \
     at every 20 ms by `ferrolev status`, which itself takes as long as it takes. All next hops are known before.\n\n\
     Memory: of the daemon what it alone has, without the kernel's tables that it maps, and of these what the kernel says that \
-    they take. Room for rings is as much as `ferrolev check` asks for, which is each ring twice and one more.\n\n\
+    they take. Vips with the same backends share their ring; rings get twice the memory that they need at the start.\n\n\
     What is not fair: changes come one after the other with nothing else to do, and none of them meets traffic.";
 
 const BACKENDS: [u32; 4] = [10, 100, 1_000, 10_000];
@@ -55,22 +56,40 @@ pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
     for backends in BACKENDS {
         changes(&backends.to_string(), &world(1, backends, LARGE_RING), plan, sink)?;
     }
-    sink.table("Rings by vips", columns("vips"))?;
+    sink.table("Rings by vips, each with its own", columns("vips"))?;
     for vips in VIPS {
-        changes(&vips.to_string(), &world(vips, BACKENDS_OF_A_VIP, SMALL_RING), plan, sink)?;
+        let mut world = world(vips, BACKENDS_OF_A_VIP, SMALL_RING);
+        own_rings(&mut world);
+        changes(&vips.to_string(), &world, plan, sink)?;
+    }
+    sink.table("Rings by vips, all with the same backends, of which one is drained", columns("vips"))?;
+    for vips in VIPS {
+        let world = world(vips, BACKENDS_OF_A_VIP, SMALL_RING);
+        measured(&vips.to_string(), &world, plan, drain_one, sink)?;
     }
     daemon::starts(plan, sink)?;
     daemon::memory(sink)
 }
 
 fn changes(name: &str, world: &World, plan: Plan, sink: &mut Sink) -> Result<()> {
+    measured(name, world, plan, change_one, sink)
+}
+
+/// `change` is told whether a change is one back to what was before.
+fn measured(
+    name: &str,
+    world: &World,
+    plan: Plan,
+    change: fn(&mut World, bool) -> Result<()>,
+    sink: &mut Sink,
+) -> Result<()> {
     let built: Vec<f64> = (0..plan.builds).map(|_| milliseconds(|| world.forwarding()).1).collect();
     let mut forwarding = world.forwarding();
     let mut kernel = Kernel::open_with(&forwarding, |options| options.limits = limits(&forwarding))?;
     let (mut planned, mut applied) = (Vec::new(), Vec::new());
     let mut world = world.clone();
-    for change in 0..plan.changes {
-        change_one(&mut world, 100 + change as u32 % 2 * 20)?;
+    for number in 0..plan.changes {
+        change(&mut world, number % 2 == 1)?;
         let (next, ms) = milliseconds(|| world.after(Previous::Forwarding(&forwarding), 0));
         planned.push(ms);
         let (done, ms) = milliseconds(|| kernel.apply(&next));
@@ -83,10 +102,25 @@ fn changes(name: &str, world: &World, plan: Plan, sink: &mut Sink) -> Result<()>
 }
 
 /// The first backend of the first vip gets another weight.
-fn change_one(world: &mut World, weight: u32) -> Result<()> {
+fn change_one(world: &mut World, back: bool) -> Result<()> {
     let vip = world.desired.vips.values_mut().next().context("a vip")?;
-    vip.members.values_mut().next().context("a backend")?.weight = weight;
+    vip.members.values_mut().next().context("a backend")?.weight = if back { 100 } else { 120 };
     Ok(())
+}
+
+/// The first backend of every vip takes no new flows.
+fn drain_one(world: &mut World, back: bool) -> Result<()> {
+    for vip in world.desired.vips.values_mut() {
+        vip.members.values_mut().next().context("a backend")?.weight = if back { 100 } else { 0 };
+    }
+    Ok(())
+}
+
+/// The last backend of each vip gets a weight that no other vip's has.
+fn own_rings(world: &mut World) {
+    for (vip, weight) in world.desired.vips.values_mut().zip(1000..) {
+        vip.members.values_mut().next_back().into_iter().for_each(|member| member.weight = weight);
+    }
 }
 
 /// Room for everything twice, and once more.

@@ -38,6 +38,9 @@ pub struct Section {
     pub notes: Vec<String>,
     /// Why it is not complete.
     pub failed: Option<String>,
+    /// How long it took.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -267,6 +270,7 @@ pub(super) mod tests {
             tables: vec![table],
             notes: vec!["A million flows cost 1.1 times one.".to_owned()],
             failed: None,
+            seconds: 12.5,
         };
         Report {
             version: VERSION,

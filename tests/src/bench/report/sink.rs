@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Debug};
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 
@@ -127,6 +127,18 @@ impl Sink {
         }
         self.last_section()?.failed = Some(why.to_owned());
         Ok(())
+    }
+
+    /// Ends the section that was begun last.
+    ///
+    /// # Errors
+    /// As [`Self::begin`], and without a section.
+    pub fn took(&mut self, time: Duration) -> Result<()> {
+        let seconds = time.as_secs_f64();
+        let section = self.last_section()?;
+        section.seconds = seconds;
+        let name = section.name.clone();
+        self.print(&format!("\n({name} took {seconds:.0} s)\n"))
     }
 
     /// What there is so far.
