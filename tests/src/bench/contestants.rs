@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::balancer::{BACKENDS, Balancer};
 use super::generator::{Bed, Builtin, Counts, Extent, Family, Lane, Offered, Traffic, VIP4, VIP6};
 use super::generator::{backend4, backend6};
+use super::report::Sink;
 use crate::lab::run;
 
 /// Who is at the far end of a lane.
@@ -63,6 +64,24 @@ pub struct Contestant {
     pub who: Who,
     lane: Lane,
     balancer: Option<Balancer>,
+    /// Turns that were taken again.
+    repeated: usize,
+}
+
+/// Says how many turns were taken again, if any were.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn note_repeated<'c>(all: impl IntoIterator<Item = &'c Contestant>, sink: &mut Sink) -> Result<()> {
+    let repeated = all.into_iter().filter(|one| one.repeated > 0);
+    let counts: Vec<_> = repeated.map(|one| format!("{} {}", one.repeated, one.who.name())).collect();
+    if counts.is_empty() {
+        return Ok(());
+    }
+    sink.note(&format!(
+        "Turns that were taken again, since something else ran on the core and packets found a queue full: {}.",
+        counts.join(", ")
+    ))
 }
 
 impl Contestant {
@@ -84,10 +103,11 @@ impl Contestant {
                 run(lane.namespace.command("nft")?.arg(rules()))?;
             }
         }
-        Ok(Self { who, lane, balancer })
+        Ok(Self { who, lane, balancer, repeated: 0 })
     }
 
-    /// Offers packets to it, and demands that none is lost, where that must not be.
+    /// Offers packets to it, and demands that none is lost, where that must not be. A turn is taken again, some times, when an
+    /// interface refused packets because something else ran on a core: queues hold more than what is on the way at once.
     ///
     /// # Errors
     /// When packets are lost or broken, or the balancer's own counters say something else than the sink's.
@@ -98,6 +118,25 @@ impl Contestant {
         cores: &[usize],
         extent: Extent,
     ) -> Result<Counts> {
+        const REPEATS: usize = 5;
+        for _ in 0..REPEATS {
+            if let Some(counts) = self.turn(bed, offered, cores, extent, false)? {
+                return Ok(counts);
+            }
+            self.repeated += 1;
+        }
+        self.turn(bed, offered, cores, extent, true)?.context("a last turn")
+    }
+
+    /// One turn; `None` when it was cut short, unless it is the last one.
+    fn turn(
+        &mut self,
+        bed: &mut Bed,
+        offered: &Offered,
+        cores: &[usize],
+        extent: Extent,
+        is_last: bool,
+    ) -> Result<Option<Counts>> {
         let what = || format!("{} under {:?} on cores {cores:?}", self.who.name(), offered.traffic);
         let vip = offered.vip_key();
         let before = self.balancer.as_mut().map(|balancer| balancer.forwarded(&vip)).transpose()?;
@@ -105,6 +144,8 @@ impl Contestant {
         let counted = |error: anyhow::Error| error.context(what());
         if self.who.may_lose() {
             anyhow::ensure!(counts.broken == 0, "{}: {} packets came out broken", what(), counts.broken);
+        } else if counts.is_cut_short() && !is_last {
+            return Ok(None);
         } else {
             counts.complete().map_err(counted)?;
         }
@@ -120,7 +161,7 @@ impl Contestant {
                 what()
             );
         }
-        Ok(counts)
+        Ok(Some(counts))
     }
 }
 

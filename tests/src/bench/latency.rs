@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::contestants::{Contestant, Who};
+use super::contestants::{Contestant, Who, note_repeated};
 use super::generator::{Bed, Counts, Extent, Family, Offered, Traffic};
 use super::report::{Better, Column, Effort, Figure, Sink};
 
@@ -68,7 +68,7 @@ pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
             sink.row(name, cells.map(Into::into))?;
         }
     }
-    Ok(())
+    note_repeated(&all, sink)
 }
 
 /// The latency that this part of the packets does not exceed, over all turns.

@@ -22,17 +22,19 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
-    /// Rings and pasts are told apart by where they are: what is alike was made once.
-    fn key(&self) -> (usize, usize, &[Option<u16>], &[Option<u16>], &[(ServerId, u16)], u32) {
+    /// Where ring and past are, which tells them apart: what is alike was made once.
+    fn places(&self) -> [usize; 2] {
         let past = self.past.as_ref().map_or(0, |past| Arc::as_ptr(past).addr());
-        let ring = Arc::as_ptr(&self.ring).addr();
-        (ring, past, &self.locals, &self.past_locals, &self.ids, self.id_slots)
+        [Arc::as_ptr(&self.ring).addr(), past]
     }
 }
 
 impl PartialEq for Recipe {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        self.places() == other.places()
+            && self.locals == other.locals
+            && self.past_locals == other.past_locals
+            && (&self.ids, self.id_slots) == (&other.ids, other.id_slots)
     }
 }
 
@@ -40,8 +42,7 @@ impl Eq for Recipe {}
 
 impl Hash for Recipe {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let (ring, past, locals, ..) = self.key();
-        (ring, past, locals).hash(state);
+        (self.places(), &self.locals).hash(state);
     }
 }
 

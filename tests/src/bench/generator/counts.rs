@@ -86,6 +86,12 @@ impl Counts {
         self.offered_rate() * (1.0 - self.loss())
     }
 
+    /// Whether all that is missing was refused by interfaces, whose queues had not been emptied in time.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        self.xmit_errors > 0 && self.lost() == self.xmit_errors && self.broken == 0
+    }
+
     /// Demands that every packet arrived, whole and in order.
     ///
     /// # Errors
@@ -155,7 +161,11 @@ mod tests {
         let made = Made { core: 0, packets: 10, bytes: 600, clocked: 10, lasted: Duration::from_secs(1) };
         let arrived = BTreeMap::from([(1, Arrived { packets: 10, bytes: 460 })]);
         let whole = Counts { made: vec![made], arrived, ..Counts::default() };
-        assert!(whole.complete().is_ok());
+        assert!(whole.complete().is_ok() && !whole.is_cut_short());
+        let refused =
+            Counts { made: vec![Made { packets: 12, ..made }], xmit_errors: 2, skipped: 2, ..whole.clone() };
+        assert!(refused.is_cut_short() && refused.complete().is_err());
+        assert!(!Counts { xmit_errors: 1, ..refused }.is_cut_short(), "another one is lost elsewhere");
         for broken in [
             Counts { made: vec![Made { packets: 11, ..made }], ..whole.clone() },
             Counts { late: 1, ..whole.clone() },
