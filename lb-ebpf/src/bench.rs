@@ -9,6 +9,9 @@ fn main() {
 }
 
 #[cfg(target_arch = "bpf")]
+#[path = "bench/card.rs"]
+mod card;
+#[cfg(target_arch = "bpf")]
 #[path = "bench/generator.rs"]
 mod generator;
 #[cfg(target_arch = "bpf")]

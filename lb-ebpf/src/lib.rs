@@ -20,6 +20,7 @@ pub mod offered;
 mod parse;
 mod probe;
 mod quic;
+pub mod recognise;
 pub mod stages;
 mod tables;
 mod vip;

@@ -11,11 +11,11 @@ use lb_common::headers::{Be16, Ethernet, Ipv4, Ipv6, TcpStart, Udp};
 
 use crate::Frame;
 
-const L3: usize = size_of::<Ethernet>();
-const V4: usize = size_of::<Ipv4>();
-const V6: usize = size_of::<Ipv6>();
+pub(crate) const L3: usize = size_of::<Ethernet>();
+pub(crate) const V4: usize = size_of::<Ipv4>();
+pub(crate) const V6: usize = size_of::<Ipv6>();
 const TCP: usize = 20;
-const UDP: usize = size_of::<Udp>();
+pub(crate) const UDP: usize = size_of::<Udp>();
 const QUIC: usize = UDP + QUIC_START;
 const TIME: usize = 8;
 /// Where the checksum is in a TCP header.
@@ -122,8 +122,7 @@ fn write_as<F: Frame, const IS_V6: bool, const HEAD: usize>(
 
     let transport_len = Be16::new(turn.len.wrapping_sub(l4 as u16));
     sum += u64::from(transport_len.word());
-    // Ports of one source address differ, too.
-    let port = (0x8000 | (flow ^ flow >> 15) as u16 & 0x7fff).to_be_bytes();
+    let port = port_of(flow).to_be_bytes();
     sum += u64::from(u16::from_ne_bytes(port));
     if HEAD == l4 + TCP {
         let tcp: &mut TcpStart = frame.at_mut(l4)?;
@@ -143,6 +142,12 @@ fn write_as<F: Frame, const IS_V6: bool, const HEAD: usize>(
         udp.checksum = (if checksum == 0 { u16::MAX } else { checksum }).to_ne_bytes();
     }
     Some(())
+}
+
+/// The source port of a flow: those of neighbouring addresses differ, too.
+#[inline(always)]
+pub(crate) const fn port_of(flow: u32) -> u16 {
+    0x8000 | (flow ^ flow >> 15) as u16 & 0x7fff
 }
 
 /// Writes what the sink will read, and returns the sum of it.
@@ -220,14 +225,14 @@ pub fn read<F: Frame>(frame: &F, offer: &Offer) -> Result<Arrival, NoArrival> {
 }
 
 #[inline(always)]
-fn is_gue<F: Frame>(frame: &F, l4: usize) -> bool {
+pub(crate) fn is_gue<F: Frame>(frame: &F, l4: usize) -> bool {
     const GUE: u16 = 6080;
     frame.at::<Udp>(l4).is_some_and(|udp| u16::from_be_bytes(udp.ports.destination) == GUE)
 }
 
 /// Variant 1 has no header of its own: the IP version is there.
 #[inline(always)]
-fn gue_len<F: Frame>(frame: &F, offset: usize) -> Option<usize> {
+pub(crate) fn gue_len<F: Frame>(frame: &F, offset: usize) -> Option<usize> {
     match frame.at::<[u8; 4]>(offset)?[0] {
         0 => Some(4),
         0x40..=0x6f => Some(0),
@@ -237,7 +242,7 @@ fn gue_len<F: Frame>(frame: &F, offset: usize) -> Option<usize> {
 
 /// The IP packet at `offset`: one of the offered, for the vip, or for this backend when its address was written over.
 #[inline(always)]
-fn read_inner<F: Frame>(frame: &F, offer: &Offer, offset: usize, backend: u8) -> Option<Arrival> {
+pub(crate) fn read_inner<F: Frame>(frame: &F, offer: &Offer, offset: usize, backend: u8) -> Option<Arrival> {
     const MOST: usize = 127;
     let offset = offset & MOST;
     let (bytes, destination) = if offer.ip_version == 6 {

@@ -7,6 +7,7 @@ pub mod decap;
 pub mod fixture;
 pub mod fuzz;
 pub mod fuzz_targets;
+pub mod generate;
 pub mod host;
 pub mod kernel;
 pub mod lab;

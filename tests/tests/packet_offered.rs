@@ -55,12 +55,12 @@ fn check(offered: &Offered, frame: &[u8]) -> Option<bool> {
     assert_eq!(network_len + 14, frame.len());
     match packet.transport.expect("a transport header") {
         TransportSlice::Tcp(tcp) => {
-            assert_eq!((tcp.destination_port(), tcp.checksum()), (offered.port(), sum.expect("a sum")));
+            assert_eq!((tcp.destination_port(), tcp.checksum()), (offered.port, sum.expect("a sum")));
             assert!(tcp.syn() != tcp.ack());
             Some(tcp.syn())
         }
         TransportSlice::Udp(udp) => {
-            assert_eq!((udp.destination_port(), udp.checksum()), (offered.port(), sum.expect("a sum")));
+            assert_eq!((udp.destination_port(), udp.checksum()), (offered.port, sum.expect("a sum")));
             assert_eq!(usize::from(udp.length()), udp.payload().len() + 8);
             if offered.traffic == Traffic::Quic {
                 // RFC 9000, section 17.3.1: no long header, and the fixed bit.

@@ -50,6 +50,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Send the benchmark's packets out of a real interface, or count them where they arrive (needs root)
+    // Its own --help says more.
+    #[command(disable_help_flag = true)]
+    Generate {
+        /// Passed on to the generator, such as `--interface eth1 --next-hop-mac 02:00:00:00:00:01 --destination
+        /// 192.0.2.1:443`, or `sink --interface eth2 --destination 192.0.2.1:443`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Random packets through both builds of the packet story, which must agree (needs root); or random bytes into one
     /// decoder
     Fuzz {
@@ -93,6 +102,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test(selection) => return test::run(&selection),
         Task::VmTest(options) => return vm::run(&options),
         Task::Bench { arguments } => return bench(&arguments),
+        Task::Generate { arguments } => return generate(&arguments),
         Task::Fuzz { arguments } => return fuzz(&arguments),
         Task::Check => check::run()?,
     }
@@ -101,14 +111,32 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
 
 /// Builds the benchmark's own kernel side, then runs the benchmark around the product's.
 fn bench(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let tools = setup::kernel_side()?;
+    let object = bench_object()?;
     setup::peers();
+    in_lab("bench", arguments, &[(BENCH_OBJECT, object)])
+}
+
+/// On a host that need be no lab.
+fn generate(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let object = bench_object()?;
+    command::succeed(cargo(["build", "--release", "--package", "tests", "--bin", "generate"]))?;
+    let mut binary = std::process::Command::new(command::target_dir().join("release/generate"));
+    binary.args(arguments).env(BENCH_OBJECT, object);
+    Err(command::become_program(binary))
+}
+
+/// Tells a binary of the tests package where the benchmark's own programs are.
+const BENCH_OBJECT: &str = "FERROLEV_BENCH_OBJECT";
+
+/// Builds the benchmark's own programs for the kernel.
+fn bench_object() -> anyhow::Result<PathBuf> {
+    let tools = setup::kernel_side()?;
     let target_dir = command::target_dir().join("ebpf");
     let binary = "ferrolev-bench-ebpf";
     let mut build = tools.build_command(binary, command::root(), &target_dir, &[]);
     build.arg("--quiet");
     command::succeed(build)?;
-    in_lab("bench", arguments, &[("FERROLEV_BENCH_OBJECT", toolchain::object(&target_dir, binary))])
+    Ok(toolchain::object(&target_dir, binary))
 }
 
 /// Fuzzes the build for development: it panics where a number overflows.

@@ -142,6 +142,25 @@ pub struct StreamOrder {
 
 const _: () = assert!(size_of::<StreamOrder>() == 64);
 
+/// What one core has seen of a stream on a real interface, whose queues share the stream: a value of the per-CPU map `SEEN`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct StreamSeen {
+    /// Sequence number behind the highest that was seen.
+    pub next: u64,
+    pub packets: u64,
+    /// Packets with a lower number than one before them.
+    pub late: u64,
+}
+
+/// What became of the packets of one core at the interface's driver: the value of the per-CPU map `DEPARTED`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Departed {
+    pub taken: u64,
+    pub refused: u64,
+}
+
 /// Entries of the per-CPU map `LATENCIES`, which counts packets by [`latency_bucket`].
 pub const LATENCY_BUCKETS: u32 = 1024;
 

@@ -53,9 +53,9 @@ pub use directory::{
 pub use flow::{FLOW_OWNERS, FLOW_WAYS, FlowBucket, FlowCounters, Seat, Tracking};
 pub use fragment::{Aim, FragmentKey, FragmentRecord, Piece, STRETCHES, Stretch};
 pub use generator::{
-    Arrived, LATENCY_BUCKETS, MARK_EVERY, Made, OFFER_FLOWS, OFFER_HEAD, OFFER_LENS, Offer, OfferTransport,
-    QUIC_START, SINK_BACKENDS, SPAN_BITS, SPANS, STREAMS, Span, Stamp, StreamOrder, latency_bucket,
-    latency_floor,
+    Arrived, Departed, LATENCY_BUCKETS, MARK_EVERY, Made, OFFER_FLOWS, OFFER_HEAD, OFFER_LENS, Offer,
+    OfferTransport, QUIC_START, SINK_BACKENDS, SPAN_BITS, SPANS, STREAMS, Span, Stamp, StreamOrder,
+    StreamSeen, latency_bucket, latency_floor,
 };
 pub use interface::{Interface, InterfaceKey};
 pub use lease::{Lease, LeaseKey, MAX_LEASES};

@@ -16,7 +16,7 @@ pub(crate) static OFFER: Array<Offer> = Array::with_max_entries(1, 0);
 #[map(name = "SPANS")]
 static FLOW_SPANS: Array<Span> = Array::with_max_entries(SPANS as u32, 0);
 #[map]
-static MADE: PerCpuArray<Made> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static MADE: PerCpuArray<Made> = PerCpuArray::with_max_entries(1, 0);
 /// Where packets leave: the client's interface.
 #[map]
 static CLIENT: DevMap = DevMap::with_max_entries(1, 0);

@@ -35,15 +35,21 @@ fn sink(ctx: XdpContext) -> u32 {
 
 #[inline(always)]
 fn take(offer: &Offer, arrival: &Arrival) {
+    count(offer, arrival);
+    if let Some(order) = ORDERS.get_ptr_mut(arrival.stream.into()) {
+        // SAFETY: a map's value outlives the program. What other cores may write at once is a count that may be wrong then.
+        note(unsafe { &mut *order }, arrival.sequence.into());
+    }
+}
+
+/// For which backend it has arrived, and how late.
+#[inline(always)]
+pub(crate) fn count(offer: &Offer, arrival: &Arrival) {
     if let Some(arrived) = ARRIVED.get_ptr_mut(arrival.backend.into()) {
         // SAFETY: the value is this CPU's, and the program does not interrupt itself there.
         let arrived = unsafe { &mut *arrived };
         arrived.packets += 1;
         arrived.bytes += u64::from(arrival.bytes);
-    }
-    if let Some(order) = ORDERS.get_ptr_mut(arrival.stream.into()) {
-        // SAFETY: a map's value outlives the program. What other cores may write at once is a count that may be wrong then.
-        note(unsafe { &mut *order }, arrival.sequence.into());
     }
     if offer.is_timed != 0 {
         // SAFETY: takes nothing and touches nothing.

@@ -213,7 +213,7 @@ fn rules() -> String {
                 services,
                 "{table} daddr {vip} {protocol} dport {} dnat to jhash {table} saddr . {protocol} sport mod {BACKENDS} \
                  map {{ {} }}",
-                offered.port(),
+                offered.port,
                 map.join(", ")
             );
         }

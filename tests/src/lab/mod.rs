@@ -42,7 +42,7 @@ pub use load::{Attempt, Load, LoadReport, http_get, udp_ask};
 pub use namespace::Namespace;
 pub use network::{Network, Segment, Shape, VIP4, VIP6};
 pub use process::{Process, allow_outliving, run};
-pub use raw_socket::{Family, frame_socket, raw_socket};
+pub use raw_socket::{Family, frame_socket, frame_socket_here, raw_socket};
 pub use systemd::Systemd;
 pub use tools::{WrkReport, curl_many, wrk, wrk_keeping_alive};
 pub use transfer::{FileServer, Transfer, forget_mtus, learned_mtu, path_mtu, tracepath, transfer};

@@ -36,32 +36,36 @@ pub fn raw_socket(namespace: &Namespace, family: Family, protocol: u8) -> Result
 /// # Errors
 /// When the namespace or the interface is gone, or the kernel refuses.
 pub fn frame_socket(namespace: &Namespace, interface: &str, ether_type: u16) -> Result<UdpSocket> {
-    let interface = interface.to_owned();
-    namespace.inside(move || {
-        let ifindex = lb_user::net::link::ifindex(&interface)?;
-        let protocol = ether_type.to_be();
-        // SAFETY: takes no pointers.
-        let fd =
-            unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol.into()) };
-        if fd < 0 {
-            return Err(std::io::Error::last_os_error().into());
-        }
-        // SAFETY: the call above returned this descriptor and nobody else has it. The type only sends and receives.
-        let socket = unsafe { UdpSocket::from_raw_fd(fd) };
-        let address = libc::sockaddr_ll {
-            sll_family: libc::AF_PACKET as u16,
-            sll_protocol: protocol,
-            sll_ifindex: ifindex.cast_signed(),
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 0,
-            sll_addr: [0; 8],
-        };
-        let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-        // SAFETY: the address outlives the call and is passed with its own length.
-        if unsafe { libc::bind(fd, (&raw const address).cast(), len) } != 0 {
-            return Err(std::io::Error::last_os_error().into());
-        }
-        Ok(socket)
-    })
+    namespace.inside(|| frame_socket_here(interface, ether_type))
+}
+
+/// The same, where the calling thread is.
+///
+/// # Errors
+/// When the interface is gone, or the kernel refuses.
+pub fn frame_socket_here(interface: &str, ether_type: u16) -> Result<UdpSocket> {
+    let ifindex = lb_user::net::link::ifindex(interface)?;
+    let protocol = ether_type.to_be();
+    // SAFETY: takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol.into()) };
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    // SAFETY: the call above returned this descriptor and nobody else has it. The type only sends and receives.
+    let socket = unsafe { UdpSocket::from_raw_fd(fd) };
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol,
+        sll_ifindex: ifindex.cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the address outlives the call and is passed with its own length.
+    if unsafe { libc::bind(fd, (&raw const address).cast(), len) } != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    Ok(socket)
 }

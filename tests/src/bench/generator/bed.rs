@@ -4,9 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use aya::programs::XdpMode;
 use lb_user::state::MacAddress;
 
 use super::engine::{Builtin, Engine};
+use super::exit::{Exit, Place};
 use super::offered::Offered;
 use crate::lab::{Lab, Namespace, run};
 use crate::packets::CLIENT_SIDE;
@@ -40,8 +42,7 @@ pub enum Source {
 pub struct Lane {
     pub namespace: Namespace,
     /// The edge's end.
-    pub name: String,
-    pub(super) edge_ifindex: u32,
+    pub(super) exit: Exit,
     /// Of `eth0` in the namespace.
     pub ifindex: u32,
 }
@@ -102,10 +103,13 @@ impl Bed {
             // both are up already.
             run(at.command("ethtool")?.args(["-K", interface, "tx", "off", "gro", "on"]))?;
         }
-        let edge_ifindex = ifindex(&self.edge, name)?;
-        let lane =
-            Lane { ifindex: ifindex(&namespace, "eth0")?, namespace, name: name.to_owned(), edge_ifindex };
-        self.engine.attach(&self.edge, Builtin::Sink, edge_ifindex)?;
+        let exit = Exit {
+            place: Place::Lab(self.edge.clone()),
+            interface: name.to_owned(),
+            ifindex: ifindex(&self.edge, name)?,
+        };
+        let lane = Lane { ifindex: ifindex(&namespace, "eth0")?, namespace, exit };
+        self.engine.attach(&lane.exit.place, Builtin::Sink, lane.exit.ifindex, XdpMode::Driver)?;
         Ok(lane)
     }
 
@@ -114,7 +118,8 @@ impl Bed {
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(&mut self, lane: &Lane, program: Builtin) -> Result<()> {
-        self.engine.attach(&lane.namespace, program, lane.ifindex)
+        let place = Place::Lab(lane.namespace.clone());
+        self.engine.attach(&place, program, lane.ifindex, XdpMode::Driver).map(drop)
     }
 }
 
@@ -122,7 +127,7 @@ impl Lane {
     /// Sum of the interfaces' counters of frames that XDP could not send or hand over, at both ends.
     pub(super) fn xmit_errors(&self, edge: &Namespace) -> Result<u64> {
         let mut errors = 0;
-        for (namespace, interface) in [(edge, self.name.as_str()), (&self.namespace, "eth0")] {
+        for (namespace, interface) in [(edge, self.exit.interface.as_str()), (&self.namespace, "eth0")] {
             let mut ethtool: Command = namespace.command("ethtool")?;
             let said = run(ethtool.args(["-S", interface]))?;
             let counts = said.lines().filter_map(|line| line.trim().split_once(": "));

@@ -19,7 +19,7 @@ pub struct Counts {
     pub skipped: u64,
     /// Packets that arrived behind later ones.
     pub late: u64,
-    /// Frames that the interfaces of the lane could not take, at both ends.
+    /// Frames that interfaces did not take: of a lane at both ends, of a real one of those that were made.
     pub xmit_errors: u64,
     /// Of timed packets.
     pub latencies: Latencies,
@@ -49,6 +49,12 @@ impl Counts {
     #[must_use]
     pub fn made_packets(&self) -> u64 {
         self.made.iter().map(|made| made.packets).sum()
+    }
+
+    /// Of frames.
+    #[must_use]
+    pub fn made_bytes(&self) -> u64 {
+        self.made.iter().map(|made| made.bytes).sum()
     }
 
     #[must_use]

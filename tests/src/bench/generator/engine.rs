@@ -4,20 +4,27 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use aya::maps::{Array, DevMap, MapData, PerCpuArray, PerCpuValues};
-use aya::programs::{Xdp, XdpMode};
+use aya::programs::raw_trace_point::RawTracePointLinkId;
+use aya::programs::xdp::XdpLinkId;
+use aya::programs::{RawTracePoint, Xdp, XdpMode};
 use aya::{Ebpf, TestRun};
 use lb_common::abi::{
-    Arrived, LATENCY_BUCKETS, Made, Offer, SINK_BACKENDS, SPANS, STREAMS, Span, StreamOrder,
+    Arrived, Departed, LATENCY_BUCKETS, Made, Offer, SINK_BACKENDS, SPANS, STREAMS, Span, StreamOrder,
+    StreamSeen,
 };
 
 use super::counts::{Counts, Latencies};
-use crate::lab::Namespace;
+use super::exit::{Exit, Place};
 
 /// The benchmark's own programs for interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Builtin {
-    /// Counts and drops.
+    /// Counts and drops: all that arrives is the generator's.
     Sink,
+    /// Counts and drops what is the generator's, and nothing else.
+    Collect,
+    /// Does nothing.
+    Pass,
     /// Sends every packet back as it came.
     Reflect,
     /// Encapsulates IPv4 TCP without looking anything up, and sends it back.
@@ -28,6 +35,8 @@ impl Builtin {
     const fn program(self) -> &'static str {
         match self {
             Self::Sink => "sink",
+            Self::Collect => "collect",
+            Self::Pass => "pass",
             Self::Reflect => "empty",
             Self::Bare => "bare",
         }
@@ -51,6 +60,8 @@ pub(super) struct Engine {
     arrived: PerCpuArray<MapData, Wire<Arrived>>,
     broken: PerCpuArray<MapData, u64>,
     orders: Array<MapData, Wire<StreamOrder>>,
+    seen: PerCpuArray<MapData, Wire<StreamSeen>>,
+    departed: PerCpuArray<MapData, Wire<Departed>>,
     latencies: PerCpuArray<MapData, u64>,
     cpus: usize,
 }
@@ -79,16 +90,47 @@ impl Engine {
             arrived: map("ARRIVED")?.try_into()?,
             broken: map("BROKEN")?.try_into()?,
             orders: map("STREAMS")?.try_into()?,
+            seen: map("SEEN")?.try_into()?,
+            departed: map("DEPARTED")?.try_into()?,
             latencies: map("LATENCIES")?.try_into()?,
             cpus: aya::util::nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?,
             ebpf,
         })
     }
 
-    pub(super) fn attach(&mut self, namespace: &Namespace, which: Builtin, ifindex: u32) -> Result<()> {
+    /// Until the link is given back to [`Self::detach`], the engine ends, or the interface does.
+    pub(super) fn attach(
+        &mut self,
+        place: &Place,
+        which: Builtin,
+        ifindex: u32,
+        mode: XdpMode,
+    ) -> Result<XdpLinkId> {
         let program = program(&mut self.ebpf, which.program())?;
-        // The link ends with the engine, or with the interface.
-        namespace.inside(|| Ok(program.attach_to_if_index(ifindex, XdpMode::Driver).map(drop)?))
+        // Those for real interfaces are not loaded where there are none.
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        place.inside(|| Ok(program.attach_to_if_index(ifindex, mode)?))
+    }
+
+    pub(super) fn detach(&mut self, which: Builtin, link: XdpLinkId) -> Result<()> {
+        Ok(program(&mut self.ebpf, which.program())?.detach(link)?)
+    }
+
+    /// Has [`Self::departed`] count what drivers take of live frames.
+    pub(super) fn watch_departures(&mut self) -> Result<RawTracePointLinkId> {
+        let program = self.departures()?;
+        program.load()?;
+        program.attach("xdp_devmap_xmit").context("the kernel's tracepoint xdp_devmap_xmit")
+    }
+
+    pub(super) fn forget_departures(&mut self, link: RawTracePointLinkId) -> Result<()> {
+        Ok(self.departures()?.detach(link)?)
+    }
+
+    fn departures(&mut self) -> Result<&mut RawTracePoint> {
+        Ok(self.ebpf.program_mut("departed").context("the object has no program departed")?.try_into()?)
     }
 
     /// The program that makes packets.
@@ -121,12 +163,14 @@ impl Engine {
         }
         let cpus = self.cpus;
         self.made.set(0, everywhere(Wire(Made::default()), cpus)?, 0)?;
+        self.departed.set(0, everywhere(Wire(Departed::default()), cpus)?, 0)?;
         self.broken.set(0, everywhere(0, cpus)?, 0)?;
         for backend in 0..SINK_BACKENDS {
             self.arrived.set(backend, everywhere(Wire(Arrived::default()), cpus)?, 0)?;
         }
         for stream in 0..STREAMS {
             self.orders.set(stream, Wire(StreamOrder::default()), 0)?;
+            self.seen.set(stream, everywhere(Wire(StreamSeen::default()), cpus)?, 0)?;
         }
         for bucket in 0..if offer.is_timed == 0 { 0 } else { LATENCY_BUCKETS } {
             self.latencies.set(bucket, everywhere(0, cpus)?, 0)?;
@@ -134,9 +178,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Where packets will leave. To be called in the namespace of the interface.
-    pub(super) fn aim(&mut self, ifindex: u32) -> Result<()> {
-        Ok(self.client.set(0, ifindex, None, 0)?)
+    /// Where packets will leave.
+    pub(super) fn aim(&mut self, exit: &Exit) -> Result<()> {
+        let client = &mut self.client;
+        exit.place.inside(|| Ok(client.set(0, exit.ifindex, None, 0)?))
     }
 
     /// What each core has made.
@@ -153,8 +198,44 @@ impl Engine {
         Ok(packets)
     }
 
-    /// All that the sink has counted.
+    /// What drivers have done with what was made.
+    pub(super) fn departed(&self) -> Result<Departed> {
+        let mut all = Departed::default();
+        for Wire(core) in self.departed.get(&0, 0)?.iter() {
+            all.taken += core.taken;
+            all.refused += core.refused;
+        }
+        Ok(all)
+    }
+
+    /// All that [`Builtin::Sink`] has counted.
     pub(super) fn counts(&self) -> Result<Counts> {
+        let mut counts = self.arrivals()?;
+        for stream in 0..STREAMS {
+            let Wire(order) = self.orders.get(&stream, 0)?;
+            counts.skipped += order.skipped;
+            counts.late += order.late;
+        }
+        Ok(counts)
+    }
+
+    /// All that [`Builtin::Collect`] has counted. Skipped are the numbers up to the highest of each stream that no core has seen.
+    pub(super) fn collected(&self) -> Result<Counts> {
+        let mut counts = self.arrivals()?;
+        for stream in 0..STREAMS {
+            let (mut next, mut packets) = (0, 0);
+            for Wire(core) in self.seen.get(&stream, 0)?.iter() {
+                next = core.next.max(next);
+                packets += core.packets;
+                counts.late += core.late;
+            }
+            counts.skipped += next.saturating_sub(packets);
+        }
+        Ok(counts)
+    }
+
+    /// How much has arrived for whom, and how late.
+    fn arrivals(&self) -> Result<Counts> {
         let mut counts = Counts { broken: self.broken.get(&0, 0)?.iter().sum(), ..Counts::default() };
         for backend in 0..SINK_BACKENDS {
             let mut all = Arrived::default();
@@ -165,11 +246,6 @@ impl Engine {
             if all.packets > 0 {
                 counts.arrived.insert(u8::try_from(backend)?, all);
             }
-        }
-        for stream in 0..STREAMS {
-            let Wire(order) = self.orders.get(&stream, 0)?;
-            counts.skipped += order.skipped;
-            counts.late += order.late;
         }
         if self.offer.get(&0, 0)?.0.is_timed != 0 {
             let bucket = |bucket| Ok(self.latencies.get(&bucket, 0)?.iter().sum());

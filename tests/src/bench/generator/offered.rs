@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
-use lb_common::abi::{OFFER_FLOWS, OFFER_HEAD, OFFER_LENS, Offer, OfferTransport};
+use lb_common::abi::{OFFER_FLOWS, OFFER_HEAD, OFFER_LENS, Offer, OfferTransport, Span};
 use lb_common::checksum;
 use lb_common::headers::{Be16, Ethernet, Ipv4, Ipv6, Ports, TcpStart, Udp};
 use lb_ebpf::offered::{head_len, offsets, put, shortest};
 
+use super::zipf;
 use crate::lab::Family;
 use crate::packets::CLIENT_SIDE;
 
@@ -15,7 +16,7 @@ use crate::packets::CLIENT_SIDE;
 pub const VIP4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
 pub const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, 0x10);
 
-/// Clients are 10.0.0.0 and the next ones, and these with their last four bytes.
+/// Clients of the lab are 10.0.0.0 and the next ones, and these with their last four bytes.
 const CLIENTS4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
 const CLIENTS6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xc, 0, 0, 0, 0, 0);
 
@@ -27,6 +28,12 @@ pub const IMIX: [u16; 12] = [60, 572, 60, 60, 572, 60, 1496, 60, 572, 60, 572, 6
 pub struct Offered {
     pub traffic: Traffic,
     pub vip: IpAddr,
+    /// The vip's.
+    pub port: u16,
+    /// The first client: the flow's number comes into its last bytes, which are zero.
+    pub sources: IpAddr,
+    /// Of the frames: source, and destination.
+    pub macs: [[u8; 6]; 2],
     pub size: Size,
     /// From 1 to 16 million; each has a source address of its own.
     pub flows: u32,
@@ -74,16 +81,24 @@ pub enum Spread {
 }
 
 impl Offered {
-    /// The shortest packets of 65536 flows to [`VIP4`] or [`VIP6`], as many as cores make.
+    /// The shortest packets of 65536 flows to [`VIP4`] or [`VIP6`], as many as cores make, in the lab's network.
     #[must_use]
     pub const fn new(family: Family, traffic: Traffic) -> Self {
-        let vip = match family {
-            Family::V4 => IpAddr::V4(VIP4),
-            Family::V6 => IpAddr::V6(VIP6),
+        let (vip, sources) = match family {
+            Family::V4 => (IpAddr::V4(VIP4), IpAddr::V4(CLIENTS4)),
+            Family::V6 => (IpAddr::V6(VIP6), IpAddr::V6(CLIENTS6)),
+        };
+        let port = match traffic {
+            Traffic::Syn | Traffic::Ack | Traffic::Mixed => 80,
+            Traffic::Udp => 53,
+            Traffic::Quic => 443,
         };
         Self {
             traffic,
             vip,
+            port,
+            sources,
+            macs: CLIENT_SIDE,
             size: Size::Least,
             flows: 1 << 16,
             spread: Spread::Uniform,
@@ -93,21 +108,11 @@ impl Offered {
         }
     }
 
-    /// The vip's port.
-    #[must_use]
-    pub const fn port(&self) -> u16 {
-        match self.traffic {
-            Traffic::Syn | Traffic::Ack | Traffic::Mixed => 80,
-            Traffic::Udp => 53,
-            Traffic::Quic => 443,
-        }
-    }
-
     /// The vip as the configuration names it, such as `198.51.100.10:80/tcp`.
     #[must_use]
     pub fn vip_key(&self) -> String {
         let protocol = if self.transport() == OfferTransport::Tcp { "tcp" } else { "udp" };
-        format!("{}/{protocol}", std::net::SocketAddr::new(self.vip, self.port()))
+        format!("{}/{protocol}", std::net::SocketAddr::new(self.vip, self.port))
     }
 
     /// What the kernel is told, for each of so many cores.
@@ -115,6 +120,12 @@ impl Offered {
     /// # Errors
     /// When a frame is too short for its headers and stamp, or too long for an Ethernet frame.
     pub fn offer(&self, cores: usize) -> Result<Offer> {
+        ensure!(
+            self.vip.is_ipv4() == self.sources.is_ipv4(),
+            "sources {} are not of the family of {}",
+            self.sources,
+            self.vip
+        );
         ensure!(
             (1..=OFFER_FLOWS).contains(&self.flows),
             "{} flows: 1 to {OFFER_FLOWS} can be told apart",
@@ -145,6 +156,14 @@ impl Offered {
         offer.lens[..lens.len()].copy_from_slice(&lens);
         self.write_head(&mut offer);
         Ok(offer)
+    }
+
+    /// Which flows get how many packets, where they are not all alike.
+    pub(super) fn spans(&self) -> Vec<Span> {
+        match self.spread {
+            Spread::Uniform => Vec::new(),
+            Spread::Zipf(exponent) => zipf::spans(self.flows, exponent),
+        }
     }
 
     fn lens(&self, least: usize) -> Result<Vec<u16>> {
@@ -179,12 +198,12 @@ impl Offered {
         let head = &mut offer.head;
         let (ip_at, transport_at) = offsets(self.vip.is_ipv6());
         let ethernet = |ether_type| Ethernet {
-            destination: CLIENT_SIDE[1],
-            source: CLIENT_SIDE[0],
+            destination: self.macs[1],
+            source: self.macs[0],
             ether_type: Be16::new(ether_type),
         };
         let protocol = if transport == OfferTransport::Tcp { 6 } else { 17 };
-        let ports = Ports { source: [0; 2], destination: self.port().to_be_bytes() };
+        let ports = Ports { source: [0; 2], destination: self.port.to_be_bytes() };
         match transport {
             OfferTransport::Tcp => {
                 let start = TcpStart {
@@ -208,8 +227,8 @@ impl Offered {
             fits(put(head, at + 1, &self.connection_id));
         }
         let mut sum = checksum::sum(&head[transport_at..]) + u32::from(Be16::new(protocol.into()).word());
-        match self.vip {
-            IpAddr::V4(vip) => {
+        match (self.vip, self.sources) {
+            (IpAddr::V4(vip), IpAddr::V4(sources)) => {
                 let ip = Ipv4 {
                     version_ihl: 0x45,
                     tos: 0,
@@ -219,7 +238,7 @@ impl Offered {
                     ttl: 64,
                     protocol,
                     checksum: [0; 2],
-                    source: CLIENTS4.octets(),
+                    source: sources.octets(),
                     destination: vip.octets(),
                 };
                 // The source is added for each packet, with the flow in it.
@@ -229,19 +248,20 @@ impl Offered {
                 fits(put(head, 0, &ethernet(0x0800)));
                 fits(put(head, ip_at, &ip));
             }
-            IpAddr::V6(vip) => {
+            (IpAddr::V6(vip), IpAddr::V6(sources)) => {
                 let ip = Ipv6 {
                     version_class_label: [0x60, 0, 0, 0],
                     payload_len: Be16::default(),
                     next_header: protocol,
                     hop_limit: 64,
-                    source: CLIENTS6.octets(),
+                    source: sources.octets(),
                     destination: vip.octets(),
                 };
                 sum += checksum::sum(&ip.source) + checksum::sum(&ip.destination);
                 fits(put(head, 0, &ethernet(0x86dd)));
                 fits(put(head, ip_at, &ip));
             }
+            _ => {}
         }
         offer.transport_sum = sum;
     }

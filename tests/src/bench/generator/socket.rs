@@ -1,9 +1,9 @@
-//! The same packets by `AF_PACKET`, several in a system call, past the queueing discipline: for kernels without live frames, and
-//! for real network cards.
+//! The same packets by `AF_PACKET`, several in a system call, past the queueing discipline: for kernels, and for
+//! real interfaces, without live frames.
 
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,33 +11,32 @@ use lb_common::abi::{Offer, Span};
 use lb_ebpf::offered::{self, Turn};
 use nix::time::{ClockId, clock_gettime};
 
+use super::cores::on_cores;
 use super::counts::Made;
-use super::run::{Extent, on_cores};
+use super::exit::Exit;
+use super::make::{Order, Total, Watch};
 use crate::host::HostFrame;
-use crate::lab::{Namespace, frame_socket};
+use crate::lab::{Namespace, frame_socket_here};
 
 /// Packets in a system call.
 const BATCH: usize = 64;
 
-/// Sends from each of these cores, and says what was sent. Streams are numbered by cores, as the kernel's are.
-pub(super) fn make(
-    namespace: &Namespace,
-    interface: &str,
-    offer: &Offer,
-    spans: &[Span],
-    cores: &[usize],
-    extent: Extent,
-) -> Result<Vec<Made>> {
-    let made = on_cores(namespace, cores, extent, |core, end| {
+/// Sends from each core, and says what was sent. Streams are numbered by cores, as the kernel's are.
+pub(super) fn make(exit: &Exit, order: &Order<'_>, watch: Watch<'_>) -> Result<Vec<Made>> {
+    let Order { offer, spans, cores, extent } = *order;
+    let (packets, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let total =
+        || Ok(Total { packets: packets.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed) });
+    let made = on_cores(&exit.place, cores, extent, &mut || watch(&total), |core, end| {
         let mut stream = Stream::new(offer, spans, u16::try_from(core)?);
-        let sender = Sender::open(namespace, interface)?;
-        let limit = match extent {
-            Extent::For(_) => u64::MAX,
-            Extent::Packets(packets) => packets.into(),
-        };
-        while stream.made.packets < limit && !end.load(Ordering::Relaxed) {
-            let count = BATCH.min(usize::try_from(limit - stream.made.packets).unwrap_or(BATCH));
-            sender.send(stream.next(count)?)?;
+        let sender = Sender::open_here(&exit.interface)?;
+        while stream.made.packets < offer.limit && !end.load(Ordering::Relaxed) {
+            let before = stream.made;
+            let left = usize::try_from(offer.limit - before.packets).unwrap_or(BATCH);
+            let sent = sender.send_until(end, stream.next(BATCH.min(left))?)?;
+            stream.take_back((stream.made.packets - before.packets) as usize, sent);
+            packets.fetch_add(stream.made.packets - before.packets, Ordering::Relaxed);
+            bytes.fetch_add(stream.made.bytes - before.bytes, Ordering::Relaxed);
         }
         Ok(stream.made)
     })?;
@@ -52,9 +51,14 @@ impl Sender {
     /// # Errors
     /// When the namespace or the interface is gone, or the kernel refuses.
     pub fn open(namespace: &Namespace, interface: &str) -> Result<Self> {
+        namespace.inside(|| Self::open_here(interface))
+    }
+
+    /// Where the calling thread is.
+    fn open_here(interface: &str) -> Result<Self> {
         /// Of no protocol: nothing is received.
         const NONE: u16 = 0;
-        let socket = frame_socket(namespace, interface, NONE)?;
+        let socket = frame_socket_here(interface, NONE)?;
         let on: libc::c_int = 1;
         // SAFETY: the value outlives the call and is passed with its own length.
         let set = unsafe {
@@ -77,6 +81,11 @@ impl Sender {
     /// # Errors
     /// When the kernel refuses.
     pub fn send<'a>(&self, frames: impl IntoIterator<Item = &'a [u8]>) -> Result<()> {
+        self.send_until(&AtomicBool::new(false), frames).map(drop)
+    }
+
+    /// Sends all of them, or as many as the interface takes until it is time to end, and says how many that were.
+    fn send_until<'a>(&self, end: &AtomicBool, frames: impl IntoIterator<Item = &'a [u8]>) -> Result<usize> {
         let mut pieces: Vec<libc::iovec> = frames
             .into_iter()
             // The kernel only reads.
@@ -95,13 +104,15 @@ impl Sender {
                 Err(_) => {
                     let error = std::io::Error::last_os_error();
                     match error.raw_os_error() {
+                        // For as long as it has no carrier, too.
+                        _ if end.load(Ordering::Relaxed) => break,
                         Some(libc::EINTR | libc::ENOBUFS | libc::EAGAIN) => std::thread::yield_now(),
                         _ => return Err(error).context("cannot send frames"),
                     }
                 }
             }
         }
-        Ok(())
+        Ok(sent)
     }
 }
 
@@ -154,6 +165,14 @@ impl<'a> Stream<'a> {
             self.made.bytes += u64::from(len);
         }
         Ok(self.frames.iter().zip(&self.lens).take(count).map(|(frame, len)| &frame.bytes()[..*len]))
+    }
+
+    /// Of the last packets, of which there were `count`, only `sent` have left.
+    fn take_back(&mut self, count: usize, sent: usize) {
+        for len in &self.lens[sent..count] {
+            self.made.packets -= 1;
+            self.made.bytes -= *len as u64;
+        }
     }
 
     /// Until the next packet is due. Returns the time.
