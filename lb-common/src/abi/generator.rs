@@ -127,20 +127,22 @@ pub struct Arrived {
 /// Entries of the map `STREAMS`.
 pub const STREAMS: u32 = 64;
 
-/// The order in which a stream's packets arrived: a value of the map `STREAMS`. A cache line, since streams are of cores.
-#[repr(C, align(64))]
+/// The order in which a stream's packets arrived: a value of the map `STREAMS`. Streams are of cores, and an array map's values
+/// begin anywhere in a cache line: with so much around what is written, no line is two streams'.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct StreamOrder {
+    pub before: [u64; 6],
     /// Sequence number behind the highest that was seen.
     pub next: u64,
     /// Numbers that were skipped.
     pub skipped: u64,
     /// Packets with a lower number than one before them.
     pub late: u64,
-    pub reserved: [u64; 5],
+    pub behind: [u64; 7],
 }
 
-const _: () = assert!(size_of::<StreamOrder>() == 64);
+const _: () = assert!(size_of::<StreamOrder>() == 128);
 
 /// What one core has seen of a stream on a real interface, whose queues share the stream: a value of the per-CPU map `SEEN`.
 #[repr(C)]
