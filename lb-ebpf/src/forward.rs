@@ -60,7 +60,7 @@ fn owner_of_flow<F: Frame, T: StageTables, const V6: bool>(
         return exit(Reason::NoBackend);
     }
     exit(
-        note_seat::<F, T, V6>(frame, tables, flow, offset)
+        note_seat::<F, T, V6>(frame, tables, flow, offset, local)
             .map_or_else(|reason| reason, |()| Reason::FlowSeated),
     )
 }
@@ -80,7 +80,7 @@ pub(crate) fn follow<F: Frame, T: StageTables, const V6: bool>(
     let index = match local(tables, place, slot)? {
         EMPTY_SLOT => return Err(Reason::NoBackend),
         local if local & IN_TRANSITION != 0 => {
-            tables.set_seat(&seat(tables, flow, key(), Says::Quotes));
+            tables.set_seat(&seat(tables, flow, key(), Says::Quotes, local));
             return Err(Reason::FlowSeated);
         }
         local => place.dest_base.wrapping_add(u32::from(local)),

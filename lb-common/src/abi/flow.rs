@@ -68,8 +68,8 @@ pub struct Seat {
     pub past_pages: u32,
     /// A [`crate::flow::Says`].
     pub says: u32,
-    /// Not zero: a TCP connection attempt.
-    pub opens_flow: u32,
+    /// What the ring says of the slot.
+    pub local: u32,
 }
 
 const _: () = assert!(size_of::<Seat>() == 40);

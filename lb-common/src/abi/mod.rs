@@ -72,7 +72,7 @@ pub use vip::{
 };
 
 /// Version of everything in this module. Pinned maps of another version are never adopted.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Entries of `DEVICES`: interfaces that packets may be redirected to.
 pub const MAX_DEVICES: u32 = 64;

@@ -4,8 +4,8 @@
 use core::hint::{black_box, cold_path};
 
 use lb_common::abi::{
-    EMPTY_SLOT, Found, IN_TRANSITION, ORPHANED_SLOT, PastHead, Place, RING_PAGE_SLOTS, Reason, Seat, Target,
-    ring_pages,
+    Dest, EMPTY_SLOT, Found, IN_TRANSITION, ORPHANED_SLOT, PastHead, Place, RING_PAGE_SLOTS, Reason, Seat,
+    Target, ring_pages,
 };
 use lb_common::flow::{self as rules, Decision, FlowState, Record, Recorded, Says, SlotSays, Way, Whose};
 use lb_common::hash;
@@ -17,7 +17,7 @@ use crate::parse::{self, Packet, TCP};
 use crate::tables::{FlowEvent, FlowRecords, StageTables};
 use crate::{Frame, Verdict, ether_type};
 
-/// Notes where a packet's flow is in the tables, for [`decide`], and has its bucket fetched meanwhile. What it takes of the
+/// Notes where a packet's flow is in the tables, for [`decide`], with what the ring says of its slot, and has its bucket fetched meanwhile. What it takes of the
 /// packet is read anew: kept from before, it would cost the registers of all packets.
 ///
 /// # Errors
@@ -28,6 +28,7 @@ pub(crate) fn note_seat<F: Frame, T: StageTables, const V6: bool>(
     tables: &T,
     flow: &Flow<'_>,
     offset: usize,
+    local: u16,
 ) -> Result<(), Reason> {
     cold_path();
     let offset = black_box(offset);
@@ -46,7 +47,7 @@ pub(crate) fn note_seat<F: Frame, T: StageTables, const V6: bool>(
     };
     fetch(tables, key);
     let says = says(frame, &packet)?;
-    tables.set_seat(&seat(tables, flow, key, says));
+    tables.set_seat(&seat(tables, flow, key, says, local));
     Ok(())
 }
 
@@ -63,7 +64,7 @@ fn fetch<T: StageTables>(tables: &T, key: u64) {
 
 /// Where a flow is in the tables.
 #[inline(always)]
-pub(crate) fn seat<T: StageTables>(tables: &T, flow: &Flow<'_>, key: u64, says: Says) -> Seat {
+pub(crate) fn seat<T: StageTables>(tables: &T, flow: &Flow<'_>, key: u64, says: Says, local: u16) -> Seat {
     let Place { ring_page, dest_base } = tables.place(flow.target);
     Seat {
         key,
@@ -74,7 +75,7 @@ pub(crate) fn seat<T: StageTables>(tables: &T, flow: &Flow<'_>, key: u64, says: 
         dest_base,
         past_pages: pages_before_past(flow.target),
         says: says as u32,
-        opens_flow: u32::from(says as u32 == Says::Opens as u32),
+        local: local.into(),
     }
 }
 
@@ -91,21 +92,21 @@ pub(crate) fn pages_before_past(target: &Target) -> u32 {
 #[inline(always)]
 pub fn decide<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32) -> Result<Verdict, Reason> {
     let seat = tables.seat().ok_or(Reason::FlowSeated)?;
-    let index = settle(tables, &seat)?;
-    let dest = tables.dest(index).ok_or(Reason::NoDest)?;
+    let (index, dest) = settle(tables, &seat)?;
     let fits = match parse::link(frame)? {
         (ether_type::IPV6, at) => encapsulate::<F, true>(frame, at, dest, seat.hash, Fit::Dest),
         (_, at) => encapsulate::<F, false>(frame, at, dest, seat.hash, Fit::Dest),
     };
-    let Seat { hash, vip, slot, opens_flow, .. } = seat;
+    let Seat { hash, vip, slot, .. } = seat;
+    let opens_flow = seat.says == Says::Opens as u32;
     match fits {
         Ok(bytes) => {
-            let (leave, opens_flow) = (leave(dest, ingress), opens_flow != 0);
+            let leave = leave(dest, ingress);
             Ok(Verdict { leave, vip, slot, dest: index, bytes, opens_flow })
         }
         Err(reason) => {
             if reason == Reason::TooBig {
-                tables.set_found(&Found { dest: index, vip, slot, hash, opens_flow });
+                tables.set_found(&Found { dest: index, vip, slot, hash, opens_flow: opens_flow.into() });
             }
             Err(reason)
         }
@@ -117,13 +118,12 @@ pub fn decide<F: Frame, T: StageTables>(frame: &mut F, tables: &T, ingress: u32)
 /// # Errors
 /// When nobody is there to serve it.
 #[inline(always)]
-pub(crate) fn settle<T: StageTables>(tables: &T, seat: &Seat) -> Result<u32, Reason> {
-    let Choice { dest, known } = choose(tables, seat)?;
-    if let Some(known) = known {
-        count(tables, known.decision.whose);
-        remember(tables, &known, dest);
-    }
-    Ok(dest)
+pub(crate) fn settle<'t, T: StageTables>(tables: &'t T, seat: &Seat) -> Result<(u32, &'t Dest), Reason> {
+    let (index, known) = choose(tables, seat)?;
+    count(tables, known.decision.whose);
+    let dest = tables.dest(index).ok_or(Reason::NoDest)?;
+    remember(tables, &known, dest);
+    Ok((index, dest))
 }
 
 /// What a packet says about its flow.
@@ -139,14 +139,6 @@ fn says<F: Frame>(frame: &F, packet: &Packet) -> Result<Says, Reason> {
     Ok(if tcp.flags & (TcpStart::FIN | TcpStart::RST) != 0 { Says::Ends } else { Says::Continues })
 }
 
-/// The dest that was chosen for a packet.
-struct Choice<R> {
-    /// Index into `DESTS`.
-    dest: u32,
-    /// `None`: the slot is in transition no more.
-    known: Option<Known<R>>,
-}
-
 /// What the flow cache knows of a flow, and what was decided.
 struct Known<R> {
     decision: Decision,
@@ -156,20 +148,13 @@ struct Known<R> {
     now: rules::Tick,
 }
 
-/// Chooses the dest of a flow whose slot is in transition.
+/// Chooses the dest of a flow whose slot is in transition: an index into `DESTS`.
 ///
 /// # Errors
 /// When nobody is there to serve it.
 #[inline(always)]
-fn choose<T: StageTables>(tables: &T, seat: &Seat) -> Result<Choice<T::Flows>, Reason> {
-    let Seat { key, slot, ring_page, dest_base, .. } = *seat;
-    let local = local_at(tables, ring_page, slot).ok_or(Reason::NoBackend)?;
-    if local == EMPTY_SLOT {
-        return Err(Reason::NoBackend);
-    }
-    if local & IN_TRANSITION == 0 {
-        return Ok(Choice { dest: dest_base.wrapping_add(u32::from(local)), known: None });
-    }
+fn choose<T: StageTables>(tables: &T, seat: &Seat) -> Result<(u32, Known<T::Flows>), Reason> {
+    let Seat { key, dest_base, local, .. } = *seat;
     let now_ns = tables.now_ns();
     let past = Past::of(tables, seat).ok_or(Reason::NoBackend)?;
     let says_slot = SlotSays {
@@ -194,10 +179,10 @@ fn choose<T: StageTables>(tables: &T, seat: &Seat) -> Result<Choice<T::Flows>, R
     let dest = match decision.whose {
         Whose::Recorded => recorded_dest,
         Whose::Previous => dest_base.wrapping_add(u32::from(past.previous)),
-        Whose::Owner if local == ORPHANED_SLOT => return Err(Reason::NoBackend),
-        Whose::Owner => dest_base.wrapping_add(u32::from(local & !IN_TRANSITION)),
+        Whose::Owner if local == u32::from(ORPHANED_SLOT) => return Err(Reason::NoBackend),
+        Whose::Owner => dest_base.wrapping_add(local & !u32::from(IN_TRANSITION)),
     };
-    Ok(Choice { dest, known: Some(Known { decision, tag, records, way, now }) })
+    Ok((dest, Known { decision, tag, records, way, now }))
 }
 
 /// What is left of a slot's past.
@@ -226,13 +211,13 @@ fn local_at<T: StageTables>(tables: &T, first_page: u32, slot: u32) -> Option<u1
 
 /// Writes what the decision says into the flow's record, where that changes anything.
 #[inline(always)]
-fn remember<T: StageTables>(tables: &T, known: &Known<T::Flows>, dest: u32) {
-    let (Some(state), Some(entry)) = (known.decision.remember, tables.dest(dest)) else { return };
-    if entry.owner == 0 {
+fn remember<T: StageTables>(tables: &T, known: &Known<T::Flows>, dest: &Dest) {
+    let Some(state) = known.decision.remember else { return };
+    if dest.owner == 0 {
         return;
     }
     let Known { tag, way, now, .. } = *known;
-    let word = Record { tag, state, seen: now, owner: entry.owner }.to_word();
+    let word = Record { tag, state, seen: now, owner: dest.owner }.to_word();
     if word == way.word {
         return;
     }

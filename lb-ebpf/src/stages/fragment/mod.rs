@@ -174,8 +174,8 @@ fn dest_of_flow<T: StageTables>(tables: &T, piece: &Piece, found: &Found) -> Res
         _ => Says::Nothing,
     };
     let Found { vip, slot, hash, .. } = *found;
-    let opens_flow = u32::from(opens_flow);
+    let local = local(tables, Place { ring_page, dest_base }, slot)?.into();
     let says = says as u32;
-    let seat = Seat { key, hash, vip, slot, ring_page, dest_base, past_pages, says, opens_flow };
-    flow::settle(tables, &seat)
+    let seat = Seat { key, hash, vip, slot, ring_page, dest_base, past_pages, says, local };
+    Ok(flow::settle(tables, &seat)?.0)
 }
