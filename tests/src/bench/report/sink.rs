@@ -207,6 +207,7 @@ mod tests {
             assert!(paper.text().contains(&row.name));
         }
         section.notes.iter().for_each(|note| sink.note(note).unwrap());
+        sink.took(Duration::from_secs_f64(section.seconds)).unwrap();
         assert_eq!(*sink.report(), example());
         let golden = "\
 began        2026-01-02T03:04:05Z, quick
@@ -228,6 +229,8 @@ case                        net                              action
 v4 TCP                  35.2 ns  33 to 38  [<= 30 missed]    transmit
 not for a vip <&>          9 ns  [<= 10]                     -
 A million flows cost 1.1 times one.
+
+(datapath took 12 s)
 ";
         assert_eq!(paper.text(), golden);
     }

@@ -111,6 +111,9 @@ fn section(section: &Section, comparison: Option<&Comparison>) -> String {
     for note in &section.notes {
         let _ = writeln!(text, "<p>{}</p>", escaped(note));
     }
+    if section.seconds > 0.0 {
+        let _ = writeln!(text, "<p class=\"method\">It took {:.0} s.</p>", section.seconds);
+    }
     text + "</section>\n"
 }
 
