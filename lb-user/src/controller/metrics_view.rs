@@ -158,6 +158,7 @@ impl MetricsSnapshot {
         vips.flat_map(|vip| vip.backends.iter().map(|backend| (vip.name.as_str(), backend)))
     }
 }
+
 fn epoch_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

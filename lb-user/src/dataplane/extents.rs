@@ -113,4 +113,17 @@ mod tests {
         assert_eq!(extents.take(11), None);
         assert_eq!(extents.take(10), Some(Extent { start: 0, len: 10 }));
     }
+    #[test]
+    fn only_what_is_free_at_the_end_is_cut_off() {
+        let mut extents = Extents::new(100);
+        let taken = extents.take(30).expect("room");
+        extents.shrink_to(50);
+        assert_eq!((extents.capacity(), extents.take(21)), (50, None));
+        extents.shrink_to(10);
+        assert_eq!((extents.capacity(), extents.take(1)), (30, None));
+        extents.give(taken);
+        assert_eq!(extents, Extents::new(30));
+        extents.shrink_to(200);
+        assert_eq!(extents.capacity(), 30);
+    }
 }

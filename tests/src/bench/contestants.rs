@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::balancer::{BACKENDS, Balancer};
 use super::generator::{Bed, Builtin, Counts, Extent, Family, Lane, Offered, Traffic, VIP4, VIP6};
@@ -118,34 +118,21 @@ impl Contestant {
         cores: &[usize],
         extent: Extent,
     ) -> Result<Counts> {
-        const REPEATS: usize = 5;
-        for _ in 0..REPEATS {
-            if let Some(counts) = self.turn(bed, offered, cores, extent, false)? {
-                return Ok(counts);
-            }
-            self.repeated += 1;
-        }
-        self.turn(bed, offered, cores, extent, true)?.context("a last turn")
-    }
-
-    /// One turn; `None` when it was cut short, unless it is the last one.
-    fn turn(
-        &mut self,
-        bed: &mut Bed,
-        offered: &Offered,
-        cores: &[usize],
-        extent: Extent,
-        is_last: bool,
-    ) -> Result<Option<Counts>> {
         let what = || format!("{} under {:?} on cores {cores:?}", self.who.name(), offered.traffic);
         let vip = offered.vip_key();
-        let before = self.balancer.as_mut().map(|balancer| balancer.forwarded(&vip)).transpose()?;
-        let counts = bed.run(&self.lane, offered, cores, extent)?;
+        let mut repeats_left = 5;
+        let (before, counts) = loop {
+            let before = self.balancer.as_mut().map(|balancer| balancer.forwarded(&vip)).transpose()?;
+            let counts = bed.run(&self.lane, offered, cores, extent)?;
+            if self.who.may_lose() || !counts.is_cut_short() || repeats_left == 0 {
+                break (before, counts);
+            }
+            repeats_left -= 1;
+            self.repeated += 1;
+        };
         let counted = |error: anyhow::Error| error.context(what());
         if self.who.may_lose() {
             anyhow::ensure!(counts.broken == 0, "{}: {} packets came out broken", what(), counts.broken);
-        } else if counts.is_cut_short() && !is_last {
-            return Ok(None);
         } else {
             counts.complete().map_err(counted)?;
         }
@@ -161,7 +148,7 @@ impl Contestant {
                 what()
             );
         }
-        Ok(Some(counts))
+        Ok(counts)
     }
 }
 

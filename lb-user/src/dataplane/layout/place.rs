@@ -143,7 +143,7 @@ impl Layout {
             capacity: u64::from(self.runs.capacity()) * size_of::<RingPage>() as u64,
             setting: "limits.ring_memory",
         };
-        let extent = match self.runs.take(recipe.clone(), pages).ok_or(full)? {
+        let extent = match self.runs.take(&recipe, pages).ok_or(full)? {
             Taken::Shared(extent) => return Ok(extent),
             Taken::New(extent) => extent,
         };

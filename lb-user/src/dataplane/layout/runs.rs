@@ -104,13 +104,13 @@ impl Runs {
     }
 
     /// A run of `len` pages for `recipe`; `None` when there is no room.
-    pub(super) fn take(&mut self, recipe: Recipe, len: u32) -> Option<Taken> {
-        if let Some(run) = self.starts.get(&recipe).and_then(|start| self.live.get_mut(start)) {
+    pub(super) fn take(&mut self, recipe: &Recipe, len: u32) -> Option<Taken> {
+        if let Some(run) = self.starts.get(recipe).and_then(|start| self.live.get_mut(start)) {
             run.users += 1;
             return Some(Taken::Shared(run.extent));
         }
         let extent = self.pages.take(len)?;
-        let recipe = Arc::new(recipe);
+        let recipe = Arc::new(recipe.clone());
         self.starts.insert(Arc::clone(&recipe), extent.start);
         self.live.insert(extent.start, Run { extent, recipe, users: 1 });
         Some(Taken::New(extent))
@@ -159,25 +159,25 @@ mod tests {
     fn what_is_alike_is_there_until_its_last_user_leaves() {
         let ring: Arc<[u16]> = [0, 1, 0].into();
         let mut runs = Runs::new(2);
-        let Some(Taken::New(first)) = runs.take(recipe(&ring, &[0, 1]), 1) else { panic!("no room") };
-        assert_eq!(runs.take(recipe(&ring, &[0, 1]), 1), Some(Taken::Shared(first)));
-        let Some(Taken::New(other)) = runs.take(recipe(&ring, &[1, 0]), 1) else { panic!("other numbers") };
-        assert_eq!((runs.used(), runs.take(recipe(&ring, &[2, 3]), 1)), (2, None));
+        let Some(Taken::New(first)) = runs.take(&recipe(&ring, &[0, 1]), 1) else { panic!("no room") };
+        assert_eq!(runs.take(&recipe(&ring, &[0, 1]), 1), Some(Taken::Shared(first)));
+        let Some(Taken::New(other)) = runs.take(&recipe(&ring, &[1, 0]), 1) else { panic!("other numbers") };
+        assert_eq!((runs.used(), runs.take(&recipe(&ring, &[2, 3]), 1)), (2, None));
         runs.release(first);
         assert!(!runs.has_retired(), "one user is left");
         runs.release(first);
         runs.release(other);
         assert_eq!((runs.has_retired(), runs.used()), (true, 0));
-        assert_eq!(runs.take(recipe(&ring, &[0, 1]), 1), None, "packets may still read what is retired");
+        assert_eq!(runs.take(&recipe(&ring, &[0, 1]), 1), None, "packets may still read what is retired");
         runs.settle();
-        assert_eq!(runs.take(recipe(&ring, &[0, 1]), 2), Some(Taken::New(Extent { start: 0, len: 2 })));
+        assert_eq!(runs.take(&recipe(&ring, &[0, 1]), 2), Some(Taken::New(Extent { start: 0, len: 2 })));
     }
 
     #[test]
     fn another_ring_with_the_same_slots_is_not_taken_for_the_same() {
         let (one, other): (Arc<[u16]>, Arc<[u16]>) = ([0, 1].into(), [0, 1].into());
         let mut runs = Runs::new(8);
-        runs.take(recipe(&one, &[0, 1]), 1);
-        assert!(matches!(runs.take(recipe(&other, &[0, 1]), 1), Some(Taken::New(_))));
+        runs.take(&recipe(&one, &[0, 1]), 1);
+        assert!(matches!(runs.take(&recipe(&other, &[0, 1]), 1), Some(Taken::New(_))));
     }
 }

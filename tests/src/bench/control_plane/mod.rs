@@ -54,29 +54,25 @@ pub(super) fn measure(effort: Effort, sink: &mut Sink) -> Result<()> {
     let columns = |first| columns(first).chain(["a change: into the kernel".into()]);
     sink.table("Rings by backends of one vip", columns("backends"))?;
     for backends in plan.backends {
-        changes(&backends.to_string(), &world(1, *backends, LARGE_RING), plan, sink)?;
+        changes(&backends.to_string(), &world(1, *backends, LARGE_RING), plan, change_one, sink)?;
     }
     sink.table("Rings by vips, each with its own", columns("vips"))?;
     for vips in plan.vips {
         let mut world = world(*vips, BACKENDS_OF_A_VIP, SMALL_RING);
         own_rings(&mut world);
-        changes(&vips.to_string(), &world, plan, sink)?;
+        changes(&vips.to_string(), &world, plan, change_one, sink)?;
     }
     sink.table("Rings by vips, all with the same backends, of which one is drained", columns("vips"))?;
     for vips in plan.vips {
         let world = world(*vips, BACKENDS_OF_A_VIP, SMALL_RING);
-        measured(&vips.to_string(), &world, plan, drain_one, sink)?;
+        changes(&vips.to_string(), &world, plan, drain_one, sink)?;
     }
     daemon::starts(plan, sink)?;
     daemon::memory(sink)
 }
 
-fn changes(name: &str, world: &World, plan: Plan, sink: &mut Sink) -> Result<()> {
-    measured(name, world, plan, change_one, sink)
-}
-
 /// `change` is told whether a change is one back to what was before.
-fn measured(
+fn changes(
     name: &str,
     world: &World,
     plan: Plan,
@@ -123,15 +119,10 @@ fn own_rings(world: &mut World) {
     }
 }
 
-/// Room for everything twice, and once more.
+/// Room for all dests twice; rings get theirs when they need it.
 fn limits(forwarding: &Forwarding) -> Limits {
-    let backends = || forwarding.vips.values().map(|vip| vip.dests.len());
-    let slots: u64 = forwarding.vips.values().map(|vip| vip.ring.len() as u64 + 1_024).sum();
-    Limits {
-        dests: Limits::dests_needed(backends()).next_power_of_two() as u32 * 2,
-        ring_memory: slots * 2 * 6,
-        ..Limits::default()
-    }
+    let backends = forwarding.vips.values().map(|vip| vip.dests.len());
+    Limits { dests: Limits::dests_needed(backends).next_power_of_two() as u32 * 2, ..Limits::default() }
 }
 
 fn world(vips: u32, backends: u32, ring_size: u32) -> World {
